@@ -1,0 +1,15 @@
+//! What a guest is, as data.
+//!
+//! A guest is written as TOML, checked into a [`payload::Payload`], and carried
+//! by an image. The `no_std` half of this crate (the payload, the table of
+//! built-in component kinds, the launch line) is what a running guest reads; the
+//! `std` half (TOML, diagnostics, image files) is what hosts use. Neither half
+//! knows how a guest is run.
+#![cfg_attr(not(feature = "std"), no_std)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod kinds;
+pub mod launch;
+pub mod payload;
