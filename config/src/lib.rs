@@ -10,6 +10,11 @@
 
 extern crate alloc;
 
+#[cfg(feature = "std")]
+pub mod image;
 pub mod kinds;
 pub mod launch;
 pub mod payload;
+pub mod rules;
+#[cfg(feature = "std")]
+pub mod text;
