@@ -1,0 +1,195 @@
+//! An event stream: lines that many readers follow, each at its own pace.
+//!
+//! The newest lines are kept, up to a number of bytes. A reader has a [`Cursor`];
+//! one that falls behind what is kept reads `gap N` (N lines were lost) and goes
+//! on with what there is. Nobody waits for a slow reader, and none costs anything
+//! while it waits.
+
+use alloc::collections::VecDeque;
+use core::fmt::{self, Write};
+
+use crate::tree::Reply;
+
+/// The lines of a stream, newest last.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    ring: VecDeque<u8>,
+    cap: usize,
+    /// Position of the ring's first byte, counted from the stream's first ever.
+    start: u64,
+    /// Lines dropped so far: the number of the first one kept.
+    first: u64,
+    /// Lines pushed so far.
+    lines: u64,
+    news: bool,
+}
+
+/// How far a reader has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cursor {
+    at: u64,
+    line: u64,
+}
+
+impl Stream {
+    /// A stream that keeps at most `cap` bytes.
+    pub fn new(cap: usize) -> Stream {
+        Stream {
+            ring: VecDeque::new(),
+            cap,
+            start: 0,
+            first: 0,
+            lines: 0,
+            news: false,
+        }
+    }
+
+    /// Appends a line. Line ends inside become spaces; what does not fit into a
+    /// stream as a whole is cut.
+    pub fn push(&mut self, line: impl fmt::Display) {
+        struct Line<'a>(&'a mut VecDeque<u8>, usize);
+        impl Write for Line<'_> {
+            fn write_str(&mut self, s: &str) -> fmt::Result {
+                let n = s.len().min(self.1);
+                self.1 -= n;
+                self.0
+                    .extend(s.bytes().take(n).map(|b| if b == b'\n' { b' ' } else { b }));
+                Ok(())
+            }
+        }
+        let _ = write!(Line(&mut self.ring, self.cap.saturating_sub(1)), "{line}");
+        self.ring.push_back(b'\n');
+        self.lines += 1;
+        self.news = true;
+        while self.ring.len() > self.cap {
+            self.drop_line();
+        }
+    }
+
+    fn drop_line(&mut self) {
+        while let Some(b) = self.ring.pop_front() {
+            self.start += 1;
+            if b == b'\n' {
+                self.first += 1;
+                break;
+            }
+        }
+    }
+
+    /// A cursor at the oldest line that is kept.
+    pub fn oldest(&self) -> Cursor {
+        Cursor {
+            at: self.start,
+            line: self.first,
+        }
+    }
+
+    /// A cursor behind the newest line.
+    pub fn newest(&self) -> Cursor {
+        Cursor {
+            at: self.start + self.ring.len() as u64,
+            line: self.lines,
+        }
+    }
+
+    /// Lines pushed so far.
+    pub fn lines(&self) -> u64 {
+        self.lines
+    }
+
+    /// Bytes held now.
+    pub fn held(&self) -> usize {
+        self.ring.len()
+    }
+
+    /// Whether a line was pushed since this was last asked.
+    pub fn take_news(&mut self) -> bool {
+        core::mem::take(&mut self.news)
+    }
+
+    /// Reads whole lines into `buf`, or part of one that does not fit.
+    pub fn read(&self, cursor: &mut Cursor, buf: &mut [u8]) -> Reply {
+        if cursor.at < self.start {
+            let lost = self.first - cursor.line;
+            let gap = alloc::format!("gap {lost}\n");
+            *cursor = self.oldest();
+            return Reply::Done(crate::tree::slice_at(gap.as_bytes(), 0, buf));
+        }
+        let from = (cursor.at - self.start) as usize;
+        let fits = (self.ring.len().saturating_sub(from)).min(buf.len());
+        let here = || self.ring.range(from..from + fits).copied();
+        let whole = here().rposition(|b| b == b'\n').map_or(fits, |end| end + 1);
+        if whole == 0 {
+            return if buf.is_empty() {
+                Reply::Done(0)
+            } else {
+                Reply::Later
+            };
+        }
+        for (to, b) in buf.iter_mut().zip(here().take(whole)) {
+            *to = b;
+            cursor.line += u64::from(b == b'\n');
+        }
+        cursor.at += whole as u64;
+        Reply::Done(whole)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::String;
+
+    fn read(s: &Stream, c: &mut Cursor, max: usize) -> Option<String> {
+        let mut buf = alloc::vec![0; max];
+        match s.read(c, &mut buf) {
+            Reply::Done(n) => Some(String::from_utf8(buf[..n].to_vec()).unwrap()),
+            Reply::Later => None,
+        }
+    }
+
+    #[test]
+    fn lines_come_whole_and_then_block() {
+        let mut s = Stream::new(64);
+        let mut c = s.oldest();
+        assert_eq!(read(&s, &mut c, 16), None);
+        s.push("one");
+        s.push("two\nlines");
+        assert_eq!(read(&s, &mut c, 10).as_deref(), Some("one\n"));
+        assert_eq!(read(&s, &mut c, 64).as_deref(), Some("two lines\n"));
+        assert_eq!(read(&s, &mut c, 64), None);
+        assert!(s.take_news() && !s.take_news());
+    }
+
+    #[test]
+    fn a_line_longer_than_the_buffer_comes_in_parts() {
+        let mut s = Stream::new(64);
+        let mut c = s.oldest();
+        s.push("0123456789");
+        let parts: String = core::iter::from_fn(|| read(&s, &mut c, 4)).collect();
+        assert_eq!(parts, "0123456789\n");
+    }
+
+    #[test]
+    fn a_slow_reader_learns_how_many_lines_it_lost() {
+        let mut s = Stream::new(8);
+        let mut c = s.oldest();
+        (0..10).for_each(|i| s.push(format_args!("{i}")));
+        assert_eq!(read(&s, &mut c, 64).as_deref(), Some("gap 6\n"));
+        assert_eq!(read(&s, &mut c, 64).as_deref(), Some("6\n7\n8\n9\n"));
+        assert_eq!((s.lines(), s.held()), (10, 8));
+        s.push("far too long for this stream");
+        assert_eq!(read(&s, &mut c, 64).as_deref(), Some("far too\n"));
+    }
+
+    #[test]
+    fn a_reader_cut_off_inside_a_line_counts_that_line_as_lost() {
+        let mut s = Stream::new(8);
+        let mut c = s.oldest();
+        s.push("abcdefg");
+        assert_eq!(read(&s, &mut c, 3).as_deref(), Some("abc"));
+        s.push("x");
+        assert_eq!(read(&s, &mut c, 64).as_deref(), Some("gap 1\n"));
+        assert_eq!(read(&s, &mut c, 64).as_deref(), Some("x\n"));
+    }
+}
