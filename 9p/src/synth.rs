@@ -1,8 +1,8 @@
 //! Ready-made files: a tree made of functions over one state.
 //!
 //! A [`Synth`] holds names and functions; the state `S` that they work on lies
-//! beside it, so that a server's own data stays an ordinary value. [`Synth::with`]
-//! joins the two into a [`Tree`] for the length of a call.
+//! beside it, so that a server's own data stays an ordinary value. [`Files`] joins
+//! the two into a [`Tree`].
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
@@ -180,11 +180,6 @@ impl<'a, S> Synth<'a, S> {
         }
     }
 
-    /// The tree, for the length of a call.
-    pub fn with<'t>(&'t mut self, state: &'t mut S) -> With<'t, 'a, S> {
-        With { synth: self, state }
-    }
-
     fn child(&self, dir: Node, name: &str) -> Option<Node> {
         match &get(&self.entries, dir).ok()?.kind {
             Kind::Dir(children) => children
@@ -215,9 +210,18 @@ fn get<'e, 'a, S>(entries: &'e [Entry<'a, S>], node: Node) -> Result<&'e Entry<'
 }
 
 /// A [`Synth`] and its state, as a [`Tree`].
-pub struct With<'t, 'a, S> {
-    synth: &'t mut Synth<'a, S>,
-    state: &'t mut S,
+pub struct Files<'a, S> {
+    /// Names and functions.
+    pub synth: Synth<'a, S>,
+    /// What the functions work on.
+    pub state: S,
+}
+
+impl<S> Files<'_, S> {
+    /// Tells which nodes have something new for readers that wait, since the last call.
+    pub fn woken(&mut self, wake: impl FnMut(Node)) {
+        self.synth.woken(&mut self.state, wake);
+    }
 }
 
 /// What an open file of a [`Synth`] holds.
@@ -231,7 +235,7 @@ pub enum Open {
     At(Cursor),
 }
 
-impl<S> Tree for With<'_, '_, S> {
+impl<S> Tree for Files<'_, S> {
     type Node = Node;
     type Open = Open;
 
@@ -286,7 +290,7 @@ impl<S> Tree for With<'_, '_, S> {
         match &get(&self.synth.entries, node)?.kind {
             Kind::Ctl { writable: true, .. } => Ok(Open::Plain),
             _ if flags.writes() => Err(Errno::EACCES.into()),
-            Kind::Stream(pick) => Ok(Open::At(pick(self.state).oldest())),
+            Kind::Stream(pick) => Ok(Open::At(pick(&mut self.state).oldest())),
             _ => Ok(Open::Plain),
         }
     }
@@ -305,7 +309,7 @@ impl<S> Tree for With<'_, '_, S> {
             Kind::Text(render) => {
                 if offset == 0 || !matches!(open, Open::Shown(_)) {
                     let mut text = String::new();
-                    render(self.state, &mut text)?;
+                    render(&mut self.state, &mut text)?;
                     *open = Open::Shown(text.into_bytes());
                 }
                 match open {
@@ -315,7 +319,7 @@ impl<S> Tree for With<'_, '_, S> {
             }
             Kind::Ctl { verbs, .. } => done(slice_at(usage(verbs).as_bytes(), offset, buf)),
             Kind::Stream(pick) => match open {
-                Open::At(cursor) => Ok(pick(self.state).read(cursor, buf)),
+                Open::At(cursor) => Ok(pick(&mut self.state).read(cursor, buf)),
                 _ => Err(Errno::EBADF.into()),
             },
         }
@@ -328,7 +332,7 @@ impl<S> Tree for With<'_, '_, S> {
                 run,
                 writable: true,
             } => {
-                run(self.state, &Command::parse(verbs, data)?)?;
+                run(&mut self.state, &Command::parse(verbs, data)?)?;
             }
             _ => return Err(Errno::EACCES.into()),
         }

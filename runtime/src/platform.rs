@@ -126,7 +126,7 @@ pub trait Platform {
     fn machine_log(&mut self, sink: &mut dyn FnMut(&str));
 
     /// Figures of the machine itself for the guest's `stats`, as name and value.
-    fn stats(&mut self, sink: &mut dyn FnMut(&str, u64)) {
+    fn stats(&mut self, sink: &mut dyn FnMut(&'static str, u64)) {
         let _ = sink;
     }
 
