@@ -22,6 +22,10 @@ pub struct Stream {
     /// Lines pushed so far.
     lines: u64,
     news: bool,
+    from_newest: bool,
+    readers: u32,
+    /// What [`Stream::take_watch`] last said.
+    watched: bool,
 }
 
 /// How far a reader has come.

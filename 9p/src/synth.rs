@@ -290,7 +290,7 @@ impl<S> Tree for Files<'_, S> {
         match &get(&self.synth.entries, node)?.kind {
             Kind::Ctl { writable: true, .. } => Ok(Open::Plain),
             _ if flags.writes() => Err(Errno::EACCES.into()),
-            Kind::Stream(pick) => Ok(Open::At(pick(&mut self.state).oldest())),
+            Kind::Stream(pick) => Ok(Open::At(pick(&mut self.state).open())),
             _ => Ok(Open::Plain),
         }
     }
@@ -340,6 +340,14 @@ impl<S> Tree for Files<'_, S> {
             entry.version = entry.version.wrapping_add(1);
         }
         Ok(Reply::Done(data.len()))
+    }
+
+    fn close(&mut self, node: Node, open: Open) {
+        if let (Open::At(_), Ok(Entry { kind: Kind::Stream(pick), .. })) =
+            (open, get(&self.synth.entries, node))
+        {
+            pick(&mut self.state).close();
+        }
     }
 
     fn list(
