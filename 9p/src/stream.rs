@@ -45,7 +45,35 @@ impl Stream {
             first: 0,
             lines: 0,
             news: false,
+            from_newest: false,
+            readers: 0,
+            watched: false,
         }
+    }
+
+    /// The same, but a reader starts behind the newest line, not at the oldest
+    /// kept: it sees only what happens from then on.
+    #[must_use]
+    pub fn from_newest(self) -> Stream {
+        Stream { from_newest: true, ..self }
+    }
+
+    /// A reader has come: where it starts.
+    pub fn open(&mut self) -> Cursor {
+        self.readers += 1;
+        if self.from_newest { self.newest() } else { self.oldest() }
+    }
+
+    /// A reader has gone.
+    pub fn close(&mut self) {
+        self.readers = self.readers.saturating_sub(1);
+    }
+
+    /// Whether the stream has readers, when that has changed since this was last
+    /// asked. Who makes lines only for readers rests while there are none.
+    pub fn take_watch(&mut self) -> Option<bool> {
+        let now = self.readers > 0;
+        (core::mem::replace(&mut self.watched, now) != now).then_some(now)
     }
 
     /// Appends a line. Line ends inside become spaces; what does not fit into a
