@@ -84,11 +84,7 @@ pub const KINDS: &[Kind] = &[
         about: "the time: `now` (wall clock), `uptime`, and `tick`, an event each period",
         params: &[Param {
             name: "period",
-            ty: Type::Span {
-                default: Some(1000 * MS),
-                min: MS,
-                max: HOUR,
-            },
+            ty: Type::Span { default: Some(1000 * MS), min: MS, max: HOUR },
             about: "time between two ticks; none are made while nobody reads them",
         }],
         test_only: false,
@@ -107,18 +103,12 @@ pub const KINDS: &[Kind] = &[
         params: &[
             Param {
                 name: "greeting",
-                ty: Type::Text {
-                    default: Some("Hello"),
-                    max: 64,
-                },
+                ty: Type::Text { default: Some("Hello"), max: 64 },
                 about: "the first word",
             },
             Param {
                 name: "name",
-                ty: Type::Text {
-                    default: Some("world"),
-                    max: 64,
-                },
+                ty: Type::Text { default: Some("world"), max: 64 },
                 about: "who is greeted at first",
             },
         ],
@@ -130,10 +120,7 @@ pub const KINDS: &[Kind] = &[
         about: "reads a file of the guest's namespace when told to, and shows what it read",
         params: &[Param {
             name: "path",
-            ty: Type::Text {
-                default: Some(""),
-                max: 1024,
-            },
+            ty: Type::Text { default: Some(""), max: 1024 },
             about: "what is read at the start; nothing when it is empty",
         }],
         test_only: false,
@@ -145,37 +132,22 @@ pub const KINDS: &[Kind] = &[
         params: &[
             Param {
                 name: "period",
-                ty: Type::Span {
-                    default: Some(1000 * MS),
-                    min: MS,
-                    max: HOUR,
-                },
+                ty: Type::Span { default: Some(1000 * MS), min: MS, max: HOUR },
                 about: "time between two samples",
             },
             Param {
                 name: "base",
-                ty: Type::Int {
-                    default: Some(20_000),
-                    min: -1_000_000,
-                    max: 1_000_000,
-                },
+                ty: Type::Int { default: Some(20_000), min: -1_000_000, max: 1_000_000 },
                 about: "the middle value, in thousandths of the unit",
             },
             Param {
                 name: "swing",
-                ty: Type::Int {
-                    default: Some(2_000),
-                    min: 0,
-                    max: 1_000_000,
-                },
+                ty: Type::Int { default: Some(2_000), min: 0, max: 1_000_000 },
                 about: "the most that a value differs from it, in thousandths",
             },
             Param {
                 name: "unit",
-                ty: Type::Text {
-                    default: Some("celsius"),
-                    max: 16,
-                },
+                ty: Type::Text { default: Some("celsius"), max: 16 },
                 about: "printed behind each value",
             },
         ],

@@ -41,9 +41,7 @@ mod tests {
 
     #[test]
     fn a_line_survives_the_trip_and_alien_words() {
-        let launch = Launch {
-            wall: 1_790_000_000_000_000_007,
-        };
+        let launch = Launch { wall: 1_790_000_000_000_000_007 };
         let line = alloc::format!("quiet {launch} virtio_mmio.device=512@0xfeb00e00:12");
         assert_eq!(Launch::parse(&line), launch);
         assert_eq!(Launch::parse("atoll.wall=soon"), Launch::default());

@@ -219,10 +219,7 @@ impl<'a> Sealed<'a> {
         }
         let mut hash = [0; 32];
         hash.copy_from_slice(&header[16..HEADER]);
-        Ok(Sealed {
-            hash: Hash(hash),
-            body: &rest[..len],
-        })
+        Ok(Sealed { hash: Hash(hash), body: &rest[..len] })
     }
 
     /// Decodes the body.

@@ -41,26 +41,10 @@ pub fn budget_limits(memory: u64) -> [Limits; 4] {
     // rest is for the kernel, the payload and the components themselves.
     let default = (memory / 8).min(8 << 20) & !0xfff;
     [
-        Limits {
-            min: 64 << 10,
-            max: memory / 2,
-            default,
-        },
-        Limits {
-            min: 16,
-            max: 65_536,
-            default: 256,
-        },
-        Limits {
-            min: 1,
-            max: 1024,
-            default: 16,
-        },
-        Limits {
-            min: 8,
-            max: 65_536,
-            default: 256,
-        },
+        Limits { min: 64 << 10, max: memory / 2, default },
+        Limits { min: 16, max: 65_536, default: 256 },
+        Limits { min: 1, max: 1024, default: 16 },
+        Limits { min: 8, max: 65_536, default: 256 },
     ]
 }
 
@@ -134,9 +118,7 @@ pub fn mount(at: &str) -> Result<(), &'static str> {
 
 /// Whether `b` is `a` or lies below it.
 pub fn covers(a: &str, b: &str) -> bool {
-    a.is_empty()
-        || b.strip_prefix(a)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    a.is_empty() || b.strip_prefix(a).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Whether a value is one that a parameter of this type may have.
@@ -145,10 +127,9 @@ pub fn value(ty: &Type, value: &Value<'_>) -> Result<(), String> {
         (Type::Int { min, max, .. }, Value::Int(n)) if n < min || n > max => {
             Err(format!("{n} is not between {min} and {max}"))
         }
-        (Type::Text { max, .. }, Value::Text(t)) if t.len() > *max => Err(format!(
-            "it has {} bytes; at most {max} are possible",
-            t.len()
-        )),
+        (Type::Text { max, .. }, Value::Text(t)) if t.len() > *max => {
+            Err(format!("it has {} bytes; at most {max} are possible", t.len()))
+        }
         (Type::Text { .. }, Value::Text(t)) if t.chars().any(char::is_control) => {
             Err("it must be one line of text".into())
         }
@@ -173,36 +154,23 @@ pub fn payload(p: &Payload<'_>) -> Result<(), String> {
         return Err(format!("memory of {} bytes", p.memory));
     }
     let b = &p.budget;
-    let given = [
-        b.memory,
-        b.messages.into(),
-        b.sessions.into(),
-        b.fids.into(),
-    ];
+    let given = [b.memory, b.messages.into(), b.sessions.into(), b.fids.into()];
     for (n, limits) in given.iter().zip(budget_limits(p.memory)) {
         if !(limits.min..=limits.max).contains(n) {
-            return Err(format!(
-                "sponsor: {n} is not between {} and {}",
-                limits.min, limits.max
-            ));
+            return Err(format!("sponsor: {n} is not between {} and {}", limits.min, limits.max));
         }
     }
     if budget_tables(b) > p.memory / 2 {
         return Err("sponsor: sessions and fids need more than half of the memory".into());
     }
     if p.files.len().max(p.components.len()).max(p.imports.len()) > MAX_ITEMS {
-        return Err(format!(
-            "more than {MAX_ITEMS} files, components or imports"
-        ));
+        return Err(format!("more than {MAX_ITEMS} files, components or imports"));
     }
     for c in &p.components {
         named("component", c.name, item_name(c.name))?;
         let kind = kinds::find(c.kind).ok_or_else(|| format!("unknown kind {:?}", c.kind))?;
         if kind.state_version != c.state_version || kind.params.len() != c.params.len() {
-            return Err(format!(
-                "component {:?} was made for another {}",
-                c.name, kind.name
-            ));
+            return Err(format!("component {:?} was made for another {}", c.name, kind.name));
         }
         for (param, v) in kind.params.iter().zip(&c.params) {
             value(&param.ty, v).map_err(|why| format!("{}.{}: {why}", c.name, param.name))?;
@@ -218,13 +186,7 @@ pub fn payload(p: &Payload<'_>) -> Result<(), String> {
     for w in p.writable.iter().filter(|w| !w.is_empty()) {
         named("export", w, path(w))?;
     }
-    apart(
-        "export",
-        p.files
-            .iter()
-            .map(|f| f.path)
-            .chain(p.components.iter().map(|c| c.name)),
-    )?;
+    apart("export", p.files.iter().map(|f| f.path).chain(p.components.iter().map(|c| c.name)))?;
     apart("import", p.imports.iter().map(|i| i.at))
 }
 
@@ -234,11 +196,7 @@ fn apart<'a>(what: &str, paths: impl Iterator<Item = &'a str>) -> Result<(), Str
     let mut all: Vec<Vec<&str>> = paths.map(|p| p.split('/').collect()).collect();
     all.sort_unstable();
     match all.windows(2).find(|w| w[1].starts_with(&w[0])) {
-        Some(w) => Err(format!(
-            "{what}: {:?} and {:?} collide",
-            w[0].join("/"),
-            w[1].join("/")
-        )),
+        Some(w) => Err(format!("{what}: {:?} and {:?} collide", w[0].join("/"), w[1].join("/"))),
         None => Ok(()),
     }
 }

@@ -74,9 +74,7 @@ fn headers(bytes: &[u8]) -> Result<(&FileHeader64<LE>, &[ProgramHeader64<LE>]), 
     if header.e_machine(endian) != elf::EM_X86_64 {
         return Err("it is an ELF of another machine".into());
     }
-    let segments = header
-        .program_headers(endian, bytes)
-        .map_err(|e| e.to_string())?;
+    let segments = header.program_headers(endian, bytes).map_err(|e| e.to_string())?;
     Ok((header, segments))
 }
 
@@ -85,10 +83,7 @@ impl<'a> Elf<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Elf<'a>, BadImage> {
         let (header, all) = headers(bytes).map_err(BadImage::Elf)?;
         if all.len() > MAX_SEGMENTS {
-            return Err(BadImage::Elf(format!(
-                "{} program headers are too many",
-                all.len()
-            )));
+            return Err(BadImage::Elf(format!("{} program headers are too many", all.len())));
         }
         let mut segments = Vec::new();
         for p in all {
@@ -113,28 +108,20 @@ impl<'a> Elf<'a> {
                 return Err(BadImage::Elf(place("goes on beyond the end of the file")));
             }
             if s.kind == SegmentKind::Load && s.memsz < s.filesz {
-                return Err(BadImage::Elf(place(
-                    "has more bytes in the file than in memory",
-                )));
+                return Err(BadImage::Elf(place("has more bytes in the file than in memory")));
             }
             if s.paddr.checked_add(s.memsz).is_none() || s.vaddr.checked_add(s.memsz).is_none() {
                 return Err(BadImage::Elf(place("ends beyond the last address")));
             }
             segments.push(s);
         }
-        Ok(Elf {
-            bytes,
-            entry: header.e_entry(LE),
-            segments,
-        })
+        Ok(Elf { bytes, entry: header.e_entry(LE), segments })
     }
 
     /// Where the last segment of a file ends by its headers, be it there or not.
     pub(super) fn extent(bytes: &[u8]) -> Option<u64> {
         let (_, all) = headers(bytes).ok()?;
-        all.iter()
-            .filter_map(|p| p.p_offset(LE).checked_add(p.p_filesz(LE)))
-            .max()
+        all.iter().filter_map(|p| p.p_offset(LE).checked_add(p.p_filesz(LE))).max()
     }
 
     /// The bytes of a segment in the file.
@@ -192,14 +179,9 @@ impl<'a> Elf<'a> {
         match self.notes(NOTE_FORMAT)[..] {
             [(_, &[a, b, c, d])] => match u32::from_le_bytes([a, b, c, d]) {
                 payload::FORMAT => Ok(()),
-                kernel => Err(BadImage::PayloadFormat {
-                    kernel,
-                    ours: payload::FORMAT,
-                }),
+                kernel => Err(BadImage::PayloadFormat { kernel, ours: payload::FORMAT }),
             },
-            _ => Err(BadImage::Elf(
-                "its kernel has no note Atoll of type 1 with 4 bytes".into(),
-            )),
+            _ => Err(BadImage::Elf("its kernel has no note Atoll of type 1 with 4 bytes".into())),
         }
     }
 

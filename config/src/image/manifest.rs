@@ -109,18 +109,13 @@ impl Manifest {
         let mut components: Vec<Kind> = p
             .components
             .iter()
-            .map(|c| Kind {
-                kind: c.kind.into(),
-                state_version: c.state_version,
-            })
+            .map(|c| Kind { kind: c.kind.into(), state_version: c.state_version })
             .collect();
         components.sort_by(|a, b| a.kind.cmp(&b.kind));
         components.dedup();
         let files = p.files.iter().filter_map(|f| f.path.split('/').next());
-        let mut exports: Vec<String> = files
-            .chain(p.components.iter().map(|c| c.name))
-            .map(str::to_owned)
-            .collect();
+        let mut exports: Vec<String> =
+            files.chain(p.components.iter().map(|c| c.name)).map(str::to_owned).collect();
         exports.sort();
         exports.dedup();
         Manifest {
@@ -133,17 +128,11 @@ impl Manifest {
             imports: p
                 .imports
                 .iter()
-                .map(|i| Import {
-                    name: i.name.into(),
-                    at: i.at.into(),
-                })
+                .map(|i| Import { name: i.name.into(), at: i.at.into() })
                 .collect(),
             exports,
             components,
-            abi: Abi {
-                payload: payload::FORMAT,
-                image: super::FORMAT,
-            },
+            abi: Abi { payload: payload::FORMAT, image: super::FORMAT },
             kernel_hash: kernel,
             payload_hash: payload,
             can: vec!["stop".into()],
@@ -167,10 +156,7 @@ impl Manifest {
         }
         let version: Version = serde_json::from_slice(json).map_err(|e| e.to_string())?;
         if version.manifest != VERSION {
-            return Err(format!(
-                "version {}, but only {VERSION} is read",
-                version.manifest
-            ));
+            return Err(format!("version {}, but only {VERSION} is read", version.manifest));
         }
         serde_json::from_slice(json).map_err(|e| e.to_string())
     }

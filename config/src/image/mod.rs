@@ -60,10 +60,8 @@ pub struct Image {
 impl Image {
     /// Reads and checks an image file.
     pub fn open(path: &Path) -> Result<Image, BadImage> {
-        let failed = |e: std::io::Error| BadImage::Read {
-            path: path.to_owned(),
-            why: e.to_string(),
-        };
+        let failed =
+            |e: std::io::Error| BadImage::Read { path: path.to_owned(), why: e.to_string() };
         let len = std::fs::metadata(path).map_err(failed)?.len();
         if len > MAX_IMAGE {
             return Err(BadImage::Large { bytes: len });
@@ -99,13 +97,7 @@ impl Image {
             )));
         }
         let segments = elf.segments;
-        Ok(Image {
-            bytes,
-            segments,
-            sealed,
-            manifest: found,
-            hash,
-        })
+        Ok(Image { bytes, segments, sealed, manifest: found, hash })
     }
 
     /// What the image says about itself.
@@ -125,9 +117,7 @@ impl Image {
 
     /// The payload.
     pub fn payload(&self) -> Payload<'_> {
-        self.sealed()
-            .open()
-            .expect("checked when the image was read")
+        self.sealed().open().expect("checked when the image was read")
     }
 
     /// The image hash: BLAKE3 of all bytes before the trailer.
@@ -173,16 +163,13 @@ fn trailer(bytes: &[u8]) -> Result<(&[u8], Hash), BadImage> {
     let end = bytes.len();
     // Where the segments go on beyond the end, that is the better news.
     let cut = || match Elf::extent(bytes) {
-        Some(extent) if extent + TRAILER as u64 > end as u64 => BadImage::Truncated {
-            at: end as u64,
-            whole: extent + TRAILER as u64,
-        },
+        Some(extent) if extent + TRAILER as u64 > end as u64 => {
+            BadImage::Truncated { at: end as u64, whole: extent.saturating_add(TRAILER as u64) }
+        }
         _ => BadImage::NoTrailer { at: end as u64 },
     };
-    let (body, t) = end
-        .checked_sub(TRAILER)
-        .and_then(|at| bytes.split_at_checked(at))
-        .ok_or_else(cut)?;
+    let (body, t) =
+        end.checked_sub(TRAILER).and_then(|at| bytes.split_at_checked(at)).ok_or_else(cut)?;
     if t[..8] != MAGIC {
         return Err(cut());
     }
@@ -226,15 +213,10 @@ fn open_payload<'a>(
     let range = segment.file_range();
     let sealed = Sealed::parse(&body[range.clone()])?;
     if payload::HEADER + sealed.body.len() != range.len() {
-        return Err(BadImage::Elf(
-            "the payload segment is longer than the payload".into(),
-        ));
+        return Err(BadImage::Elf("the payload segment is longer than the payload".into()));
     }
     if !sealed.intact() {
-        return Err(BadImage::Damaged {
-            what: "the payload segment",
-            offset: segment.offset,
-        });
+        return Err(BadImage::Damaged { what: "the payload segment", offset: segment.offset });
     }
     let value = sealed.open()?;
     rules::payload(&value).map_err(BadImage::Rules)?;

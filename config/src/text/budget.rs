@@ -29,17 +29,12 @@ impl Check<'_> {
         let messages = self.count("messages", raw.messages.as_ref(), messages);
         let sessions = self.count("sessions", raw.sessions.as_ref(), sessions);
         let fids = self.count("fids", raw.fids.as_ref(), fids);
-        let budget = Budget {
-            memory: bytes?,
-            messages: messages?,
-            sessions: sessions?,
-            fids: fids?,
-        };
+        let budget =
+            Budget { memory: bytes?, messages: messages?, sessions: sessions?, fids: fids? };
         let tables = rules::budget_tables(&budget);
         if tables > memory / 2 {
-            let big = [&raw.fids, &raw.sessions, &raw.messages]
-                .into_iter()
-                .find_map(Option::as_ref);
+            let big =
+                [&raw.fids, &raw.sessions, &raw.messages].into_iter().find_map(Option::as_ref);
             self.problems.push(
                 Problem::new(
                     big.map_or(guest.clone(), Spanned::span),
@@ -92,14 +87,9 @@ impl Check<'_> {
         }
         let (min, max) = (show(limits.min), show(limits.max));
         self.problems.push(
-            Problem::new(
-                value.span(),
-                format!("[sponsor] {key} of {} is not possible", show(n)),
-            )
-            .label("not possible")
-            .help(format!(
-                "with this memory of the guest it may be {min} to {max}"
-            )),
+            Problem::new(value.span(), format!("[sponsor] {key} of {} is not possible", show(n)))
+                .label("not possible")
+                .help(format!("with this memory of the guest it may be {min} to {max}")),
         );
         None
     }

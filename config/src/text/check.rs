@@ -31,13 +31,7 @@ pub(super) fn check(
     problems: &mut Vec<Problem>,
 ) -> Option<Checked> {
     let mut c = Check { problems };
-    let name = c.named(
-        &raw.guest.name,
-        "name",
-        "[guest]",
-        &raw.guest.span,
-        rules::guest_name,
-    );
+    let name = c.named(&raw.guest.name, "name", "[guest]", &raw.guest.span, rules::guest_name);
     let version = match &raw.guest.version {
         None => Some("0".to_owned()),
         some => c.named(some, "version", "[guest]", &raw.guest.span, rules::version),
@@ -47,11 +41,8 @@ pub(super) fn check(
     let on_fault = c.on_fault(raw.guest.on_fault.as_ref());
     // A wrong size has been told; the rest is checked as if it were the default.
     let budget = c.budget(&raw.sponsor, memory.unwrap_or(4 << 20), &raw.guest.span);
-    let components: Vec<_> = raw
-        .components
-        .iter()
-        .filter_map(|r| c.component(r, raw.guest.test))
-        .collect();
+    let components: Vec<_> =
+        raw.components.iter().filter_map(|r| c.component(r, raw.guest.test)).collect();
     let files = c.files(&raw.files, memory.unwrap_or(rules::MAX_MEMORY), files);
     let imports = raw.imports.iter().filter_map(|r| c.import(r)).collect();
     c.paths(raw);
@@ -91,12 +82,9 @@ impl Check<'_> {
         };
         if let Err(why) = rule(text.get_ref()) {
             self.problems.push(
-                Problem::new(
-                    text.span(),
-                    format!("`{}` is no {key}: {why}", text.get_ref()),
-                )
-                .label("not possible")
-                .help(format!("choose another {key}")),
+                Problem::new(text.span(), format!("`{}` is no {key}: {why}", text.get_ref()))
+                    .label("not possible")
+                    .help(format!("choose another {key}")),
             );
             return None;
         }
@@ -154,15 +142,11 @@ impl Check<'_> {
         } else {
             return Some(n);
         };
-        self.problems.push(
-            Problem::new(value.span(), wrong)
-                .label("not possible")
-                .help(format!(
-                    "choose a multiple of 4KiB from {} to {}",
-                    show_size(min),
-                    show_size(max)
-                )),
-        );
+        self.problems.push(Problem::new(value.span(), wrong).label("not possible").help(format!(
+            "choose a multiple of 4KiB from {} to {}",
+            show_size(min),
+            show_size(max)
+        )));
         None
     }
 
@@ -174,23 +158,17 @@ impl Check<'_> {
         for text in given.get_ref() {
             match Platform::ALL.iter().find(|p| p.name() == text.get_ref()) {
                 Some(p) if out.contains(p) => self.problems.push(
-                    Problem::new(
-                        text.span(),
-                        format!("platform `{}` is named twice", p.name()),
-                    )
-                    .label("again")
-                    .help("remove one"),
+                    Problem::new(text.span(), format!("platform `{}` is named twice", p.name()))
+                        .label("again")
+                        .help("remove one"),
                 ),
                 Some(p) => out.push(*p),
                 None => {
                     let names = Platform::ALL.iter().map(|p| p.name());
                     self.problems.push(
-                        Problem::new(
-                            text.span(),
-                            format!("unknown platform `{}`", text.get_ref()),
-                        )
-                        .label("not known")
-                        .help(suggest::help(text.get_ref(), names)),
+                        Problem::new(text.span(), format!("unknown platform `{}`", text.get_ref()))
+                            .label("not known")
+                            .help(suggest::help(text.get_ref(), names)),
                     );
                 }
             }
@@ -223,28 +201,15 @@ impl Check<'_> {
     }
 
     fn component(&mut self, raw: &raw::Component, test: bool) -> Option<CheckedComponent> {
-        let name = self.named(
-            &raw.name,
-            "name",
-            "[[component]]",
-            &raw.span,
-            rules::item_name,
-        );
+        let name = self.named(&raw.name, "name", "[[component]]", &raw.span, rules::item_name);
         let kind = params::kind(self.problems, raw, test);
         let params = kind.map(|kind| params::params(self.problems, raw, kind));
-        Some(CheckedComponent {
-            name: name?,
-            kind: kind?,
-            params: params??,
-        })
+        Some(CheckedComponent { name: name?, kind: kind?, params: params?? })
     }
 
     fn import(&mut self, raw: &raw::Import) -> Option<CheckedImport> {
         let name = self.named(&raw.name, "name", "[[import]]", &raw.span, rules::item_name);
         let at = self.named(&raw.at, "at", "[[import]]", &raw.span, rules::mount);
-        Some(CheckedImport {
-            name: name?,
-            at: at?,
-        })
+        Some(CheckedImport { name: name?, at: at? })
     }
 }

@@ -108,10 +108,7 @@ impl Checked {
             files: self
                 .files
                 .iter()
-                .map(|f| payload::File {
-                    path: &f.path,
-                    data: &f.data,
-                })
+                .map(|f| payload::File { path: &f.path, data: &f.data })
                 .collect(),
             components: self
                 .components
@@ -126,10 +123,7 @@ impl Checked {
             imports: self
                 .imports
                 .iter()
-                .map(|i| payload::Import {
-                    name: &i.name,
-                    at: &i.at,
-                })
+                .map(|i| payload::Import { name: &i.name, at: &i.at })
                 .collect(),
             writable: self.writable.iter().map(String::as_str).collect(),
         }
@@ -137,11 +131,7 @@ impl Checked {
 
     /// The kinds that it needs, each once, by name: what a flavour must link.
     pub fn kinds(&self) -> Vec<&'static Kind> {
-        let kinds: BTreeMap<_, _> = self
-            .components
-            .iter()
-            .map(|c| (c.kind.name, c.kind))
-            .collect();
+        let kinds: BTreeMap<_, _> = self.components.iter().map(|c| (c.kind.name, c.kind)).collect();
         kinds.into_values().collect()
     }
 }

@@ -28,12 +28,7 @@ pub struct Problem {
 
 impl Problem {
     pub(crate) fn new(span: Range<usize>, message: impl Into<String>) -> Problem {
-        Problem {
-            span,
-            message: message.into(),
-            label: "here".into(),
-            help: None,
-        }
+        Problem { span, message: message.into(), label: "here".into(), help: None }
     }
 
     pub(crate) fn label(mut self, label: impl Into<String>) -> Problem {
@@ -83,10 +78,7 @@ pub struct Place {
 impl Report {
     pub(crate) fn new(name: &str, text: &str, mut problems: Vec<Problem>) -> Report {
         problems.sort_by_key(|p| p.span.start);
-        Report {
-            source: NamedSource::new(name, text.to_owned()).with_language("toml"),
-            problems,
-        }
+        Report { source: NamedSource::new(name, text.to_owned()).with_language("toml"), problems }
     }
 
     /// The mistakes, in the order of the file.
@@ -113,18 +105,12 @@ impl Report {
 
     /// The mistakes drawn, with or without colours.
     pub fn render(&self, colours: bool, width: usize) -> String {
-        let theme = if colours {
-            GraphicalTheme::unicode()
-        } else {
-            GraphicalTheme::unicode_nocolor()
-        };
+        let theme =
+            if colours { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
         let handler = GraphicalReportHandler::new_themed(theme).with_width(width);
         let mut out = String::new();
         for problem in &self.problems {
-            let one = One {
-                problem,
-                source: &self.source,
-            };
+            let one = One { problem, source: &self.source };
             // Writing to a String cannot fail.
             let _ = handler.render_report(&mut out, &one);
             out.push('\n');
@@ -136,12 +122,7 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let n = self.problems.len();
-        write!(
-            f,
-            "{}: {n} problem{}",
-            self.source.name(),
-            if n == 1 { "" } else { "s" }
-        )
+        write!(f, "{}: {n} problem{}", self.source.name(), if n == 1 { "" } else { "s" })
     }
 }
 

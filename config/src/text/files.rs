@@ -21,9 +21,7 @@ pub struct Folder {
 impl Folder {
     /// All below `root`.
     pub fn new(root: &Path) -> Folder {
-        Folder {
-            root: root.to_owned(),
-        }
+        Folder { root: root.to_owned() }
     }
 }
 
@@ -31,14 +29,8 @@ impl Files for Folder {
     fn read(&mut self, path: &str, most: u64) -> Result<Vec<u8>, (String, String)> {
         let inside = "a source is a file inside the guest's folder; copy it there".to_owned();
         let path = Path::new(path);
-        if path
-            .components()
-            .any(|c| !matches!(c, Component::Normal(_) | Component::CurDir))
-        {
-            return Err((
-                format!("`{}` leaves the guest's folder", path.display()),
-                inside,
-            ));
+        if path.components().any(|c| !matches!(c, Component::Normal(_) | Component::CurDir)) {
+            return Err((format!("`{}` leaves the guest's folder", path.display()), inside));
         }
         let full = self.root.join(path);
         let failed = |e: std::io::Error| {
@@ -50,26 +42,16 @@ impl Files for Folder {
         };
         let real = full.canonicalize().map_err(failed)?;
         if !real.starts_with(self.root.canonicalize().map_err(failed)?) {
-            let what = format!(
-                "`{}` leaves the guest's folder by a symbolic link",
-                path.display()
-            );
+            let what = format!("`{}` leaves the guest's folder by a symbolic link", path.display());
             return Err((what, inside));
         }
         let meta = real.metadata().map_err(failed)?;
         if !meta.is_file() {
-            return Err((
-                format!("`{}` is not a file", path.display()),
-                "name a file".to_owned(),
-            ));
+            return Err((format!("`{}` is not a file", path.display()), "name a file".to_owned()));
         }
         if meta.len() > most {
             return Err((
-                format!(
-                    "`{}` has {} bytes; {most} are left for files",
-                    path.display(),
-                    meta.len()
-                ),
+                format!("`{}` has {} bytes; {most} are left for files", path.display(), meta.len()),
                 "give the guest more memory, or the file fewer bytes".to_owned(),
             ));
         }
@@ -83,9 +65,6 @@ pub struct NoFiles;
 
 impl Files for NoFiles {
     fn read(&mut self, path: &str, _most: u64) -> Result<Vec<u8>, (String, String)> {
-        Err((
-            format!("cannot read `{path}`: there are no files here"),
-            "use `text`".to_owned(),
-        ))
+        Err((format!("cannot read `{path}`: there are no files here"), "use `text`".to_owned()))
     }
 }

@@ -47,13 +47,8 @@ pub enum BadGuest {
 
 /// Reads and checks a `guest.toml`, with its files beside it.
 pub fn load(path: &Path) -> Result<Checked, BadGuest> {
-    let read = |why: String| BadGuest::Read {
-        path: path.to_owned(),
-        why,
-    };
-    let len = std::fs::metadata(path)
-        .map_err(|e| read(e.to_string()))?
-        .len();
+    let read = |why: String| BadGuest::Read { path: path.to_owned(), why };
+    let len = std::fs::metadata(path).map_err(|e| read(e.to_string()))?.len();
     if len > MAX_TEXT {
         return Err(read(format!(
             "{len} bytes are too many for a guest.toml (at most {MAX_TEXT})"

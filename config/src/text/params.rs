@@ -16,15 +16,9 @@ pub(super) fn kind(
     raw: &raw::Component,
     test: bool,
 ) -> Option<&'static Kind> {
-    let names = KINDS
-        .iter()
-        .filter(|k| test || !k.test_only)
-        .map(|k| k.name);
+    let names = KINDS.iter().filter(|k| test || !k.test_only).map(|k| k.name);
     let Some(text) = &raw.kind else {
-        let all = names
-            .map(|n| format!("`{n}`"))
-            .collect::<Vec<_>>()
-            .join(", ");
+        let all = names.map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
         problems.push(
             Problem::new(raw.span.clone(), "[[component]] has no `kind`")
                 .label("add a `kind` here")
@@ -34,12 +28,11 @@ pub(super) fn kind(
     };
     let name = text.get_ref();
     let problem = match kinds::find(name) {
-        Some(kind) if kind.test_only && !test => Problem::new(
-            text.span(),
-            format!("kind `{name}` is for tests of the system itself"),
-        )
-        .label("not in a product")
-        .help("use another kind, or say `test = true` in [guest]"),
+        Some(kind) if kind.test_only && !test => {
+            Problem::new(text.span(), format!("kind `{name}` is for tests of the system itself"))
+                .label("not in a product")
+                .help("use another kind, or say `test = true` in [guest]")
+        }
         Some(kind) => return Some(kind),
         None => Problem::new(text.span(), format!("unknown kind `{name}`"))
             .label("not known")
@@ -67,11 +60,7 @@ pub(super) fn params(
             );
         }
     }
-    let values: Vec<_> = kind
-        .params
-        .iter()
-        .map(|p| param(problems, raw, kind, p))
-        .collect();
+    let values: Vec<_> = kind.params.iter().map(|p| param(problems, raw, kind, p)).collect();
     if problems.len() > before {
         return None;
     }
@@ -84,10 +73,7 @@ fn param(
     kind: &Kind,
     param: &Param,
 ) -> Option<OwnedValue> {
-    let given = raw
-        .params
-        .iter()
-        .find(|(key, _)| key.get_ref() == param.name);
+    let given = raw.params.iter().find(|(key, _)| key.get_ref() == param.name);
     let Some((_, given)) = given else {
         let default = param.default().map(owned);
         if default.is_none() {
@@ -128,10 +114,9 @@ fn convert(ty: &Type, given: &Scalar) -> Result<OwnedValue, (String, String)> {
         (_, other) => return Err((format!("{} is not possible", other.what()), wanted(ty))),
     };
     rules::value(ty, &value.as_value()).map_err(|why| match (ty, &value) {
-        (Type::Span { .. }, OwnedValue::Span(n)) => (
-            format!("{} is out of its limits", units::show_span(*n)),
-            wanted(ty),
-        ),
+        (Type::Span { .. }, OwnedValue::Span(n)) => {
+            (format!("{} is out of its limits", units::show_span(*n)), wanted(ty))
+        }
         _ => (why, wanted(ty)),
     })?;
     Ok(value)

@@ -17,9 +17,7 @@ impl Check<'_> {
         memory: u64,
         files: &mut dyn Files,
     ) -> Vec<CheckedFile> {
-        let mut left = memory
-            .saturating_sub(rules::KERNEL_BASE)
-            .min(payload::MAX_BODY as u64 / 2);
+        let mut left = memory.saturating_sub(rules::KERNEL_BASE).min(payload::MAX_BODY as u64 / 2);
         let mut out = Vec::new();
         for file in raw {
             let path = self.named(&file.path, "path", "[[file]]", &file.span, rules::path);
@@ -69,10 +67,7 @@ impl Check<'_> {
         };
         let mut export = names(raw.components.iter().map(|c| &c.name).collect());
         export.extend(names(raw.files.iter().map(|f| &f.path).collect()));
-        self.apart(
-            &export,
-            "is taken: below export/ each component has a folder of its name",
-        );
+        self.apart(&export, "is taken: below export/ each component has a folder of its name");
         let mounts = names(raw.imports.iter().map(|i| &i.at).collect());
         self.apart(&mounts, "is taken by another import");
         let imports = names(raw.imports.iter().map(|i| &i.name).collect());
@@ -106,9 +101,7 @@ impl Check<'_> {
                 false => format!("`{mine}` collides with `{other}`: one lies inside the other"),
             };
             self.problems.push(
-                Problem::new(path.span(), what)
-                    .label("taken")
-                    .help("choose another name or path"),
+                Problem::new(path.span(), what).label("taken").help("choose another name or path"),
             );
         }
     }
@@ -117,12 +110,8 @@ impl Check<'_> {
         let Some(given) = &raw.write else {
             return vec![String::new()];
         };
-        let names = || {
-            raw.components
-                .iter()
-                .filter_map(|c| c.name.as_ref())
-                .map(|n| n.get_ref().as_str())
-        };
+        let names =
+            || raw.components.iter().filter_map(|c| c.name.as_ref()).map(|n| n.get_ref().as_str());
         let mut out = Vec::new();
         for text in given {
             let path = text.get_ref();
@@ -143,11 +132,9 @@ impl Check<'_> {
                 Ok(()) => None,
             };
             match problem {
-                Some((what, help)) => self.problems.push(
-                    Problem::new(text.span(), what)
-                        .label("not writable")
-                        .help(help),
-                ),
+                Some((what, help)) => self
+                    .problems
+                    .push(Problem::new(text.span(), what).label("not writable").help(help)),
                 None => out.push(path.clone()),
             }
         }

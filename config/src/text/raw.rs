@@ -70,11 +70,8 @@ pub(super) fn read(text: &str, problems: &mut Vec<Problem>) -> Option<Raw> {
         // After a syntax error the rest of the table is guesswork: further
         // problems would be consequences, not causes.
         problems.extend(errors.iter().map(|e| {
-            Problem::new(
-                e.span().unwrap_or(0..0),
-                format!("not TOML: {}", e.message()),
-            )
-            .help("the syntax of TOML is described at https://toml.io")
+            Problem::new(e.span().unwrap_or(0..0), format!("not TOML: {}", e.message()))
+                .help("the syntax of TOML is described at https://toml.io")
         }));
         return None;
     }
@@ -132,20 +129,14 @@ fn component(mut t: Walk<'_, '_, '_>) -> Component {
         span: t.span.clone(),
         name: t.text("name"),
         kind: t.text("kind"),
-        params: t
-            .table("params", |params| params.open())
-            .unwrap_or_default(),
+        params: t.table("params", |params| params.open()).unwrap_or_default(),
     };
     t.finish();
     component
 }
 
 fn import(mut t: Walk<'_, '_, '_>) -> Import {
-    let import = Import {
-        span: t.span.clone(),
-        name: t.text("name"),
-        at: t.text("at"),
-    };
+    let import = Import { span: t.span.clone(), name: t.text("name"), at: t.text("at") };
     t.finish();
     import
 }

@@ -15,11 +15,7 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
 pub(super) fn help<'a>(word: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
     match nearest(word, known.clone()) {
         Some(near) => format!("did you mean `{near}`?"),
-        None => match known
-            .map(|k| format!("`{k}`"))
-            .collect::<Vec<_>>()
-            .join(", ")
-        {
+        None => match known.map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ") {
             all if all.is_empty() => "nothing can stand here; remove it".to_owned(),
             all => format!("known here: {all}"),
         },
@@ -36,9 +32,8 @@ fn distance(a: &str, b: &str) -> usize {
                 i + j
             } else {
                 let change = usize::from(a[i - 1] != b[j - 1]);
-                let mut best = (rows[i - 1][j] + 1)
-                    .min(rows[i][j - 1] + 1)
-                    .min(rows[i - 1][j - 1] + change);
+                let mut best =
+                    (rows[i - 1][j] + 1).min(rows[i][j - 1] + 1).min(rows[i - 1][j - 1] + change);
                 if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
                     best = best.min(rows[i - 2][j - 2] + 1);
                 }
@@ -60,9 +55,6 @@ mod tests {
         assert_eq!(nearest("nmae", known), Some("name"));
         assert_eq!(nearest("platform", known), Some("platforms"));
         assert_eq!(nearest("colour", known), None);
-        assert_eq!(
-            help("x", [].into_iter()),
-            "nothing can stand here; remove it"
-        );
+        assert_eq!(help("x", [].into_iter()), "nothing can stand here; remove it");
     }
 }

@@ -48,24 +48,17 @@ fn split(text: &str) -> (&str, &str) {
 }
 
 fn quantity(text: &str, thing: &str, units: &[(&str, u64)], example: &str) -> Result<u64, BadUnit> {
-    let bad = |what: String| BadUnit {
-        what,
-        help: format!("write a {thing} such as {example}"),
-    };
+    let bad = |what: String| BadUnit { what, help: format!("write a {thing} such as {example}") };
     let (number, unit) = split(text);
     if number.is_empty() {
-        return Err(bad(format!(
-            "`{text}` is not a {thing}: it begins with no whole number"
-        )));
+        return Err(bad(format!("`{text}` is not a {thing}: it begins with no whole number")));
     }
     if unit.is_empty() {
         return Err(bad(format!("`{text}` has no unit")));
     }
     let Some((name, scale)) = units.iter().find(|(u, _)| *u == unit) else {
         let all = units.iter().map(|(u, _)| *u).collect::<Vec<_>>().join(", ");
-        return Err(bad(format!(
-            "`{unit}` is not a unit of a {thing}; there are {all}"
-        )));
+        return Err(bad(format!("`{unit}` is not a unit of a {thing}; there are {all}")));
     };
     if text.len() != number.len() + name.len() {
         return Err(BadUnit {
@@ -73,10 +66,7 @@ fn quantity(text: &str, thing: &str, units: &[(&str, u64)], example: &str) -> Re
             help: format!("write \"{number}{name}\""),
         });
     }
-    let value = number
-        .parse::<u64>()
-        .ok()
-        .and_then(|n| n.checked_mul(*scale));
+    let value = number.parse::<u64>().ok().and_then(|n| n.checked_mul(*scale));
     value.ok_or_else(|| bad(format!("`{text}` is too large")))
 }
 
@@ -94,10 +84,7 @@ pub fn show_span(ns: u64) -> String {
 }
 
 fn show(n: u64, units: &[(&str, u64)]) -> Option<String> {
-    let (unit, scale) = units
-        .iter()
-        .rev()
-        .find(|(_, s)| n >= *s && n.is_multiple_of(*s))?;
+    let (unit, scale) = units.iter().rev().find(|(_, s)| n >= *s && n.is_multiple_of(*s))?;
     Some(format!("{}{unit}", n / scale))
 }
 
@@ -111,12 +98,9 @@ mod tests {
             assert_eq!(size(text), Ok(bytes));
             assert_eq!(show_size(bytes), text);
         }
-        for (text, ns) in [
-            ("1ns", 1),
-            ("7us", 7_000),
-            ("250ms", 250_000_000),
-            ("2m", 120 * 1_000_000_000),
-        ] {
+        for (text, ns) in
+            [("1ns", 1), ("7us", 7_000), ("250ms", 250_000_000), ("2m", 120 * 1_000_000_000)]
+        {
             assert_eq!(span(text), Ok(ns));
             assert_eq!(show_span(ns), text);
         }
@@ -140,12 +124,7 @@ mod tests {
             assert!(bad.what.contains(what), "{text}: {}", bad.what);
             assert!(bad.help.contains(help), "{text}: {}", bad.help);
         }
-        assert!(
-            span("5sec")
-                .unwrap_err()
-                .what
-                .contains("`sec` is not a unit")
-        );
+        assert!(span("5sec").unwrap_err().what.contains("`sec` is not a unit"));
         assert!(span("é").is_err());
     }
 }

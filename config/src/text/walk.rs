@@ -66,17 +66,8 @@ impl<'t, 'i, 'p> Walk<'t, 'i, 'p> {
         table: &'t DeTable<'i>,
         problems: &'p mut Vec<Problem>,
     ) -> Walk<'t, 'i, 'p> {
-        let rest = table
-            .iter()
-            .map(|(k, v)| (k.get_ref().as_ref(), (k.span(), v)))
-            .collect();
-        Walk {
-            name: name.to_owned(),
-            span,
-            rest,
-            known: Vec::new(),
-            problems,
-        }
+        let rest = table.iter().map(|(k, v)| (k.get_ref().as_ref(), (k.span(), v))).collect();
+        Walk { name: name.to_owned(), span, rest, known: Vec::new(), problems }
     }
 
     fn take(&mut self, key: &'static str) -> Option<&'t Spanned<DeValue<'i>>> {
@@ -87,12 +78,9 @@ impl<'t, 'i, 'p> Walk<'t, 'i, 'p> {
     fn wrong(&mut self, key: &str, value: &Spanned<DeValue<'_>>, wanted: &str) {
         let found = Scalar::of(value.get_ref()).what();
         self.problems.push(
-            Problem::new(
-                value.span(),
-                format!("`{key}` in {} must be {wanted}", self.name),
-            )
-            .label(format!("this is {found}"))
-            .help(format!("write {key} as {wanted}")),
+            Problem::new(value.span(), format!("`{key}` in {} must be {wanted}", self.name))
+                .label(format!("this is {found}"))
+                .help(format!("write {key} as {wanted}")),
         );
     }
 
@@ -193,10 +181,7 @@ impl<'t, 'i, 'p> Walk<'t, 'i, 'p> {
     pub(super) fn open(self) -> Vec<(Spanned<String>, Spanned<Scalar>)> {
         let each = |(key, (at, value)): (&str, (Range<usize>, &Spanned<DeValue<'_>>))| {
             let scalar = Scalar::of(value.get_ref());
-            (
-                Spanned::new(at, key.to_owned()),
-                Spanned::new(value.span(), scalar),
-            )
+            (Spanned::new(at, key.to_owned()), Spanned::new(value.span(), scalar))
         };
         self.rest.into_iter().map(each).collect()
     }

@@ -1,0 +1,82 @@
+//! Running cargo, and learning what it made.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::repo::Repo;
+use crate::ui::Ui;
+
+/// Variables that a user or an outer cargo set and that are not meant for an
+/// inner one: they would change what is built, or rebuild it for nothing.
+fn is_ours(name: &str) -> bool {
+    let kept = [
+        "CARGO_HOME",
+        "CARGO_NET_",
+        "CARGO_HTTP_",
+        "CARGO_REGISTR",
+        "CARGO_TERM_",
+    ];
+    let cargo = name.starts_with("CARGO") && !kept.iter().any(|k| name.starts_with(k));
+    cargo || ["RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"].contains(&name)
+}
+
+/// A cargo to run in a folder, undisturbed by the cargo that runs us.
+pub fn command(dir: PathBuf) -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    let mut command = Command::new(cargo);
+    command.current_dir(dir);
+    for (name, _) in std::env::vars_os() {
+        if is_ours(&name.to_string_lossy()) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// A cargo for the host's programs, in the root. Their target folder may be elsewhere.
+pub fn host(repo: &Repo) -> Command {
+    let mut command = command(repo.root.clone());
+    if let Some(target) = std::env::var_os("CARGO_TARGET_DIR") {
+        command.env("CARGO_TARGET_DIR", target);
+    }
+    command
+}
+
+/// Runs a `cargo build` and returns the programs that it made.
+pub fn build(mut command: Command, ui: Ui) -> Result<Vec<PathBuf>> {
+    command.arg("--message-format=json-render-diagnostics");
+    if ui.quiet {
+        command.arg("--quiet");
+    }
+    ui.detail(format_args!("{command:?}"));
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot run cargo")?;
+    let stdout = child.stdout.take().context("cargo has no output")?;
+    let mut made = Vec::new();
+    for line in BufReader::new(stdout).lines() {
+        let message: serde_json::Value = serde_json::from_str(&line?).unwrap_or_default();
+        if let Some(path) = message["executable"].as_str() {
+            made.push(PathBuf::from(path));
+        }
+    }
+    if !child.wait()?.success() {
+        bail!("the build failed; cargo's messages above say why");
+    }
+    Ok(made)
+}
+
+/// Builds a program of this workspace for the host, and says where it is.
+pub fn program(repo: &Repo, package: &str, name: &str, ui: Ui) -> Result<PathBuf> {
+    let mut command = host(repo);
+    command.args(["build", "--release", "--package", package, "--bin", name]);
+    let made = build(command, ui).with_context(|| format!("cannot build `{name}`"))?;
+    made.into_iter()
+        .find(|p| p.file_name().is_some_and(|n| n == name))
+        .with_context(|| format!("package {package} made no program `{name}`"))
+}

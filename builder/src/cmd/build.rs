@@ -1,0 +1,60 @@
+//! `build`: from a configuration to an image.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use atoll_builder::build::{self, Options};
+
+use super::Context;
+
+/// Build the image of a guest.
+///
+/// A kernel is compiled only when its sources, the compiler or the set of
+/// component kinds change; a changed value just makes another image.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  cargo xtask build hello
+  cargo xtask build images/hello/guest.toml -o /tmp/hello.img
+  cargo xtask build hello --json | tail -1 | jq -r .image")]
+pub(crate) struct Build {
+    /// A guest.toml, its folder, or a name in images/.
+    #[arg(default_value = ".")]
+    guest: String,
+    /// Write the image here, instead of target/atoll/images/NAME.img.
+    #[arg(short, long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Use this ELF as the kernel, instead of building one.
+    #[arg(long, value_name = "ELF")]
+    kernel: Option<PathBuf>,
+    /// Print a line of JSON: image, hashes, bytes, milliseconds of each phase.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Build {
+    pub(crate) fn run(self, cx: &Context) -> Result<ExitCode> {
+        let file = cx.repo.guest(&self.guest)?;
+        let options = Options {
+            out: self.out,
+            kernel: self.kernel,
+        };
+        let built = build::build(&cx.repo, &file, &options, cx.ui)?;
+        cx.ui.step(
+            "Built",
+            format_args!(
+                "{} ({} bytes, kernel {}, {} ms)",
+                cx.repo.show(&built.image),
+                built.bytes,
+                built.kernel,
+                built.ms.total
+            ),
+        );
+        if self.json {
+            println!("{}", serde_json::to_string(&built)?);
+        } else {
+            println!("{}", built.image.display());
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,12 @@
+//! `plan`.
+use super::Context;
+use anyhow::Result;
+use std::process::ExitCode;
+/// x
+#[derive(clap::Args)]
+pub(crate) struct Plan {}
+impl Plan {
+    pub(crate) fn run(self, _cx: &Context) -> Result<ExitCode> {
+        Ok(ExitCode::SUCCESS)
+    }
+}
