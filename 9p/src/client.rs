@@ -62,11 +62,7 @@ impl Client {
     pub fn new(msize: u32) -> Client {
         let msize = msize.max(MIN_MSIZE);
         let mut tx = Outgoing::default();
-        Tmsg::Version {
-            msize,
-            version: Dialect::Atoll.name(),
-        }
-        .encode(NOTAG, &mut tx.bytes);
+        Tmsg::Version { msize, version: Dialect::Atoll.name() }.encode(NOTAG, &mut tx.bytes);
         Client {
             rx: Incoming::default(),
             tx,
@@ -116,10 +112,7 @@ impl Client {
             Ok(names) => Ok((Tag(tag), names)),
             Err(_) => {
                 self.asked.pop();
-                Err(Fault::new(
-                    Errno::ENAMETOOLONG,
-                    "a path of more than 16 names",
-                ))
+                Err(Fault::new(Errno::ENAMETOOLONG, "a path of more than 16 names"))
             }
         }
     }
@@ -146,11 +139,7 @@ impl Client {
             return Ok(None);
         };
         let tag = msg::tag(frame);
-        let at = self
-            .asked
-            .iter()
-            .position(|a| a.0 == tag)
-            .ok_or(Broken::Unasked)?;
+        let at = self.asked.iter().position(|a| a.0 == tag).ok_or(Broken::Unasked)?;
         let (_, asked) = self.asked.swap_remove(at);
         let got = frame.get(4).copied().unwrap_or_default();
         if got != asked + 1 && got != ty::RLERROR {

@@ -103,11 +103,7 @@ pub struct Fault {
 impl Fault {
     /// A fault of whoever asked, with a text that says what to do.
     pub fn new(errno: Errno, text: impl Into<Cow<'static, str>>) -> Fault {
-        Fault {
-            errno,
-            blame: Blame::Operator,
-            text: Some(text.into()),
-        }
+        Fault { errno, blame: Blame::Operator, text: Some(text.into()) }
     }
 
     /// The same fault, blamed on somebody else.
@@ -124,11 +120,7 @@ impl Fault {
 
 impl From<Errno> for Fault {
     fn from(errno: Errno) -> Fault {
-        Fault {
-            errno,
-            blame: Blame::Operator,
-            text: None,
-        }
+        Fault { errno, blame: Blame::Operator, text: None }
     }
 }
 

@@ -49,12 +49,7 @@ impl<'a> Names<'a> {
         for _ in 0..count {
             r.str()?;
         }
-        Ok(Names {
-            count,
-            bytes: bytes
-                .get(..bytes.len() - r.rest().len())
-                .unwrap_or_default(),
-        })
+        Ok(Names { count, bytes: bytes.get(..bytes.len() - r.rest().len()).unwrap_or_default() })
     }
 
     /// How many there are.
@@ -92,28 +87,13 @@ pub enum Tmsg<'a> {
     /// msize\[4\] version\[s\]
     Version { msize: u32, version: &'a str },
     /// afid\[4\] uname\[s\] aname\[s\] n_uname\[4\]
-    Auth {
-        afid: u32,
-        uname: &'a str,
-        aname: &'a str,
-        n_uname: u32,
-    },
+    Auth { afid: u32, uname: &'a str, aname: &'a str, n_uname: u32 },
     /// fid\[4\] afid\[4\] uname\[s\] aname\[s\] n_uname\[4\]
-    Attach {
-        fid: u32,
-        afid: u32,
-        uname: &'a str,
-        aname: &'a str,
-        n_uname: u32,
-    },
+    Attach { fid: u32, afid: u32, uname: &'a str, aname: &'a str, n_uname: u32 },
     /// oldtag\[2\]
     Flush { oldtag: u16 },
     /// fid\[4\] newfid\[4\] nwname\[2\] nwname*(wname\[s\])
-    Walk {
-        fid: u32,
-        newfid: u32,
-        names: Names<'a>,
-    },
+    Walk { fid: u32, newfid: u32, names: Names<'a> },
     /// fid\[4\] flags\[4\]
     Lopen { fid: u32, flags: OpenFlags },
     /// fid\[4\] request_mask\[8\]
@@ -121,11 +101,7 @@ pub enum Tmsg<'a> {
     /// fid\[4\] valid\[4\] mode\[4\] uid\[4\] gid\[4\] size\[8\] and four times \[8\]
     Setattr { fid: u32, set: SetAttr },
     /// fid\[4\] newfid\[4\] name\[s\]
-    Xattrwalk {
-        fid: u32,
-        newfid: u32,
-        name: &'a str,
-    },
+    Xattrwalk { fid: u32, newfid: u32, name: &'a str },
     /// fid\[4\] offset\[8\] count\[4\]
     Readdir { fid: u32, offset: u64, count: u32 },
     /// fid\[4\], and datasync\[4\] from newer clients
@@ -135,11 +111,7 @@ pub enum Tmsg<'a> {
     /// fid\[4\] offset\[8\] count\[4\]
     Read { fid: u32, offset: u64, count: u32 },
     /// fid\[4\] offset\[8\] count\[4\] data\[count\]
-    Write {
-        fid: u32,
-        offset: u64,
-        data: &'a [u8],
-    },
+    Write { fid: u32, offset: u64, data: &'a [u8] },
     /// fid\[4\]
     Clunk { fid: u32 },
     /// fid\[4\]
@@ -161,16 +133,10 @@ impl<'a> Tmsg<'a> {
         let head = Reader::new(r.take(HEADER)?).take(5)?;
         let r = &mut r;
         let m = match head.last().copied().unwrap_or_default() {
-            ty::TVERSION => Tmsg::Version {
-                msize: r.u32()?,
-                version: r.str()?,
-            },
-            ty::TAUTH => Tmsg::Auth {
-                afid: r.u32()?,
-                uname: r.str()?,
-                aname: r.str()?,
-                n_uname: r.u32()?,
-            },
+            ty::TVERSION => Tmsg::Version { msize: r.u32()?, version: r.str()? },
+            ty::TAUTH => {
+                Tmsg::Auth { afid: r.u32()?, uname: r.str()?, aname: r.str()?, n_uname: r.u32()? }
+            }
             ty::TATTACH => Tmsg::Attach {
                 fid: r.u32()?,
                 afid: r.u32()?,
@@ -179,39 +145,18 @@ impl<'a> Tmsg<'a> {
                 n_uname: r.u32()?,
             },
             ty::TFLUSH => Tmsg::Flush { oldtag: r.u16()? },
-            ty::TWALK => Tmsg::Walk {
-                fid: r.u32()?,
-                newfid: r.u32()?,
-                names: Names::decode(r)?,
-            },
-            ty::TLOPEN => Tmsg::Lopen {
-                fid: r.u32()?,
-                flags: OpenFlags(r.u32()?),
-            },
-            ty::TGETATTR => Tmsg::Getattr {
-                fid: r.u32()?,
-                mask: r.u64()?,
-            },
+            ty::TWALK => Tmsg::Walk { fid: r.u32()?, newfid: r.u32()?, names: Names::decode(r)? },
+            ty::TLOPEN => Tmsg::Lopen { fid: r.u32()?, flags: OpenFlags(r.u32()?) },
+            ty::TGETATTR => Tmsg::Getattr { fid: r.u32()?, mask: r.u64()? },
             ty::TSETATTR => {
                 let (fid, valid, mode) = (r.u32()?, r.u32()?, r.u32()?);
                 r.take(8)?; // uid, gid
                 let size = r.u64()?;
                 r.take(32)?; // atime and mtime, seconds and nanoseconds
-                Tmsg::Setattr {
-                    fid,
-                    set: SetAttr { valid, mode, size },
-                }
+                Tmsg::Setattr { fid, set: SetAttr { valid, mode, size } }
             }
-            ty::TXATTRWALK => Tmsg::Xattrwalk {
-                fid: r.u32()?,
-                newfid: r.u32()?,
-                name: r.str()?,
-            },
-            ty::TREADDIR => Tmsg::Readdir {
-                fid: r.u32()?,
-                offset: r.u64()?,
-                count: r.u32()?,
-            },
+            ty::TXATTRWALK => Tmsg::Xattrwalk { fid: r.u32()?, newfid: r.u32()?, name: r.str()? },
+            ty::TREADDIR => Tmsg::Readdir { fid: r.u32()?, offset: r.u64()?, count: r.u32()? },
             ty::TFSYNC => {
                 let fid = r.u32()?;
                 if !r.rest().is_empty() {
@@ -220,16 +165,8 @@ impl<'a> Tmsg<'a> {
                 Tmsg::Fsync { fid }
             }
             ty::TSTATFS => Tmsg::Statfs { fid: r.u32()? },
-            ty::TREAD => Tmsg::Read {
-                fid: r.u32()?,
-                offset: r.u64()?,
-                count: r.u32()?,
-            },
-            ty::TWRITE => Tmsg::Write {
-                fid: r.u32()?,
-                offset: r.u64()?,
-                data: r.data()?,
-            },
+            ty::TREAD => Tmsg::Read { fid: r.u32()?, offset: r.u64()?, count: r.u32()? },
+            ty::TWRITE => Tmsg::Write { fid: r.u32()?, offset: r.u64()?, data: r.data()? },
             ty::TCLUNK => Tmsg::Clunk { fid: r.u32()? },
             ty::TREMOVE => Tmsg::Remove { fid: r.u32()? },
             other => return Err(BadFrame::Type(other)),
@@ -268,24 +205,13 @@ impl<'a> Tmsg<'a> {
                 w.u32(msize);
                 w.str(version);
             }
-            Tmsg::Auth {
-                afid,
-                uname,
-                aname,
-                n_uname,
-            } => {
+            Tmsg::Auth { afid, uname, aname, n_uname } => {
                 w.u32(afid);
                 w.str(uname);
                 w.str(aname);
                 w.u32(n_uname);
             }
-            Tmsg::Attach {
-                fid,
-                afid,
-                uname,
-                aname,
-                n_uname,
-            } => {
+            Tmsg::Attach { fid, afid, uname, aname, n_uname } => {
                 w.u32(fid);
                 w.u32(afid);
                 w.str(uname);
@@ -417,11 +343,7 @@ pub enum Rmsg<'a> {
 }
 
 fn qid(r: &mut Reader<'_>) -> Result<Qid, BadFrame> {
-    Ok(Qid {
-        ty: r.u8()?,
-        version: r.u32()?,
-        path: r.u64()?,
-    })
+    Ok(Qid { ty: r.u8()?, version: r.u32()?, path: r.u64()? })
 }
 
 /// Writes a qid.
@@ -440,17 +362,10 @@ impl<'a> Rmsg<'a> {
         let m = match head.last().copied().unwrap_or_default() {
             ty::RLERROR => {
                 let errno = r.u32()?;
-                let text = if r.rest().is_empty() {
-                    None
-                } else {
-                    Some(r.str()?)
-                };
+                let text = if r.rest().is_empty() { None } else { Some(r.str()?) };
                 Rmsg::Lerror { errno, text }
             }
-            t if t == ty::TVERSION + 1 => Rmsg::Version {
-                msize: r.u32()?,
-                version: r.str()?,
-            },
+            t if t == ty::TVERSION + 1 => Rmsg::Version { msize: r.u32()?, version: r.str()? },
             t if t == ty::TATTACH + 1 => Rmsg::Attach { qid: qid(r)? },
             t if t == ty::TFLUSH + 1 => Rmsg::Flush,
             t if t == ty::TWALK + 1 => {
@@ -464,10 +379,7 @@ impl<'a> Rmsg<'a> {
                 }
                 Rmsg::Walk { count, last }
             }
-            t if t == ty::TLOPEN + 1 => Rmsg::Lopen {
-                qid: qid(r)?,
-                iounit: r.u32()?,
-            },
+            t if t == ty::TLOPEN + 1 => Rmsg::Lopen { qid: qid(r)?, iounit: r.u32()? },
             t if t == ty::TGETATTR + 1 => {
                 r.u64()?; // valid
                 let (qid, mode, uid, gid) = (qid(r)?, r.u32()?, r.u32()?, r.u32()?);
@@ -477,17 +389,7 @@ impl<'a> Rmsg<'a> {
                 r.take(8 * 4)?; // blksize, blocks, atime
                 let mtime = r.u64()?;
                 r.take(8 * 7)?; // mtime_nsec, ctime, btime, gen, data_version
-                Rmsg::Getattr {
-                    stat: Stat {
-                        qid,
-                        mode,
-                        uid,
-                        gid,
-                        nlink,
-                        size,
-                        mtime,
-                    },
-                }
+                Rmsg::Getattr { stat: Stat { qid, mode, uid, gid, nlink, size, mtime } }
             }
             t if t == ty::TSETATTR + 1 => Rmsg::Setattr,
             t if t == ty::TREADDIR + 1 => Rmsg::Readdir { data: r.data()? },
@@ -498,14 +400,7 @@ impl<'a> Rmsg<'a> {
                 r.u64()?; // bavail
                 let files = r.u64()?;
                 r.take(8 + 8 + 4)?; // ffree, fsid, namelen
-                Rmsg::Statfs {
-                    fs: StatFs {
-                        bsize,
-                        blocks,
-                        bfree,
-                        files,
-                    },
-                }
+                Rmsg::Statfs { fs: StatFs { bsize, blocks, bfree, files } }
             }
             t if t == ty::TREAD + 1 => Rmsg::Read { data: r.data()? },
             t if t == ty::TWRITE + 1 => Rmsg::Write { count: r.u32()? },

@@ -33,11 +33,7 @@ pub struct Share {
 
 impl Default for Share {
     fn default() -> Share {
-        Share {
-            fids: 1024,
-            requests: 64,
-            unread: 1 << 20,
-        }
+        Share { fids: 1024, requests: 64, unread: 1 << 20 }
     }
 }
 
@@ -104,15 +100,8 @@ impl Mux {
     /// A joint that proposes a message size to the server.
     pub fn new(msize: u32, share: Share) -> Mux {
         let mut tx = Outgoing::default();
-        Tmsg::Version {
-            msize,
-            version: Dialect::Atoll.name(),
-        }
-        .encode(NOTAG, &mut tx.bytes);
-        let version = Asked {
-            client: None,
-            effect: Effect::Version,
-        };
+        Tmsg::Version { msize, version: Dialect::Atoll.name() }.encode(NOTAG, &mut tx.bytes);
+        let version = Asked { client: None, effect: Effect::Version };
         Mux {
             share,
             rx: Incoming::default(),
@@ -155,10 +144,7 @@ impl Mux {
     /// the server's greeting is over.
     pub fn wants(&self, id: ClientId) -> bool {
         self.dialect.is_some()
-            && self
-                .ports
-                .get(&id)
-                .is_some_and(|p| !p.dead && p.tx.rest().len() < self.share.unread)
+            && self.ports.get(&id).is_some_and(|p| !p.dead && p.tx.rest().len() < self.share.unread)
     }
 
     /// Takes bytes from a client. Only when it is [wanted](Mux::wants).
@@ -238,11 +224,7 @@ impl Mux {
                 return;
             };
             let mut rx = core::mem::take(&mut port.rx);
-            let max = if port.msize == 0 {
-                self.msize.min(8192)
-            } else {
-                port.msize
-            };
+            let max = if port.msize == 0 { self.msize.min(8192) } else { port.msize };
             let taken = match rx.take(max) {
                 Ok(Some(frame)) => {
                     self.request(id, frame);
@@ -318,24 +300,13 @@ impl Mux {
             return Ok(());
         };
         if port.msize == 0 {
-            return Err(Fault::new(
-                Errno::EPROTO,
-                "the first message must be Tversion",
-            ));
+            return Err(Fault::new(Errno::EPROTO, "the first message must be Tversion"));
         }
         if port.tags.contains_key(&tag) {
-            return Err(Fault::new(
-                Errno::EINVAL,
-                "this tag has a request outstanding",
-            ));
+            return Err(Fault::new(Errno::EINVAL, "this tag has a request outstanding"));
         }
         let client_msize = port.msize;
-        let fid_of = |fid: u32| {
-            port.fids
-                .get(&fid)
-                .copied()
-                .ok_or(Fault::from(Errno::EBADF))
-        };
+        let fid_of = |fid: u32| port.fids.get(&fid).copied().ok_or(Fault::from(Errno::EBADF));
         let vacant = |fid: u32| {
             if port.fids.contains_key(&fid) || fid == NOFID {
                 Err(Fault::new(Errno::EBADF, "this fid is in use"))
@@ -359,11 +330,7 @@ impl Mux {
                 }
                 let at = self.new_fid();
                 fields[0] = Some((7, at));
-                Effect::Bind {
-                    fid,
-                    at,
-                    names: None,
-                }
+                Effect::Bind { fid, at, names: None }
             }
             Tmsg::Walk { fid, newfid, names } => {
                 let from = fid_of(fid)?;
@@ -376,11 +343,7 @@ impl Mux {
                     vacant(newfid)?;
                     let at = self.new_fid();
                     fields[1] = Some((11, at));
-                    Effect::Bind {
-                        fid: newfid,
-                        at,
-                        names: Some(names),
-                    }
+                    Effect::Bind { fid: newfid, at, names: Some(names) }
                 }
             }
             Tmsg::Xattrwalk { .. } => return Err(Errno::ENODATA.into()),
@@ -493,10 +456,7 @@ impl Mux {
         let start = port.tx.bytes.len();
         match answer {
             // Whoever has not asked for the text of an error gets its number alone.
-            Rmsg::Lerror {
-                errno,
-                text: Some(_),
-            } if port.dialect == Dialect::L => {
+            Rmsg::Lerror { errno, text: Some(_) } if port.dialect == Dialect::L => {
                 let mut w = Writer::new(&mut port.tx.bytes, ty::RLERROR, tag);
                 w.u32(errno);
                 w.finish();

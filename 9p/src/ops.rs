@@ -36,6 +36,7 @@ enum Step {
     Open,
     Transfer,
     Clunk,
+    Done,
 }
 
 /// One operation on one file.
@@ -62,16 +63,7 @@ impl Op {
         what: What,
     ) -> Result<Op, Fault> {
         let (tag, names) = client.walk(root, fid, path)?;
-        Ok(Op {
-            what,
-            fid,
-            names,
-            step: Step::Walk,
-            tag,
-            offset: 0,
-            got: Vec::new(),
-            failed: None,
-        })
+        Ok(Op { what, fid, names, step: Step::Walk, tag, offset: 0, got: Vec::new(), failed: None })
     }
 
     /// The request whose answer it waits for.
@@ -84,66 +76,72 @@ impl Op {
         self.fid
     }
 
-    /// Tells it the answer to [`Op::tag`], and sends the next request. The result,
-    /// when it is done: what was read or listed, or nothing for a write.
-    pub fn answer(
-        &mut self,
-        client: &mut Client,
-        answer: &Rmsg<'_>,
-    ) -> Option<Result<Vec<u8>, Fault>> {
-        let walking = self.step == Step::Walk;
-        match self.advance(client.msize(), answer) {
-            Ok(Some(next)) => {
-                self.tag = client.send(&next);
-                None
-            }
-            Ok(None) => Some(match self.failed.take() {
-                None => Ok(core::mem::take(&mut self.got)),
-                Some(fault) => Err(fault),
-            }),
+    /// Tells it the answer to [`Op::tag`]. What follows is [`Op::next`].
+    pub fn answer(&mut self, answer: &Rmsg<'_>) {
+        self.step = match (self.step, self.take(answer)) {
+            (_, Ok(next)) => next,
             // A failed walk leaves no fid behind; all later steps do.
-            Err(fault) if walking => Some(Err(fault)),
-            Err(fault) => {
+            (Step::Walk, Err(fault)) => {
                 self.failed = Some(fault);
-                self.step = Step::Clunk;
-                self.tag = client.send(&Tmsg::Clunk { fid: self.fid });
-                None
+                Step::Done
             }
-        }
+            (_, Err(fault)) => {
+                self.failed = Some(fault);
+                Step::Clunk
+            }
+        };
     }
 
-    /// The next request, or none when all is done.
-    fn advance(&mut self, msize: u32, answer: &Rmsg<'_>) -> Result<Option<Tmsg<'_>>, Fault> {
+    /// Sends the next request; or gives the result, when it is done: what was read
+    /// or listed, or nothing for a write.
+    pub fn next(&mut self, client: &mut Client) -> Option<Result<Vec<u8>, Fault>> {
         let fid = self.fid;
-        match (self.step, answer) {
-            (Step::Clunk, _) => return Ok(None),
-            (_, Rmsg::Lerror { errno, text }) => return Err(fault(*errno, *text)),
-            (Step::Walk, Rmsg::Walk { count, .. }) => {
-                if usize::from(*count) != self.names {
-                    return Err(Errno::ENOENT.into());
-                }
-                self.step = Step::Open;
-                let flags = match self.what {
-                    What::Write(_) => OpenFlags(OpenFlags::WRONLY.0 | OpenFlags::TRUNC),
-                    _ => OpenFlags::RDONLY,
-                };
-                return Ok(Some(Tmsg::Lopen { fid, flags }));
+        let count = client.msize() - READ_OVERHEAD;
+        let request = match (self.step, &self.what) {
+            (Step::Walk, _) => return None,
+            (Step::Open, What::Write(_)) => {
+                Tmsg::Lopen { fid, flags: OpenFlags(OpenFlags::WRONLY.0 | OpenFlags::TRUNC) }
             }
-            (Step::Open, Rmsg::Lopen { .. }) => self.step = Step::Transfer,
+            (Step::Open, _) => Tmsg::Lopen { fid, flags: OpenFlags::RDONLY },
+            (Step::Transfer, What::Read { .. }) => Tmsg::Read { fid, offset: self.offset, count },
+            (Step::Transfer, What::List { .. }) => {
+                Tmsg::Readdir { fid, offset: self.offset, count }
+            }
+            (Step::Transfer, What::Write(data)) => {
+                let rest = data.get(self.offset as usize..).unwrap_or_default();
+                let n = rest.len().min((client.msize() - WRITE_OVERHEAD) as usize);
+                Tmsg::Write { fid, offset: self.offset, data: rest.get(..n).unwrap_or_default() }
+            }
+            (Step::Clunk, _) => Tmsg::Clunk { fid },
+            (Step::Done, _) => {
+                return Some(match self.failed.take() {
+                    None => Ok(core::mem::take(&mut self.got)),
+                    Some(fault) => Err(fault),
+                });
+            }
+        };
+        self.tag = client.send(&request);
+        None
+    }
+
+    /// What an answer leads to.
+    fn take(&mut self, answer: &Rmsg<'_>) -> Result<Step, Fault> {
+        match (self.step, answer) {
+            (Step::Clunk | Step::Done, _) => Ok(Step::Done),
+            (_, Rmsg::Lerror { errno, text }) => Err(fault(*errno, *text)),
+            (Step::Walk, Rmsg::Walk { count, .. }) if usize::from(*count) == self.names => {
+                Ok(Step::Open)
+            }
+            (Step::Walk, Rmsg::Walk { .. }) => Err(Errno::ENOENT.into()),
+            (Step::Open, Rmsg::Lopen { .. }) => Ok(Step::Transfer),
             (Step::Transfer, Rmsg::Read { data }) => {
-                let What::Read { max } = self.what else {
-                    return Err(unasked());
-                };
-                if data.is_empty() {
-                    return Ok(Some(self.finish()));
-                }
-                self.keep(data, max)?;
+                let What::Read { max } = self.what else { return Err(unasked()) };
                 self.offset += data.len() as u64;
+                self.keep(data, max)?;
+                Ok(if data.is_empty() { Step::Clunk } else { Step::Transfer })
             }
             (Step::Transfer, Rmsg::Readdir { data }) => {
-                let What::List { max } = self.what else {
-                    return Err(unasked());
-                };
+                let What::List { max } = self.what else { return Err(unasked()) };
                 let mut names = String::new();
                 let mut last = None;
                 for e in entries(data) {
@@ -153,49 +151,24 @@ impl Op {
                         names += if e.qid.is_dir() { "/\n" } else { "\n" };
                     }
                 }
-                let Some(cookie) = last else {
-                    return Ok(Some(self.finish()));
-                };
-                self.offset = cookie;
                 self.keep(names.as_bytes(), max)?;
+                Ok(match last {
+                    // A cookie that does not move would list for ever.
+                    Some(cookie) if cookie != self.offset => {
+                        self.offset = cookie;
+                        Step::Transfer
+                    }
+                    _ => Step::Clunk,
+                })
             }
             (Step::Transfer, Rmsg::Write { count }) => {
-                let What::Write(data) = &self.what else {
-                    return Err(unasked());
-                };
+                let What::Write(data) = &self.what else { return Err(unasked()) };
                 self.offset += u64::from(*count);
-                if *count == 0 || self.offset >= data.len() as u64 {
-                    return Ok(Some(self.finish()));
-                }
+                let done = *count == 0 || self.offset >= data.len() as u64;
+                Ok(if done { Step::Clunk } else { Step::Transfer })
             }
-            _ => return Err(unasked()),
+            _ => Err(unasked()),
         }
-        Ok(Some(match &self.what {
-            What::Read { .. } => Tmsg::Read {
-                fid,
-                offset: self.offset,
-                count: msize - READ_OVERHEAD,
-            },
-            What::List { .. } => Tmsg::Readdir {
-                fid,
-                offset: self.offset,
-                count: msize - READ_OVERHEAD,
-            },
-            What::Write(data) => {
-                let rest = data.get(self.offset as usize..).unwrap_or_default();
-                let n = rest.len().min((msize - WRITE_OVERHEAD) as usize);
-                Tmsg::Write {
-                    fid,
-                    offset: self.offset,
-                    data: rest.get(..n).unwrap_or_default(),
-                }
-            }
-        }))
-    }
-
-    fn finish(&mut self) -> Tmsg<'static> {
-        self.step = Step::Clunk;
-        Tmsg::Clunk { fid: self.fid }
     }
 
     fn keep(&mut self, data: &[u8], max: usize) -> Result<(), Fault> {

@@ -29,11 +29,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits {
-            msize: 64 << 10,
-            fids: 4096,
-            blocked: 256,
-        }
+        Limits { msize: 64 << 10, fids: 4096, blocked: 256 }
     }
 }
 
@@ -113,10 +109,7 @@ impl<T: Tree> Session<T> {
     /// A session that has heard nothing yet. It holds no memory until it does.
     pub fn new(limits: Limits) -> Session<T> {
         Session {
-            limits: Limits {
-                msize: limits.msize.max(MIN_MSIZE),
-                ..limits
-            },
+            limits: Limits { msize: limits.msize.max(MIN_MSIZE), ..limits },
             msize: 0,
             dialect: Dialect::L,
             rx: Vec::new(),
@@ -132,11 +125,7 @@ impl<T: Tree> Session<T> {
     }
 
     fn max_frame(&self) -> u32 {
-        if self.msize == 0 {
-            FIRST_MSIZE.min(self.limits.msize)
-        } else {
-            self.msize
-        }
+        if self.msize == 0 { FIRST_MSIZE.min(self.limits.msize) } else { self.msize }
     }
 
     /// Room for received bytes; tell [`Session::received`] how many were put there.
@@ -237,11 +226,7 @@ impl<T: Tree> Session<T> {
     /// Says that what a node holds has changed: requests that wait for it are
     /// asked again, in the order in which they came.
     pub fn wake(&mut self, node: T::Node) {
-        for b in self
-            .blocked
-            .iter_mut()
-            .filter(|b| b.node == node && !b.woken)
-        {
+        for b in self.blocked.iter_mut().filter(|b| b.node == node && !b.woken) {
             b.woken = true;
             self.woken += 1;
         }
@@ -314,14 +299,12 @@ impl<T: Tree> Session<T> {
         let mark = self.tx.len();
         let done = match Tmsg::decode(frame) {
             Ok(Tmsg::Version { msize, version }) => self.version(tree, tag, msize, version),
-            Ok(_) if self.msize == 0 => Err(Fault::new(
-                Errno::EPROTO,
-                "the first message must be Tversion",
-            )),
-            Ok(_) if self.blocked.iter().any(|b| b.tag == tag) => Err(Fault::new(
-                Errno::EINVAL,
-                "this tag has a request outstanding",
-            )),
+            Ok(_) if self.msize == 0 => {
+                Err(Fault::new(Errno::EPROTO, "the first message must be Tversion"))
+            }
+            Ok(_) if self.blocked.iter().any(|b| b.tag == tag) => {
+                Err(Fault::new(Errno::EINVAL, "this tag has a request outstanding"))
+            }
             Ok(m) => self.handle(tree, tag, m),
             Err(bad) => Err(bad.into()),
         };
@@ -366,19 +349,9 @@ impl<T: Tree> Session<T> {
             // ENOENT tells a client that there is nothing to authenticate to;
             // diod's tools take any other number for a failure.
             Tmsg::Auth { .. } => Err(Errno::ENOENT.into()),
-            Tmsg::Attach {
-                fid,
-                uname,
-                aname,
-                n_uname,
-                ..
-            } => {
+            Tmsg::Attach { fid, uname, aname, n_uname, .. } => {
                 let slot = self.vacant(fid)?;
-                let node = tree.attach(&Who {
-                    uname,
-                    uid: n_uname,
-                    aname,
-                })?;
+                let node = tree.attach(&Who { uname, uid: n_uname, aname })?;
                 let qid = tree.qid(node).inspect_err(|_| tree.forget(node))?;
                 self.fids.insert(slot, (fid, Fid { node, open: None }));
                 let mut w = self.reply(ty::TATTACH, tag);
@@ -455,10 +428,7 @@ impl<T: Tree> Session<T> {
             }
             Tmsg::Write { fid, offset, data } => {
                 let reply = self.write(tree, tag, fid, offset, data)?;
-                self.block_if(reply, tag, fid, || Op::Write {
-                    offset,
-                    data: data.to_vec(),
-                })
+                self.block_if(reply, tag, fid, || Op::Write { offset, data: data.to_vec() })
             }
             Tmsg::Clunk { fid } => {
                 self.drop_fid(tree, fid)?;
@@ -545,10 +515,7 @@ impl<T: Tree> Session<T> {
         let count = count.min(self.msize - READ_OVERHEAD) as usize;
         let f = find(&mut self.fids, fid)?;
         let Some((open, _)) = &mut f.open else {
-            return Err(Fault::new(
-                Errno::EBADF,
-                "open the directory before reading it",
-            ));
+            return Err(Fault::new(Errno::EBADF, "open the directory before reading it"));
         };
         if !tree.qid(f.node)?.is_dir() {
             return Err(Errno::ENOTDIR.into());
@@ -630,13 +597,7 @@ impl<T: Tree> Session<T> {
                 return Err(Errno::ENOBUFS.into());
             }
             let node = self.fid(fid)?.node;
-            self.blocked.push(Blocked {
-                tag,
-                fid,
-                node,
-                op: op(),
-                woken: false,
-            });
+            self.blocked.push(Blocked { tag, fid, node, op: op(), woken: false });
         }
         Ok(())
     }
@@ -684,10 +645,7 @@ impl<T: Tree> Session<T> {
     fn drop_fid(&mut self, tree: &mut T, fid: u32) -> Result<(), Fault> {
         let slot = self.slot(fid).map_err(|_| Errno::EBADF)?;
         for tag in self.unblock(|b| b.fid == fid) {
-            self.error(
-                tag,
-                &Fault::new(Errno::EBADF, "the fid was clunked meanwhile"),
-            );
+            self.error(tag, &Fault::new(Errno::EBADF, "the fid was clunked meanwhile"));
         }
         release(tree, self.fids.remove(slot).1);
         Ok(())
@@ -716,12 +674,8 @@ impl<T: Tree> Session<T> {
 
 /// The fid of that number, as a borrow of the table alone.
 fn find<T: Tree>(fids: &mut [(u32, Fid<T>)], fid: u32) -> Result<&mut Fid<T>, Fault> {
-    let slot = fids
-        .binary_search_by_key(&fid, |f| f.0)
-        .map_err(|_| Errno::EBADF)?;
-    fids.get_mut(slot)
-        .map(|(_, f)| f)
-        .ok_or(Errno::EBADF.into())
+    let slot = fids.binary_search_by_key(&fid, |f| f.0).map_err(|_| Errno::EBADF)?;
+    fids.get_mut(slot).map(|(_, f)| f).ok_or(Errno::EBADF.into())
 }
 
 fn release<T: Tree>(tree: &mut T, fid: Fid<T>) {
@@ -734,10 +688,7 @@ fn release<T: Tree>(tree: &mut T, fid: Fid<T>) {
 /// One name of a walk, with the checks that no tree has to repeat.
 fn step_to<T: Tree>(tree: &mut T, at: T::Node, name: &str) -> Result<(T::Node, Qid), Fault> {
     if name.is_empty() || name.contains(['/', '\0']) {
-        return Err(Fault::new(
-            Errno::EINVAL,
-            "a name is empty or holds a slash",
-        ));
+        return Err(Fault::new(Errno::EINVAL, "a name is empty or holds a slash"));
     }
     if name.len() > MAX_NAME {
         return Err(Errno::ENAMETOOLONG.into());

@@ -84,8 +84,7 @@ impl Stream {
             fn write_str(&mut self, s: &str) -> fmt::Result {
                 let n = s.len().min(self.1);
                 self.1 -= n;
-                self.0
-                    .extend(s.bytes().take(n).map(|b| if b == b'\n' { b' ' } else { b }));
+                self.0.extend(s.bytes().take(n).map(|b| if b == b'\n' { b' ' } else { b }));
                 Ok(())
             }
         }
@@ -110,18 +109,12 @@ impl Stream {
 
     /// A cursor at the oldest line that is kept.
     pub fn oldest(&self) -> Cursor {
-        Cursor {
-            at: self.start,
-            line: self.first,
-        }
+        Cursor { at: self.start, line: self.first }
     }
 
     /// A cursor behind the newest line.
     pub fn newest(&self) -> Cursor {
-        Cursor {
-            at: self.start + self.ring.len() as u64,
-            line: self.lines,
-        }
+        Cursor { at: self.start + self.ring.len() as u64, line: self.lines }
     }
 
     /// Lines pushed so far.
@@ -152,11 +145,7 @@ impl Stream {
         let here = || self.ring.range(from..from + fits).copied();
         let whole = here().rposition(|b| b == b'\n').map_or(fits, |end| end + 1);
         if whole == 0 {
-            return if buf.is_empty() {
-                Reply::Done(0)
-            } else {
-                Reply::Later
-            };
+            return if buf.is_empty() { Reply::Done(0) } else { Reply::Later };
         }
         for (to, b) in buf.iter_mut().zip(here().take(whole)) {
             *to = b;

@@ -27,11 +27,7 @@ enum Kind<'a, S> {
     Dir(Vec<Node>),
     Bytes(&'a [u8]),
     Text(Render<'a, S>),
-    Ctl {
-        verbs: &'static [Verb],
-        run: Run<'a, S>,
-        writable: bool,
-    },
+    Ctl { verbs: &'static [Verb], run: Run<'a, S>, writable: bool },
     Stream(Pick<'a, S>),
 }
 
@@ -65,11 +61,7 @@ impl<'a, S> Synth<'a, S> {
             version: 0,
             kind: Kind::Dir(Vec::new()),
         };
-        Synth {
-            entries: alloc::vec![root],
-            streams: Vec::new(),
-            mtime: 0,
-        }
+        Synth { entries: alloc::vec![root], streams: Vec::new(), mtime: 0 }
     }
 
     /// The root directory.
@@ -79,19 +71,11 @@ impl<'a, S> Synth<'a, S> {
 
     fn add(&mut self, dir: Node, name: impl Into<Cow<'a, str>>, kind: Kind<'a, S>) -> Node {
         let node = Node(self.entries.len() as u32);
-        if let Some(Entry {
-            kind: Kind::Dir(children),
-            ..
-        }) = self.entries.get_mut(dir.0 as usize)
+        if let Some(Entry { kind: Kind::Dir(children), .. }) = self.entries.get_mut(dir.0 as usize)
         {
             children.push(node);
         }
-        self.entries.push(Entry {
-            name: name.into(),
-            parent: dir,
-            version: 0,
-            kind,
-        });
+        self.entries.push(Entry { name: name.into(), parent: dir, version: 0, kind });
         node
     }
 
@@ -132,15 +116,7 @@ impl<'a, S> Synth<'a, S> {
         verbs: &'static [Verb],
         run: impl Fn(&mut S, &Command<'_>) -> Result<(), Fault> + 'a,
     ) -> Node {
-        self.add(
-            dir,
-            name,
-            Kind::Ctl {
-                verbs,
-                run: Box::new(run),
-                writable: true,
-            },
-        )
+        self.add(dir, name, Kind::Ctl { verbs, run: Box::new(run), writable: true })
     }
 
     /// A file whose reads block until the next line of a stream.
@@ -157,10 +133,8 @@ impl<'a, S> Synth<'a, S> {
 
     /// Takes the permission to write away.
     pub fn read_only(&mut self, node: Node) {
-        if let Some(Entry {
-            kind: Kind::Ctl { writable, .. },
-            ..
-        }) = self.entries.get_mut(node.0 as usize)
+        if let Some(Entry { kind: Kind::Ctl { writable, .. }, .. }) =
+            self.entries.get_mut(node.0 as usize)
         {
             *writable = false;
         }
@@ -169,10 +143,7 @@ impl<'a, S> Synth<'a, S> {
     /// Tells which nodes have something new for readers that wait, since the last call.
     pub fn woken(&mut self, state: &mut S, mut wake: impl FnMut(Node)) {
         for &node in &self.streams {
-            if let Ok(Entry {
-                kind: Kind::Stream(pick),
-                ..
-            }) = get(&self.entries, node)
+            if let Ok(Entry { kind: Kind::Stream(pick), .. }) = get(&self.entries, node)
                 && pick(state).take_news()
             {
                 wake(node);
@@ -197,11 +168,7 @@ impl<'a, S> Synth<'a, S> {
             Kind::Stream(_) => qid_type::APPEND,
             _ => qid_type::FILE,
         };
-        Ok(Qid {
-            ty,
-            version: entry.version,
-            path: node.0.into(),
-        })
+        Ok(Qid { ty, version: entry.version, path: node.0.into() })
     }
 }
 
@@ -264,14 +231,7 @@ impl<S> Tree for Files<'_, S> {
             _ => (mode::FILE | 0o444, 0),
         };
         let nlink = if qid.is_dir() { 2 } else { 1 };
-        Ok(Stat {
-            qid,
-            mode,
-            nlink,
-            size,
-            mtime: self.synth.mtime,
-            ..Stat::default()
-        })
+        Ok(Stat { qid, mode, nlink, size, mtime: self.synth.mtime, ..Stat::default() })
     }
 
     /// A truncation comes before a shell's write, and is no reason to fail.
@@ -327,11 +287,7 @@ impl<S> Tree for Files<'_, S> {
 
     fn write(&mut self, node: Node, _: &mut Open, _: u64, data: &[u8]) -> Result<Reply, Fault> {
         match &get(&self.synth.entries, node)?.kind {
-            Kind::Ctl {
-                verbs,
-                run,
-                writable: true,
-            } => {
+            Kind::Ctl { verbs, run, writable: true } => {
                 run(&mut self.state, &Command::parse(verbs, data)?)?;
             }
             _ => return Err(Errno::EACCES.into()),
@@ -384,22 +340,12 @@ pub struct Verb {
 impl Verb {
     /// A verb with exactly `n` arguments.
     pub const fn new(name: &'static str, usage: &'static str, n: usize) -> Verb {
-        Verb {
-            name,
-            usage,
-            min: n,
-            max: n,
-        }
+        Verb { name, usage, min: n, max: n }
     }
 
     /// A verb with `min` to `max` arguments.
     pub const fn range(name: &'static str, usage: &'static str, min: usize, max: usize) -> Verb {
-        Verb {
-            name,
-            usage,
-            min,
-            max,
-        }
+        Verb { name, usage, min, max }
     }
 }
 
@@ -447,18 +393,10 @@ impl<'c> Command<'c> {
         let n = rest.split_whitespace().count();
         if n < verb.min || n > verb.max {
             let (name, usage) = (verb.name, verb.usage);
-            let wants = if usage.is_empty() {
-                "no arguments"
-            } else {
-                usage
-            };
+            let wants = if usage.is_empty() { "no arguments" } else { usage };
             return Err(bad(&alloc::format!("{line:?}: {name} takes {wants}")));
         }
-        Ok(Command {
-            verb: verb.name,
-            rest: rest.trim(),
-            line,
-        })
+        Ok(Command { verb: verb.name, rest: rest.trim(), line })
     }
 
     /// The argument at `i`, empty when there is none.
@@ -468,9 +406,7 @@ impl<'c> Command<'c> {
 
     /// The argument at `i` as a whole number.
     pub fn number(&self, i: usize) -> Result<u64, Fault> {
-        self.arg(i)
-            .parse()
-            .map_err(|_| self.bad(&alloc::format!("{:?} is no number", self.arg(i))))
+        self.arg(i).parse().map_err(|_| self.bad(&alloc::format!("{:?} is no number", self.arg(i))))
     }
 
     /// An error that echoes the line.

@@ -115,10 +115,7 @@ pub trait Tree {
 
     /// What there is to know about the whole.
     fn statfs(&mut self) -> StatFs {
-        StatFs {
-            bsize: 4096,
-            ..StatFs::default()
-        }
+        StatFs { bsize: 4096, ..StatFs::default() }
     }
 }
 
@@ -157,10 +154,7 @@ impl<'a> Entries<'a> {
 /// Joins what a rendered text file shows to what was asked for: the bytes from
 /// `offset` on that fit in `buf`.
 pub fn slice_at(whole: &[u8], offset: u64, buf: &mut [u8]) -> usize {
-    let rest = usize::try_from(offset)
-        .ok()
-        .and_then(|o| whole.get(o..))
-        .unwrap_or_default();
+    let rest = usize::try_from(offset).ok().and_then(|o| whole.get(o..)).unwrap_or_default();
     let n = rest.len().min(buf.len());
     if let (Some(to), Some(from)) = (buf.get_mut(..n), rest.get(..n)) {
         to.copy_from_slice(from);

@@ -99,11 +99,7 @@ impl<'a> Reader<'a> {
 
     /// Says that nothing may follow.
     pub fn end(&self) -> Result<(), BadFrame> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(BadFrame::Length)
-        }
+        if self.0.is_empty() { Ok(()) } else { Err(BadFrame::Length) }
     }
 }
 
