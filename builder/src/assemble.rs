@@ -78,11 +78,7 @@ pub fn assemble(
             SegmentKind::Note => elf.segments.iter().position(|l| within(&l)),
             SegmentKind::Load => None,
         };
-        pieces.push(Piece {
-            segment: *s,
-            bytes: elf.data(s),
-            inside,
-        });
+        pieces.push(Piece { segment: *s, bytes: elf.data(s), inside });
     }
     let of = |kind, addr, bytes: &[u8], align| Segment {
         kind,
@@ -90,25 +86,13 @@ pub fn assemble(
         vaddr: addr,
         paddr: addr,
         filesz: bytes.len() as u64,
-        memsz: if kind == SegmentKind::Load {
-            bytes.len() as u64
-        } else {
-            0
-        },
+        memsz: if kind == SegmentKind::Load { bytes.len() as u64 } else { 0 },
         flags: elf::PF_R.0,
         align,
     };
-    pieces.push(Piece {
-        segment: of(SegmentKind::Note, 0, &note, 4),
-        bytes: &note,
-        inside: None,
-    });
+    pieces.push(Piece { segment: of(SegmentKind::Note, 0, &note, 4), bytes: &note, inside: None });
     let segment = of(SegmentKind::Load, base, &sealed, image::PAGE);
-    pieces.push(Piece {
-        segment,
-        bytes: &sealed,
-        inside: None,
-    });
+    pieces.push(Piece { segment, bytes: &sealed, inside: None });
 
     let mut file = write(elf.entry, &mut pieces, &elf.segments);
     let trailer = image::seal(&file);
@@ -124,12 +108,7 @@ fn fits(payload: &Payload<'_>, end: u64) -> Result<(), BadKernel> {
     }
     // The budget may grow with the memory; so the next quarter of a MiB above.
     let least = show_size((all + (all - end) / 8).next_multiple_of(256 << 10));
-    Err(BadKernel::Memory {
-        end,
-        need,
-        memory: payload.memory,
-        least,
-    })
+    Err(BadKernel::Memory { end, need, memory: payload.memory, least })
 }
 
 /// An ELF note.

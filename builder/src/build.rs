@@ -76,10 +76,7 @@ pub fn build(repo: &Repo, file: &Path, options: &Options, ui: Ui) -> Result<Buil
         .with_context(|| format!("{}", repo.show(file)))?;
     let assemble_ms = ms(start);
     let start = Instant::now();
-    let path = options
-        .out
-        .clone()
-        .unwrap_or_else(|| repo.image(&plan.guest.name));
+    let path = options.out.clone().unwrap_or_else(|| repo.image(&plan.guest.name));
     files::write_atomically(&path, image.bytes())?;
     Ok(Built {
         image: path,

@@ -13,13 +13,7 @@ use crate::ui::Ui;
 /// Variables that a user or an outer cargo set and that are not meant for an
 /// inner one: they would change what is built, or rebuild it for nothing.
 fn is_ours(name: &str) -> bool {
-    let kept = [
-        "CARGO_HOME",
-        "CARGO_NET_",
-        "CARGO_HTTP_",
-        "CARGO_REGISTR",
-        "CARGO_TERM_",
-    ];
+    let kept = ["CARGO_HOME", "CARGO_NET_", "CARGO_HTTP_", "CARGO_REGISTR", "CARGO_TERM_"];
     let cargo = name.starts_with("CARGO") && !kept.iter().any(|k| name.starts_with(k));
     cargo || ["RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"].contains(&name)
 }
@@ -53,10 +47,7 @@ pub fn build(mut command: Command, ui: Ui) -> Result<Vec<PathBuf>> {
         command.arg("--quiet");
     }
     ui.detail(format_args!("{command:?}"));
-    let mut child = command
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("cannot run cargo")?;
+    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot run cargo")?;
     let stdout = child.stdout.take().context("cargo has no output")?;
     let mut made = Vec::new();
     for line in BufReader::new(stdout).lines() {

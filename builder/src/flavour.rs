@@ -51,16 +51,13 @@ impl Flavour {
         let mut sources = blake3::Hasher::new();
         for input in &inputs {
             sources.update(&(input.path.len() as u64).to_le_bytes());
-            sources
-                .update(input.path.as_bytes())
-                .update(input.hash.as_bytes());
+            sources.update(input.path.as_bytes()).update(input.hash.as_bytes());
         }
         let sources = sources.finalize();
         let mut key = blake3::Hasher::new();
         key.update(&RECIPE.to_le_bytes()).update(sources.as_bytes());
         for text in features.iter().chain([&rustc.version]) {
-            key.update(&(text.len() as u64).to_le_bytes())
-                .update(text.as_bytes());
+            key.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
         }
         Ok(Flavour {
             key: key.finalize().to_hex()[..32].to_owned(),
@@ -74,9 +71,7 @@ impl Flavour {
 
     /// Where its ELF is kept, symbols and all.
     pub fn path(&self, repo: &Repo) -> PathBuf {
-        repo.out()
-            .join("flavours")
-            .join(format!("{}.elf", self.key))
+        repo.out().join("flavours").join(format!("{}.elf", self.key))
     }
 
     /// Its bytes, and whether they had to be compiled.
@@ -88,15 +83,11 @@ impl Flavour {
         let folder = repo.out().join("flavours");
         std::fs::create_dir_all(&folder)?;
         let lock = File::create(folder.join("lock"))?;
-        lock.lock()
-            .context("cannot lock the cache of kernel flavours")?;
+        lock.lock().context("cannot lock the cache of kernel flavours")?;
         if let Ok(bytes) = std::fs::read(&path) {
             return Ok((bytes, false));
         }
-        ui.step(
-            "Compiling",
-            format_args!("a kernel with {}", self.features.join(", ")),
-        );
+        ui.step("Compiling", format_args!("a kernel with {}", self.features.join(", ")));
         let bytes = self.compile(repo, ui).with_context(|| {
             format!("cannot build the kernel with {}", self.features.join(", "))
         })?;
@@ -108,11 +99,7 @@ impl Flavour {
         let mut command = cargo::command(repo.path("unikernel"));
         command
             .args(["build", "--release", "--locked", "--bin", "atoll-unikernel"])
-            .args([
-                "--no-default-features",
-                "--features",
-                &self.features.join(","),
-            ])
+            .args(["--no-default-features", "--features", &self.features.join(",")])
             .arg("--target-dir")
             .arg(repo.out().join("kernel"))
             .arg("--config")
@@ -141,9 +128,6 @@ impl Flavour {
                 flags.push(format!("--remap-path-prefix={}={to}", from.display()));
             }
         }
-        Ok(format!(
-            "target.{TARGET}.rustflags={}",
-            serde_json::to_string(&flags)?
-        ))
+        Ok(format!("target.{TARGET}.rustflags={}", serde_json::to_string(&flags)?))
     }
 }

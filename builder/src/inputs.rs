@@ -43,10 +43,7 @@ pub fn kernel(repo: &Repo) -> Result<Vec<Input>> {
     let hash = |path: PathBuf| {
         let bytes = std::fs::read(repo.path(&path))
             .with_context(|| format!("cannot read {}", path.display()))?;
-        Ok(Input {
-            path: path.to_string_lossy().into_owned(),
-            hash: blake3::hash(&bytes),
-        })
+        Ok(Input { path: path.to_string_lossy().into_owned(), hash: blake3::hash(&bytes) })
     };
     paths.into_iter().map(hash).collect()
 }
@@ -73,8 +70,6 @@ fn walk(root: &Path, folder: &Path, out: &mut Vec<PathBuf>) -> Result<()> {
 
 fn is_source(name: &str) -> bool {
     let ending = Path::new(name).extension().and_then(|e| e.to_str());
-    matches!(
-        ending,
-        Some("rs" | "toml" | "lock" | "ld" | "x" | "s" | "S" | "json" | "bin")
-    ) && !name.starts_with('.')
+    matches!(ending, Some("rs" | "toml" | "lock" | "ld" | "x" | "s" | "S" | "json" | "bin"))
+        && !name.starts_with('.')
 }

@@ -14,12 +14,7 @@ use clap::Parser;
 /// A guest is named by its guest.toml, by the folder that holds it, or by the
 /// name of a folder in images/.
 #[derive(Parser)]
-#[command(
-    name = "cargo xtask",
-    bin_name = "cargo xtask",
-    version,
-    propagate_version = true
-)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, propagate_version = true)]
 #[command(after_help = "Examples:
   cargo xtask demo                 see a guest boot and answer, from nothing
   cargo xtask new hello2           begin a guest of your own

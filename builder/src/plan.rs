@@ -43,14 +43,7 @@ impl Plan {
         let start = Instant::now();
         let flavour = Flavour::of(repo, &guest.kinds())?;
         let ms = [checked, ms(start)];
-        Ok(Plan {
-            file: file.to_owned(),
-            guest,
-            payload,
-            payload_hash,
-            flavour,
-            ms,
-        })
+        Ok(Plan { file: file.to_owned(), guest, payload, payload_hash, flavour, ms })
     }
 }
 

@@ -18,15 +18,9 @@ impl Repo {
         let here = std::env::current_dir().context("the current folder is gone")?;
         let cargo = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
         let from = [Some(here), cargo];
-        let root = from
-            .iter()
-            .flatten()
-            .flat_map(|p| p.ancestors())
-            .find(|p| is_root(p));
+        let root = from.iter().flatten().flat_map(|p| p.ancestors()).find(|p| is_root(p));
         match root {
-            Some(root) => Ok(Repo {
-                root: root.to_owned(),
-            }),
+            Some(root) => Ok(Repo { root: root.to_owned() }),
             None => bail!("not inside a checkout of Atoll; change into its folder and try again"),
         }
     }

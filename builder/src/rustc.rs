@@ -27,19 +27,13 @@ impl Rustc {
     pub fn find(cache: &Path) -> Result<Rustc> {
         let binary = binary()?;
         let stamp = stamp(&binary)?;
-        let kept = std::fs::read(cache)
-            .ok()
-            .and_then(|b| serde_json::from_slice::<Rustc>(&b).ok());
+        let kept = std::fs::read(cache).ok().and_then(|b| serde_json::from_slice::<Rustc>(&b).ok());
         if let Some(kept) = kept.filter(|k| k.stamp == stamp) {
             return Ok(kept);
         }
         let version = ask(&binary, &["-vV"])?;
         let sysroot = PathBuf::from(ask(&binary, &["--print", "sysroot"])?.trim_end());
-        let found = Rustc {
-            version,
-            sysroot,
-            stamp,
-        };
+        let found = Rustc { version, sysroot, stamp };
         files::write_atomically(cache, &serde_json::to_vec_pretty(&found)?)?;
         Ok(found)
     }
@@ -53,9 +47,7 @@ fn binary() -> Result<PathBuf> {
     }
     let beside = std::env::var_os("CARGO").map(|c| PathBuf::from(c).with_file_name("rustc"));
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = beside
-        .into_iter()
-        .chain(std::env::split_paths(&path).map(|d| d.join("rustc")));
+    let found = beside.into_iter().chain(std::env::split_paths(&path).map(|d| d.join("rustc")));
     match found.into_iter().find(|p| p.is_file()) {
         Some(p) => Ok(p),
         None => bail!("no rustc found; install Rust (https://rustup.rs) and try again"),
@@ -63,30 +55,17 @@ fn binary() -> Result<PathBuf> {
 }
 
 fn stamp(binary: &Path) -> Result<String> {
-    let real = binary
-        .canonicalize()
-        .with_context(|| format!("no rustc at {}", binary.display()))?;
+    let real =
+        binary.canonicalize().with_context(|| format!("no rustc at {}", binary.display()))?;
     let meta = real.metadata()?;
     let toolchain = std::env::var("RUSTUP_TOOLCHAIN").unwrap_or_default();
-    Ok(format!(
-        "{} {:?} {} {toolchain}",
-        real.display(),
-        meta.modified()?,
-        meta.len()
-    ))
+    Ok(format!("{} {:?} {} {toolchain}", real.display(), meta.modified()?, meta.len()))
 }
 
 fn ask(binary: &Path, args: &[&str]) -> Result<String> {
-    let out = Command::new(binary)
-        .args(args)
-        .output()
-        .context("cannot run rustc")?;
+    let out = Command::new(binary).args(args).output().context("cannot run rustc")?;
     if !out.status.success() {
-        bail!(
-            "rustc {} failed: {}",
-            args.join(" "),
-            String::from_utf8_lossy(&out.stderr)
-        );
+        bail!("rustc {} failed: {}", args.join(" "), String::from_utf8_lossy(&out.stderr));
     }
     Ok(String::from_utf8(out.stdout)?)
 }

@@ -29,17 +29,8 @@ pub fn symbols(elf: &[u8]) -> Result<Vec<Symbol>> {
         .filter_map(|s| {
             let mangled = s.name().ok()?;
             let name = demangle(mangled);
-            let kind = if s.kind() == SymbolKind::Text {
-                "code"
-            } else {
-                "data"
-            };
-            Some(Symbol {
-                krate: krate(mangled, &name),
-                name,
-                kind,
-                bytes: s.size(),
-            })
+            let kind = if s.kind() == SymbolKind::Text { "code" } else { "data" };
+            Some(Symbol { krate: krate(mangled, &name), name, kind, bytes: s.size() })
         })
         .collect();
     out.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
@@ -60,19 +51,13 @@ pub fn crates(symbols: &[Symbol]) -> Vec<(String, u64)> {
 /// A path out of the names in a mangled symbol (v0 or legacy). Types and
 /// generics are left out: a table needs to be read, not to be parsed.
 fn demangle(mangled: &str) -> String {
-    let Some(rest) = mangled
-        .strip_prefix("_R")
-        .or_else(|| mangled.strip_prefix("_ZN"))
-    else {
+    let Some(rest) = mangled.strip_prefix("_R").or_else(|| mangled.strip_prefix("_ZN")) else {
         return mangled.to_owned();
     };
     let legacy = mangled.starts_with("_ZN");
     let (bytes, mut at, mut names) = (rest.as_bytes(), 0, Vec::<&str>::new());
     while at < bytes.len() {
-        let digits = bytes[at..]
-            .iter()
-            .take_while(|b| b.is_ascii_digit())
-            .count();
+        let digits = bytes[at..].iter().take_while(|b| b.is_ascii_digit()).count();
         // In v0, `s_` and `s1x_` before a name, and base-62 numbers, are skipped.
         if digits == 0 || bytes[at] == b'0' {
             if !legacy && bytes[at] == b's' {
@@ -91,23 +76,11 @@ fn demangle(mangled: &str) -> String {
         names.push(name);
         at = start + len;
     }
-    if legacy
-        && names
-            .last()
-            .is_some_and(|n| n.len() == 17 && n.starts_with('h'))
-    {
+    if legacy && names.last().is_some_and(|n| n.len() == 17 && n.starts_with('h')) {
         names.pop();
     }
-    let name = names
-        .join("::")
-        .replace("$LT$", "<")
-        .replace("$GT$", ">")
-        .replace("$u20$", " ");
-    if name.is_empty() {
-        mangled.to_owned()
-    } else {
-        name.replace("..", "::")
-    }
+    let name = names.join("::").replace("$LT$", "<").replace("$GT$", ">").replace("$u20$", " ");
+    if name.is_empty() { mangled.to_owned() } else { name.replace("..", "::") }
 }
 
 /// The first crate in a name, or what stands for "no Rust".
@@ -116,9 +89,7 @@ fn krate(mangled: &str, name: &str) -> String {
         return "(no crate)".into();
     }
     let first = name.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
-    let end = first
-        .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-        .unwrap_or(first.len());
+    let end = first.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(first.len());
     first[..end].to_owned()
 }
 

@@ -19,11 +19,7 @@ impl Ui {
     pub fn new(quiet: bool, verbose: bool) -> Ui {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
             && std::env::var_os("TERM").is_none_or(|v| v != "dumb");
-        Ui {
-            quiet,
-            verbose,
-            colours: wanted && std::io::stderr().is_terminal(),
-        }
+        Ui { quiet, verbose, colours: wanted && std::io::stderr().is_terminal() }
     }
 
     /// A line of progress: a word, and what it is about.
@@ -47,11 +43,7 @@ impl Ui {
 
     /// The text in a colour, where there are colours.
     pub fn paint(&self, code: &str, text: &str) -> String {
-        if self.colours {
-            format!("\x1b[{code}m{text}\x1b[0m")
-        } else {
-            text.to_owned()
-        }
+        if self.colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
     /// Says what went wrong. A report is drawn, with carets.
@@ -60,10 +52,7 @@ impl Ui {
         match e.downcast_ref::<BadGuest>() {
             Some(BadGuest::Report(report)) => {
                 eprint!("{}", report.render(self.colours, 100));
-                eprintln!(
-                    "{} {report}; nothing was built",
-                    self.paint("1;31", "error:")
-                );
+                eprintln!("{} {report}; nothing was built", self.paint("1;31", "error:"));
             }
             _ => eprintln!("{} {e:#}", self.paint("1;31", "error:")),
         }

@@ -14,27 +14,18 @@ fn an_image_holds_the_kernel_and_the_payload_and_says_what_it_is() {
     let checked = guest(GUEST);
     assert_eq!(image.payload(), checked.payload());
     let m = image.manifest();
-    assert_eq!(
-        (m.name.as_str(), m.version.as_str(), m.memory),
-        ("hello", "1", 4 << 20)
-    );
+    assert_eq!((m.name.as_str(), m.version.as_str(), m.memory), ("hello", "1", 4 << 20));
     assert_eq!(m.exports, ["clock", "greeter", "motd"]);
     assert_eq!(m.imports[0].at, "/data");
     assert_eq!(
-        m.components
-            .iter()
-            .map(|c| c.kind.as_str())
-            .collect::<Vec<_>>(),
+        m.components.iter().map(|c| c.kind.as_str()).collect::<Vec<_>>(),
         ["clock", "greeter"]
     );
     assert_eq!(m.can, ["stop"]);
     assert_eq!(m.payload_hash, image.sealed().hash);
     let payload = image.segments().last().unwrap();
     // The kernel's last segment ends at 0x102010 + 0x5000.
-    assert_eq!(
-        (payload.paddr, payload.kind),
-        (0x10_8000, SegmentKind::Load)
-    );
+    assert_eq!((payload.paddr, payload.kind), (0x10_8000, SegmentKind::Load));
     assert_eq!(payload.mode(), "r--");
     let again = Image::parse(image.bytes()).unwrap();
     assert_eq!(again.hash(), image.hash());
@@ -43,11 +34,7 @@ fn an_image_holds_the_kernel_and_the_payload_and_says_what_it_is() {
 #[test]
 fn the_kernels_segments_and_notes_are_where_its_loader_looks() {
     let image = image();
-    let loads: Vec<_> = image
-        .segments()
-        .iter()
-        .filter(|s| s.kind == SegmentKind::Load)
-        .collect();
+    let loads: Vec<_> = image.segments().iter().filter(|s| s.kind == SegmentKind::Load).collect();
     assert_eq!(
         loads.iter().map(|s| s.vaddr).collect::<Vec<_>>(),
         [0x10_0000, 0x10_1000, 0x10_2010, 0x10_8000]
@@ -72,17 +59,11 @@ fn the_same_guest_gives_the_same_bytes_and_another_value_another_identity() {
     assert_eq!(image().bytes(), image().bytes());
     let other = guest(&GUEST.replace("250ms", "251ms"));
     let other = assemble::assemble(&kernel(), &other.payload(), &Platform::ALL).unwrap();
-    assert_ne!(
-        other.manifest().payload_hash,
-        image().manifest().payload_hash
-    );
+    assert_ne!(other.manifest().payload_hash, image().manifest().payload_hash);
     assert_eq!(other.manifest().kernel_hash, image().manifest().kernel_hash);
     // Where a guest may run is not what it is.
     let narrow = assemble::assemble(&kernel(), &guest(GUEST).payload(), &[Platform::Qemu]).unwrap();
-    assert_eq!(
-        narrow.manifest().payload_hash,
-        image().manifest().payload_hash
-    );
+    assert_eq!(narrow.manifest().payload_hash, image().manifest().payload_hash);
     assert_ne!(narrow.hash(), image().hash());
 }
 
@@ -109,15 +90,9 @@ fn every_refusal_names_the_place_and_what_to_do() {
     assert!(refused(b"").contains("not an image"));
     assert!(refused(b"#!/bin/sh").contains("does not begin with an ELF header"));
     let cut = refused(&good[..end - 500]);
-    assert!(
-        cut.contains(&format!("truncated at byte {}", end - 500)),
-        "{cut}"
-    );
-    assert!(
-        cut.contains(&format!("the whole image has {end} bytes")),
-        "{cut}"
-    );
-    assert!(refused(&kernel()).contains("trailer is missing"));
+    assert!(cut.contains(&format!("truncated at byte {}", end - 500)), "{cut}");
+    assert!(cut.contains(&format!("the whole image has {end} bytes")), "{cut}");
+    assert!(refused(&kernel()).contains("trailer is missing"), "{}", refused(&kernel()));
     let mut other = good.to_vec();
     other[end - TRAILER + 8] = 2;
     assert!(refused(&other).contains("image format 2, but this atoll reads format 1"));
@@ -130,18 +105,12 @@ fn every_refusal_names_the_place_and_what_to_do() {
     let payload = image.segments().last().unwrap().offset as usize;
     let found = flip(payload + 60);
     assert!(
-        found.contains(&format!(
-            "the payload segment at offset {payload} does not match"
-        )),
+        found.contains(&format!("the payload segment at offset {payload} does not match")),
         "{found}"
     );
     assert!(found.contains("cargo xtask build"), "{found}");
     let code = image.segments()[2].offset as usize;
-    assert!(
-        flip(code + 1000).contains("the kernel at offset"),
-        "{}",
-        flip(code + 1000)
-    );
+    assert!(flip(code + 1000).contains("the kernel at offset"), "{}", flip(code + 1000));
     let json = good.windows(6).position(|w| w == b"Atoll\0").unwrap();
     assert!(flip(json + 1).contains("at offset"));
     assert!(flip(end - 1).contains("trailer"));
@@ -150,26 +119,16 @@ fn every_refusal_names_the_place_and_what_to_do() {
 #[test]
 fn a_forged_image_is_refused_though_its_trailer_is_right() {
     let at = image().segments().last().unwrap().offset as usize;
-    assert!(matches!(
-        Image::parse(forged(|b| b[at + 60] ^= 1)),
-        Err(BadImage::Damaged { .. })
-    ));
+    assert!(matches!(Image::parse(forged(|b| b[at + 60] ^= 1)), Err(BadImage::Damaged { .. })));
     let mut long = forged(|b| b.extend_from_slice(&[0; 64]));
-    assert!(
-        Image::parse(&long[..]).is_ok(),
-        "bytes behind the ELF are in no segment"
-    );
+    assert!(Image::parse(&long[..]).is_ok(), "bytes behind the ELF are in no segment");
     long.push(0);
     assert!(Image::parse(&long[..]).is_err());
     let renamed = forged(|b| {
         let at = b.windows(7).position(|w| w == b"\"hello\"").unwrap();
         b[at + 1] = b'j';
     });
-    assert!(
-        refused(&renamed).contains("manifest"),
-        "{}",
-        refused(&renamed)
-    );
+    assert!(refused(&renamed).contains("manifest"), "{}", refused(&renamed));
     let far = forged(|b| {
         let header = 64 + 56 * 5;
         b[header + 24..header + 32].copy_from_slice(&u64::MAX.to_le_bytes());
@@ -183,9 +142,7 @@ fn a_payload_that_breaks_a_rule_is_refused() {
     let try_it = |change: &dyn Fn(&mut Payload<'_>)| {
         let mut p = guest.payload();
         change(&mut p);
-        assemble::assemble(&kernel(), &p, &Platform::ALL)
-            .unwrap_err()
-            .to_string()
+        assemble::assemble(&kernel(), &p, &Platform::ALL).unwrap_err().to_string()
     };
     assert!(try_it(&|p| p.name = "Hello").contains("a to z"));
     assert!(try_it(&|p| p.files[0].path = "a/../b").contains(".."));
@@ -202,15 +159,9 @@ fn a_kernel_that_does_not_fit_is_refused_before_anything_is_written() {
     let guest = guest(GUEST);
     let assemble = |kernel: &[u8]| assemble::assemble(kernel, &guest.payload(), &Platform::ALL);
     let other = assemble(&kernel_of(FORMAT + 1)).unwrap_err().to_string();
-    assert!(
-        other.contains(&format!("reads payload format {}", FORMAT + 1)),
-        "{other}"
-    );
+    assert!(other.contains(&format!("reads payload format {}", FORMAT + 1)), "{other}");
     assert!(assemble(b"junk").is_err());
-    let big = format!(
-        "[[file]]\npath = \"big\"\ntext = \"{}\"\n",
-        "x".repeat(900 << 10)
-    );
+    let big = format!("[[file]]\npath = \"big\"\ntext = \"{}\"\n", "x".repeat(900 << 10));
     let big = common::guest(&(GUEST.replace("4MiB", "2MiB") + &big));
     let e = assemble::assemble(&kernel(), &big.payload(), &Platform::ALL).unwrap_err();
     assert!(matches!(e, BadKernel::Memory { .. }));

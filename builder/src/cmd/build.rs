@@ -35,10 +35,7 @@ pub(crate) struct Build {
 impl Build {
     pub(crate) fn run(self, cx: &Context) -> Result<ExitCode> {
         let file = cx.repo.guest(&self.guest)?;
-        let options = Options {
-            out: self.out,
-            kernel: self.kernel,
-        };
+        let options = Options { out: self.out, kernel: self.kernel };
         let built = build::build(&cx.repo, &file, &options, cx.ui)?;
         cx.ui.step(
             "Built",

@@ -27,15 +27,10 @@ impl New {
         if let Err(why) = rules::guest_name(&self.name) {
             bail!("`{}` is no name for a guest: {why}", self.name);
         }
-        let folder = self
-            .folder
-            .unwrap_or_else(|| cx.repo.path("images").join(&self.name));
+        let folder = self.folder.unwrap_or_else(|| cx.repo.path("images").join(&self.name));
         let file = folder.join("guest.toml");
         if file.exists() {
-            bail!(
-                "{} is there already; choose another name or folder",
-                cx.repo.show(&file)
-            );
+            bail!("{} is there already; choose another name or folder", cx.repo.show(&file));
         }
         files::write_atomically(&file, skeleton(&self.name).as_bytes())?;
         let shown = cx.repo.show(&folder);
@@ -97,12 +92,8 @@ name = "{name}"
                 Type::Text { default, .. } => default.map(|t| format!("{t:?}")),
                 Type::Span { default, .. } => default.map(|n| format!("{:?}", show_span(n))),
             };
-            text += &format!(
-                "#     {} = {}   {}\n",
-                p.name,
-                default.unwrap_or("…".into()),
-                p.about
-            );
+            text +=
+                &format!("#     {} = {}   {}\n", p.name, default.unwrap_or("…".into()), p.about);
         }
     }
     text

@@ -48,42 +48,16 @@ fn note(owner: &[u8], kind: u32, desc: &[u8]) -> Vec<u8> {
 
 /// A kernel that says it reads this payload format.
 pub fn kernel_of(format: u32) -> Vec<u8> {
-    let notes = [
-        note(b"Xen", 18, &0x10_0040u32.to_le_bytes()),
-        note(b"Atoll", 1, &format.to_le_bytes()),
-    ]
-    .concat();
+    let notes =
+        [note(b"Xen", 18, &0x10_0040u32.to_le_bytes()), note(b"Atoll", 1, &format.to_le_bytes())]
+            .concat();
     let code: Vec<u8> = (0..3000u32).map(|i| (i * 7) as u8).collect();
     let data = vec![0xaa; 700];
     // kind, flags, offset, address, bytes, memory, alignment
     let headers: [[u64; 7]; 4] = [
-        [
-            4,
-            4,
-            0x1000,
-            0x10_0000,
-            notes.len() as u64,
-            notes.len() as u64,
-            4,
-        ],
-        [
-            1,
-            4,
-            0x1000,
-            0x10_0000,
-            notes.len() as u64,
-            notes.len() as u64,
-            4096,
-        ],
-        [
-            1,
-            5,
-            0x2000,
-            0x10_1000,
-            code.len() as u64,
-            code.len() as u64,
-            4096,
-        ],
+        [4, 4, 0x1000, 0x10_0000, notes.len() as u64, notes.len() as u64, 4],
+        [1, 4, 0x1000, 0x10_0000, notes.len() as u64, notes.len() as u64, 4096],
+        [1, 5, 0x2000, 0x10_1000, code.len() as u64, code.len() as u64, 4096],
         [1, 6, 0x3010, 0x10_2010, data.len() as u64, 0x5000, 4096],
     ];
     let mut out = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x3e\0\x01\0\0\0".to_vec();

@@ -163,8 +163,10 @@ fn trailer(bytes: &[u8]) -> Result<(&[u8], Hash), BadImage> {
     let end = bytes.len();
     // Where the segments go on beyond the end, that is the better news.
     let cut = || match Elf::extent(bytes) {
-        Some(extent) if extent + TRAILER as u64 > end as u64 => {
-            BadImage::Truncated { at: end as u64, whole: extent.saturating_add(TRAILER as u64) }
+        // All segments and not a byte more is a kernel, or an image that lost
+        // just its trailer.
+        Some(n) if n != end as u64 && n.saturating_add(TRAILER as u64) > end as u64 => {
+            BadImage::Truncated { at: end as u64, whole: n.saturating_add(TRAILER as u64) }
         }
         _ => BadImage::NoTrailer { at: end as u64 },
     };
