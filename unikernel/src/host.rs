@@ -1,0 +1,59 @@
+//! What the host says at the start: memory, devices, launch line.
+//!
+//! All of it is read before the page tables are made, and copied, so that the
+//! firmware's memory where it lies need not be mapped for good.
+
+use core::ffi::CStr;
+
+use atoll_config::launch::Launch;
+use heapless::Vec;
+use pvh::start_info::reader::StartInfoReader;
+use pvh::start_info::{MemmapTableEntry, MemmapType, StartInfo};
+
+use crate::arch::paging::reach;
+use crate::logic::devices::{Slot, slots};
+use crate::logic::ram::Ram;
+
+/// What the host said.
+pub(crate) struct Host {
+    pub(crate) ram: Ram,
+    pub(crate) slots: Vec<Slot, 32>,
+    pub(crate) launch: Launch,
+}
+
+/// Bytes of a command line that are read.
+const LINE: usize = 4096;
+
+/// Reads the start info at a physical address.
+///
+/// # Safety
+/// The boot code handed the address over, and the page tables are the boot's.
+pub(crate) unsafe fn read(address: u32) -> Result<Host, &'static str> {
+    const FAR: &str = "the host's start info lies above 1 GiB; boot with less memory";
+    if !reach(address.into(), size_of::<StartInfo>() as u64) {
+        return Err(FAR);
+    }
+    // SAFETY: the address is readable now, and the reader checks the magic number.
+    let info = unsafe { StartInfoReader::from_paddr_identity(address) };
+    let info = info.ok_or("no PVH start info: boot this image with a PVH loader (qemu -kernel)")?;
+    let raw = info.raw();
+
+    let bytes = u64::from(raw.memmap_entries) * size_of::<MemmapTableEntry>() as u64;
+    if !reach(raw.memmap_paddr, bytes) || !reach(raw.cmdline_paddr, LINE as u64) {
+        return Err(FAR);
+    }
+    let mut ram = Ram::default();
+    for entry in info.memmap().iter().filter(|e| e.ty() == MemmapType::Ram) {
+        ram.add(entry.addr, entry.size);
+    }
+    let mut host = Host { ram, slots: Vec::new(), launch: Launch::default() };
+    if raw.cmdline_paddr != 0 {
+        // SAFETY: these bytes are readable, and nothing writes them now.
+        let line = unsafe { core::slice::from_raw_parts(raw.cmdline_paddr as *const u8, LINE) };
+        let line = CStr::from_bytes_until_nul(line).ok().and_then(|l| l.to_str().ok());
+        let line = line.ok_or("the command line is no text of less than 4096 bytes")?;
+        host.launch = Launch::parse(line);
+        host.slots.extend(slots(line).take(host.slots.capacity()));
+    }
+    Ok(host)
+}

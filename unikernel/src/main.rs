@@ -1,0 +1,62 @@
+//! The bare-metal guest: one payload on one virtual machine.
+//!
+//! There is no operating system in here. The kernel makes the machine safe to
+//! run in (pages that are never both writable and executable, a guard under
+//! each stack, a record of every death), finds its devices, and hands over to
+//! `atoll_runtime`, for which it is one more [`plat::Machine`]. [`boot`] is all
+//! of it in order. Invariant: Rust runs with interrupts off; they are taken
+//! only in [`arch::lapic::wait`], so nothing here is ever interrupted.
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+mod arch;
+#[cfg(feature = "echo")]
+mod echo;
+mod heap;
+mod host;
+mod payload;
+mod plat;
+mod record;
+mod ring;
+mod virtio;
+
+pub(crate) use atoll_unikernel_logic as logic;
+
+use core::convert::Infallible;
+
+use arch::{paging, time};
+use payload::Found;
+use plat::Machine;
+
+/// Where the boot code enters: the PVH start info's address, and the TSC then.
+extern "C" fn start(info: u32, boot_tsc: u64) -> ! {
+    arch::tables::load();
+    ring::start();
+    match boot(info, boot_tsc) {
+        Ok(never) => match never {},
+        Err(reason) => record::boot(format_args!("{reason}")),
+    }
+}
+
+fn boot(info: u32, boot_tsc: u64) -> Result<Infallible, &'static str> {
+    // SAFETY: the boot code passed the address on, and its page tables are in use.
+    let host = unsafe { host::read(info) }?;
+    let found = Found::find(&host.ram)?;
+    let heap = paging::map_all(&host.ram, found.image());
+    // SAFETY: what `map_all` leaves is mapped, writable, and used by nothing.
+    unsafe { heap::give(heap) };
+    time::start(boot_tsc);
+    if host.ram.ignored != 0 {
+        log::warn!("memory: {} bytes above 4 GiB are not used", host.ram.ignored);
+    }
+    let devices = virtio::start(&host.slots, virtio::buffers(heap::memory().total))?;
+    let mut machine = Machine::new(devices, host.launch);
+    run(found, &mut machine).map(|status| machine.exit(status))
+}
+
+#[cfg(feature = "echo")]
+fn run(_: Found, machine: &mut Machine) -> Result<u8, &'static str> {
+    Ok(echo::run(machine))
+}

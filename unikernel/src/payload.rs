@@ -1,0 +1,66 @@
+//! Finding the payload: it begins on the first page behind the kernel.
+//!
+//! The builder appends it to the image as one more segment, so the host has
+//! loaded it together with the kernel. Its length is a claim, and is checked
+//! against the memory that is there before anything of it is mapped or read.
+
+use atoll_config::payload::{BadPayload, HEADER, MAGIC, Sealed};
+
+use crate::arch::paging::{Image, reach};
+use crate::logic::ram::{PAGE, Ram};
+
+unsafe extern "C" {
+    static __text: u8;
+    static __rodata: u8;
+    static __data: u8;
+    static _end: u8;
+}
+
+/// A payload that lies in memory, if there is one.
+#[derive(Clone, Copy)]
+pub(crate) struct Found {
+    start: u64,
+    len: u64,
+}
+
+impl Found {
+    /// Looks at the header behind the kernel, before the page tables are made.
+    pub(crate) fn find(ram: &Ram) -> Result<Found, &'static str> {
+        let start = &raw const _end as u64;
+        let around = ram.around(start - 1).ok_or("the memory map does not show the kernel's memory")?;
+        let room = around.end - start;
+        if room < HEADER as u64 || !reach(start, HEADER as u64) {
+            return Ok(Found { start, len: 0 });
+        }
+        // SAFETY: it is memory, readable, behind the kernel; nothing writes it.
+        let header: &[u8; HEADER] = unsafe { &*(start as *const [u8; HEADER]) };
+        let len = match header {
+            [m @ .., _, _, _, _] if !m.starts_with(&MAGIC) => 0,
+            [_, _, _, _, _, _, _, _, _, _, _, _, a, b, c, d, ..] => {
+                HEADER as u64 + u64::from(u32::from_le_bytes([*a, *b, *c, *d]))
+            }
+        };
+        if len > room {
+            return Err("the payload is longer than the machine's memory: give it more, or build the image again");
+        }
+        Ok(Found { start, len })
+    }
+
+    /// Where everything lies.
+    pub(crate) fn image(self) -> Image {
+        Image {
+            text: &raw const __text as u64,
+            rodata: &raw const __rodata as u64,
+            data: &raw const __data as u64,
+            end: self.start,
+            payload_end: (self.start + self.len).next_multiple_of(PAGE),
+        }
+    }
+
+    /// The payload, once it is mapped.
+    pub(crate) fn sealed(self) -> Result<Sealed<'static>, BadPayload> {
+        // SAFETY: `find` saw that these bytes are memory, `map_all` has made them
+        // readable and nothing else, and they stay.
+        Sealed::parse(unsafe { core::slice::from_raw_parts(self.start as *const u8, self.len as usize) })
+    }
+}

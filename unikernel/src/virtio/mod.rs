@@ -1,0 +1,94 @@
+//! Devices: found on the command line, driven through `virtio-drivers`' queues.
+//!
+//! The queues and the transport are that crate's; the console driver is ours,
+//! because the crate's has one port and one small buffer.
+
+pub(crate) mod console;
+mod hal;
+mod queue;
+mod rng;
+
+use core::ptr::NonNull;
+
+use virtio_drivers::transport::mmio::{MmioTransport, VirtIOHeader};
+use virtio_drivers::transport::{DeviceType, Transport};
+
+use crate::logic::devices::Slot;
+use console::Console;
+use rng::Rng;
+
+/// A device's registers.
+pub(crate) type Registers = MmioTransport<'static>;
+
+/// Register windows that the page tables cover.
+const WINDOW: core::ops::Range<u64> = 0xfea0_0000..0xfec0_0000;
+
+bitflags::bitflags! {
+    /// Features that are asked for (VIRTIO 1.2, 6 and 5.3.3).
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct Features: u64 {
+        /// A console with many ports.
+        const MULTIPORT = 1 << 1;
+        /// The modern interface.
+        const VERSION_1 = 1 << 32;
+    }
+}
+
+/// Bytes that a stream's buffers take in each direction, on a machine with that
+/// much memory.
+pub(crate) fn buffers(memory: u64) -> usize {
+    if memory >= 8 << 20 { 64 << 10 } else { 16 << 10 }
+}
+
+/// The devices that a guest uses.
+#[derive(Default)]
+pub(crate) struct Devices {
+    pub(crate) console: Option<Console>,
+    pub(crate) rng: Option<Rng>,
+}
+
+/// Starts the devices that the host announced. `buffers` are the bytes that a
+/// stream may hold in each direction.
+pub(crate) fn start(slots: &[Slot], buffers: usize) -> Result<Devices, &'static str> {
+    let mut devices = Devices::default();
+    // QEMU fills its slots from the last.
+    for slot in slots.iter().rev() {
+        let Some((kind, registers)) = open(slot) else { continue };
+        match kind {
+            DeviceType::Console if devices.console.is_none() => {
+                devices.console = Some(Console::start(registers, slot.line, buffers)?);
+            }
+            DeviceType::EntropySource if devices.rng.is_none() => {
+                devices.rng = Rng::start(registers);
+            }
+            other => log::warn!("virtio: {other:?} at {:#x} is not used", slot.base),
+        }
+        if devices.console.is_some() && devices.rng.is_some() {
+            break;
+        }
+    }
+    Ok(devices)
+}
+
+/// The registers of a slot, if a device is in it.
+fn open(slot: &Slot) -> Option<(DeviceType, Registers)> {
+    let end = slot.base.checked_add(slot.size)?;
+    if !WINDOW.contains(&slot.base) || end > WINDOW.end || !slot.base.is_multiple_of(8) {
+        log::warn!("virtio: a slot at {:#x} is out of reach", slot.base);
+        return None;
+    }
+    // QEMU announces every slot it has; in an empty one the device id is 0.
+    // SAFETY: the window is mapped uncached, and reading the id has no effect.
+    if unsafe { ((slot.base + 8) as *const u32).read_volatile() } == 0 {
+        return None;
+    }
+    let header = NonNull::new(slot.base as *mut VirtIOHeader)?;
+    // SAFETY: as above; the window is mapped for good, and each slot is opened once.
+    match unsafe { MmioTransport::new(header, slot.size as usize) } {
+        Ok(registers) => Some((registers.device_type(), registers)),
+        Err(e) => {
+            log::warn!("virtio: slot {:#x}: {e}", slot.base);
+            None
+        }
+    }
+}
