@@ -6,7 +6,22 @@
 //! is a value, and several live in one process.
 #![no_std]
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::unwrap_used))]
 
 extern crate alloc;
 
+pub mod component;
+pub mod core;
+mod effects;
+mod guest;
+mod namespace;
+pub mod native;
 pub mod platform;
+mod random;
+mod runtime;
+pub mod sched;
+pub mod sponsor;
+mod tree;
+
+pub use crate::core::StartError;
+pub use crate::runtime::{GuestId, Runtime, run};

@@ -1,0 +1,461 @@
+//! A guest's insides: its components, its queue, and the dispatch.
+//!
+//! This file is the execution model. [`Core::dispatch`] takes one event through
+//! one component and either commits all that the component asked for or nothing.
+//! The slot of a component is empty while it runs, so that a dispatch inside a
+//! dispatch has nothing to run: it is refused, however it came about.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt::{self, Write};
+use core::mem;
+
+use atoll_9p::fault::{Blame, Errno, Fault};
+use atoll_9p::stream::Stream;
+use atoll_config::payload::{Component as Plan, Hash, OnFault, Payload};
+
+use crate::component::{CallId, Component, ComponentId, Cx, Entry, Event, FileKind};
+use crate::effects::{Effects, MESSAGE_OVERHEAD};
+use crate::namespace::{Namespace, Returned};
+use crate::platform::{Memory, Time, Trap};
+use crate::random::Random;
+use crate::sponsor::{Amount, Sponsor};
+
+/// Bytes of log that a guest keeps.
+const LOG: usize = 8192;
+/// A component abandoned so often in a row stops its guest, whatever the policy.
+const HOPELESS: u32 = 8;
+/// The status of a guest that stopped because a component failed.
+const FAILED: u8 = 1;
+
+/// A component and what belongs to it.
+struct Slot<'a> {
+    plan: Plan<'a>,
+    entry: &'static Entry,
+    /// None while it runs.
+    body: Option<Box<dyn Component>>,
+    /// By file; only event files use theirs.
+    streams: Vec<Stream>,
+    /// Abandoned in a row.
+    failures: u32,
+    dispatches: u64,
+    restarts: u64,
+}
+
+/// An event that waits.
+enum Queued {
+    Start,
+    Watched { file: usize, on: bool },
+    Message { from: ComponentId, body: Vec<u8> },
+    Timer { id: u32 },
+    Done { call: CallId, result: Result<Vec<u8>, Fault>, charged: Amount },
+}
+
+struct Timer {
+    at: Time,
+    to: ComponentId,
+    id: u32,
+}
+
+/// Counters of a guest, for its `stats`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Dispatches that were committed.
+    pub dispatches: u64,
+    /// Dispatches that were refused by their component.
+    pub refused: u64,
+    /// Dispatches that were abandoned.
+    pub abandoned: u64,
+    /// 9P requests.
+    pub requests: u64,
+}
+
+/// A guest without its clients.
+pub struct Core<'a> {
+    /// The guest's configuration.
+    pub payload: Payload<'a>,
+    /// Its identity.
+    pub hash: Hash,
+    /// Its account.
+    pub sponsor: Sponsor,
+    /// What it has done so far.
+    pub counters: Counters,
+    /// Its log.
+    pub log: Stream,
+    /// The machine's memory and figures, as they were before this event.
+    pub machine: (Memory, Vec<(&'static str, u64)>),
+    pub(crate) namespace: Namespace,
+    now: Time,
+    wall_at_start: u64,
+    slots: Vec<Slot<'a>>,
+    names: Vec<String>,
+    queue: VecDeque<(ComponentId, Queued)>,
+    timers: Vec<Timer>,
+    random: Random,
+    next_call: u64,
+    fresh_log: Vec<String>,
+    exit: Option<u8>,
+    trap: Option<Trap>,
+}
+
+/// Why a guest cannot start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StartError {
+    /// No component kind of that name is linked here.
+    Kind(String),
+    /// A kind's state version is not the one that the payload was built against.
+    StateVersion(String),
+    /// A component cannot be made from its parameters.
+    Component(String, Fault),
+    /// The budget does not even cover what the components' event files may keep.
+    Budget,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Kind(k) => {
+                write!(f, "no component kind {k} here: build the image again for this flavour")
+            }
+            StartError::StateVersion(k) => {
+                write!(f, "kind {k} has another state version than the image: build it again")
+            }
+            StartError::Component(name, fault) => write!(f, "component {name}: {fault}"),
+            StartError::Budget => {
+                f.write_str("[sponsor] memory is too small for the components' event files")
+            }
+        }
+    }
+}
+
+impl core::error::Error for StartError {}
+
+impl<'a> Core<'a> {
+    /// Makes the components. Nothing runs yet; their first events are queued.
+    pub fn new(
+        payload: Payload<'a>,
+        hash: Hash,
+        registry: &'static [Entry],
+        wall_at_start: u64,
+        seed: [u8; 32],
+        msize: u32,
+    ) -> Result<Core<'a>, StartError> {
+        let budget = payload.budget;
+        let limit = Amount { memory: budget.memory, messages: budget.messages };
+        let mut core = Core {
+            namespace: Namespace::new(&payload.imports, msize),
+            hash,
+            sponsor: Sponsor::new(limit),
+            counters: Counters::default(),
+            log: Stream::new(LOG),
+            machine: (Memory::default(), Vec::new()),
+            now: Time(0),
+            wall_at_start,
+            slots: Vec::new(),
+            names: payload.components.iter().map(|c| c.name.to_string()).collect(),
+            queue: VecDeque::new(),
+            timers: Vec::new(),
+            random: Random::new(seed),
+            next_call: 0,
+            fresh_log: Vec::new(),
+            exit: None,
+            trap: None,
+            payload,
+        };
+        for plan in core.payload.components.clone() {
+            let kind = || plan.kind.to_string();
+            let entry = registry
+                .iter()
+                .find(|e| e.kind == plan.kind)
+                .ok_or_else(|| StartError::Kind(kind()))?;
+            if entry.state_version != plan.state_version {
+                return Err(StartError::StateVersion(kind()));
+            }
+            let body = (entry.make)(&plan.params)
+                .map_err(|fault| StartError::Component(plan.name.to_string(), fault))?;
+            let streams: Vec<Stream> = entry.files.iter().map(|f| stream(f.kind)).collect();
+            let kept = entry.files.iter().map(|f| keep(f.kind) as u64).sum();
+            if !core.sponsor.charge(Amount { memory: kept, messages: 0 }) {
+                return Err(StartError::Budget);
+            }
+            core.queue.push_back((ComponentId(core.slots.len() as u16), Queued::Start));
+            core.slots.push(Slot {
+                plan,
+                entry,
+                body: Some(body),
+                streams,
+                failures: 0,
+                dispatches: 0,
+                restarts: 0,
+            });
+        }
+        Ok(core)
+    }
+
+    /// The time of the present event, or of the last one.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// The time of day of the present event: nanoseconds since 1970 UTC.
+    pub fn wall(&self) -> u64 {
+        self.wall_at_start.saturating_add(self.now.0)
+    }
+
+    /// Whether the guest has ended, and how.
+    pub fn exit(&self) -> Option<u8> {
+        self.exit
+    }
+
+    /// Ends the guest after the present event.
+    pub fn stop(&mut self, status: u8) {
+        self.exit.get_or_insert(status);
+    }
+
+    /// A death that only the machine can provide was asked for.
+    pub(crate) fn take_trap(&mut self) -> Option<Trap> {
+        self.trap.take()
+    }
+
+    /// Log lines since the last call.
+    pub(crate) fn take_log(&mut self) -> Vec<String> {
+        mem::take(&mut self.fresh_log)
+    }
+
+    /// Whether an event waits.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// When the next timer comes.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        self.timers.first().map(|t| t.at)
+    }
+
+    /// Moves on in time: timers that have come are queued, earliest first.
+    pub(crate) fn advance(&mut self, now: Time) {
+        self.now = self.now.max(now);
+        let due = self.timers.iter().take_while(|t| t.at <= self.now).count();
+        for t in self.timers.drain(..due) {
+            self.queue.push_back((t.to, Queued::Timer { id: t.id }));
+        }
+    }
+
+    /// Adds a line to the log, behind the time and who says it.
+    pub fn say(&mut self, who: &str, line: impl fmt::Display) {
+        let (s, us) = (self.now.0 / 1_000_000_000, self.now.0 / 1000 % 1_000_000);
+        let line = alloc::format!("{s}.{us:06} {who}: {line}");
+        self.log.push(&line);
+        self.fresh_log.push(line);
+    }
+
+    /// Takes the oldest event and dispatches it.
+    pub(crate) fn run_one(&mut self) {
+        let Some((to, event)) = self.queue.pop_front() else { return };
+        let message = Amount { memory: MESSAGE_OVERHEAD, messages: 1 };
+        // What the event held is free as soon as it is taken.
+        let (event, paid) = match &event {
+            Queued::Start => (Event::Start, Amount::default()),
+            Queued::Watched { file, on } => {
+                (Event::Watched { file: *file, on: *on }, Amount::default())
+            }
+            Queued::Message { from, body } => (
+                Event::Message { from: *from, body },
+                Amount { memory: message.memory + body.len() as u64, ..message },
+            ),
+            Queued::Timer { id } => (Event::Timer { id: *id }, message),
+            Queued::Done { call, result, charged } => {
+                let result = result.as_deref();
+                (Event::Done { call: *call, result }, *charged)
+            }
+        };
+        self.sponsor.refund(paid);
+        if let Err(fault) = self.dispatch(to, event) {
+            let name = self.name(to).to_string();
+            self.say(&name, format_args!("refused: {fault}"));
+        }
+    }
+
+    fn name(&self, id: ComponentId) -> &str {
+        self.names.get(usize::from(id.0)).map_or("?", |n| n)
+    }
+
+    /// Runs one event through one component: all of what it asks for happens, or
+    /// nothing.
+    pub(crate) fn dispatch(&mut self, to: ComponentId, event: Event<'_>) -> Result<(), Fault> {
+        let wall = self.wall();
+        let slot = self.slots.get_mut(usize::from(to.0)).ok_or(Errno::ESTALE)?;
+        let mut body = slot
+            .body
+            .take()
+            .ok_or_else(|| Fault::new(Errno::EBUSY, "a dispatch is running").blame(Blame::Guest))?;
+        let mut effects = Effects::default();
+        let mut cx = Cx {
+            now: self.now,
+            wall,
+            me: to,
+            names: &self.names,
+            effects: &mut effects,
+            sponsor: &mut self.sponsor,
+            random: &mut self.random,
+            next_call: &mut self.next_call,
+        };
+        let result = body.dispatch(&mut cx, event);
+        if let Some(slot) = self.slots.get_mut(usize::from(to.0)) {
+            slot.body = Some(body);
+        }
+        if effects.over {
+            self.sponsor.refund(effects.charged);
+            self.abandon(to);
+            let text = alloc::format!("{} is over its budget", self.name(to));
+            return Err(Fault::new(Errno::EDQUOT, text).blame(Blame::Guest));
+        }
+        match result {
+            Ok(()) => {
+                self.commit(to, effects);
+                Ok(())
+            }
+            Err(fault) => {
+                self.sponsor.refund(effects.charged);
+                self.counters.refused += 1;
+                Err(fault)
+            }
+        }
+    }
+
+    /// Makes all effects of a dispatch visible. Nothing in here can fail.
+    fn commit(&mut self, from: ComponentId, effects: Effects) {
+        self.counters.dispatches += 1;
+        let name = self.name(from).to_string();
+        if let Some(slot) = self.slots.get_mut(usize::from(from.0)) {
+            slot.dispatches += 1;
+            slot.failures = 0;
+            for (file, line) in effects.lines {
+                if let Some(stream) = slot.streams.get_mut(file) {
+                    stream.push(line);
+                }
+            }
+        }
+        for line in effects.log {
+            self.say(&name, line);
+        }
+        for (to, body) in effects.messages {
+            self.queue.push_back((to, Queued::Message { from, body }));
+        }
+        for (id, at) in effects.timers {
+            self.cancel(from, id);
+            if let Some(at) = at {
+                let place = self.timers.partition_point(|t| t.at <= at);
+                self.timers.insert(place, Timer { at, to: from, id });
+            }
+        }
+        let mut done = Vec::new();
+        for call in effects.calls {
+            self.namespace.call(from, call, &mut done);
+        }
+        self.returned(done);
+        if let Some(status) = effects.exit {
+            self.stop(status);
+        }
+        self.trap = self.trap.or(effects.trap);
+    }
+
+    fn cancel(&mut self, of: ComponentId, id: u32) {
+        let before = self.timers.len();
+        self.timers.retain(|t| !(t.to == of && t.id == id));
+        let gone = (before - self.timers.len()) as u64;
+        self.sponsor.refund(Amount { memory: gone * MESSAGE_OVERHEAD, messages: gone as u32 });
+    }
+
+    /// A component's memory is suspect: do what the guest's policy says.
+    fn abandon(&mut self, id: ComponentId) {
+        self.counters.abandoned += 1;
+        let policy = self.payload.on_fault;
+        let Some(slot) = self.slots.get_mut(usize::from(id.0)) else { return };
+        slot.failures += 1;
+        let name = slot.plan.name;
+        let made = (slot.entry.make)(&slot.plan.params);
+        if policy == OnFault::Restart
+            && slot.failures < HOPELESS
+            && let Ok(body) = made
+        {
+            slot.body = Some(body);
+            slot.restarts += 1;
+            let watched: Vec<usize> = (0..slot.streams.len())
+                .filter(|&f| slot.streams.get(f).is_some_and(Stream::has_readers))
+                .collect();
+            let timers: Vec<u32> =
+                self.timers.iter().filter(|t| t.to == id).map(|t| t.id).collect();
+            timers.into_iter().for_each(|t| self.cancel(id, t));
+            self.queue.push_back((id, Queued::Start));
+            for file in watched {
+                self.queue.push_back((id, Queued::Watched { file, on: true }));
+            }
+            self.say(name, "abandoned a dispatch over its budget, and was made anew");
+        } else {
+            self.say(name, "abandoned a dispatch over its budget: the guest stops");
+            self.stop(FAILED);
+        }
+    }
+
+    /// Queues results of calls, each charged until it is dispatched. One that the
+    /// sponsor cannot pay becomes a fault, which costs nothing.
+    pub(crate) fn returned(&mut self, done: Vec<Returned>) {
+        for Returned { to, call, charged, result } in done {
+            self.sponsor.refund(charged);
+            let bytes = result.as_ref().map_or(0, |b| b.len() as u64);
+            let charged = Amount { memory: MESSAGE_OVERHEAD + bytes, messages: 1 };
+            let (result, charged) = if self.sponsor.charge(charged) {
+                (result, charged)
+            } else {
+                let text = "the result is larger than the guest's budget";
+                (Err(Fault::new(Errno::EDQUOT, text).blame(Blame::Guest)), Amount::default())
+            };
+            self.queue.push_back((to, Queued::Done { call, result, charged }));
+        }
+    }
+
+    /// Queues what event files have to say about their readers.
+    pub(crate) fn watch(&mut self) {
+        for (i, slot) in self.slots.iter_mut().enumerate() {
+            for (file, stream) in slot.streams.iter_mut().enumerate() {
+                if let Some(on) = stream.take_watch() {
+                    self.queue.push_back((ComponentId(i as u16), Queued::Watched { file, on }));
+                }
+            }
+        }
+    }
+
+    /// The stream behind an event file; the log's for a file that has none.
+    pub(crate) fn stream(&mut self, id: ComponentId, file: usize) -> &mut Stream {
+        let slot = self.slots.get_mut(usize::from(id.0));
+        slot.and_then(|s| s.streams.get_mut(file)).unwrap_or(&mut self.log)
+    }
+
+    /// What the file `status` of a component shows.
+    pub(crate) fn show_component(&self, id: ComponentId, out: &mut String) {
+        let Some(slot) = self.slots.get(usize::from(id.0)) else { return };
+        let _ = writeln!(out, "kind {}", slot.plan.kind);
+        let _ = writeln!(out, "state_version {}", slot.entry.state_version);
+        let _ = writeln!(out, "dispatches {}", slot.dispatches);
+        let _ = writeln!(out, "restarts {}", slot.restarts);
+        let state = slot.body.as_ref().map_or(0, |b| b.save().len());
+        let _ = writeln!(out, "state_bytes {state}");
+    }
+}
+
+fn keep(kind: FileKind) -> usize {
+    match kind {
+        FileKind::Events { keep } | FileKind::Next { keep } => keep,
+        FileKind::Text | FileKind::Ctl(_) => 0,
+    }
+}
+
+fn stream(kind: FileKind) -> Stream {
+    match kind {
+        FileKind::Next { keep } => Stream::new(keep).from_newest(),
+        _ => Stream::new(keep(kind)),
+    }
+}
