@@ -19,6 +19,7 @@ pub mod inputs;
 pub mod plan;
 pub mod repo;
 pub mod rustc;
+pub mod show;
 pub mod sizes;
 pub mod tidy;
 pub mod ui;

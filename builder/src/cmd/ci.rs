@@ -1,12 +1,56 @@
-//! `ci`.
-use super::Context;
-use anyhow::Result;
+//! `ci`: all that must hold before a change goes in.
+
 use std::process::ExitCode;
-/// x
+
+use anyhow::Result;
+use atoll_builder::cargo;
+use atoll_config::kinds::KINDS;
+
+use super::steps::Steps;
+use super::{Context, test};
+
+/// Check formatting, lints and dependencies, and run every test.
+///
+/// The same as `.ci/run` on a machine that is set up.
 #[derive(clap::Args)]
-pub(crate) struct Ci {}
+pub(crate) struct Ci {
+    /// Print the summary as lines of JSON.
+    #[arg(long)]
+    json: bool,
+}
+
 impl Ci {
-    pub(crate) fn run(self, _cx: &Context) -> Result<ExitCode> {
-        Ok(ExitCode::SUCCESS)
+    pub(crate) fn run(self, cx: &Context) -> Result<ExitCode> {
+        let mut steps = Steps::new(cx);
+        let kernel = || cargo::command(cx.repo.path("unikernel"));
+        let host = || cargo::host(&cx.repo);
+        steps.program("format", host().args(["fmt", "--all", "--check"]));
+        steps.program("format of the kernel", kernel().args(["fmt", "--check"]));
+        let deny = ["--", "--deny", "warnings"];
+        steps.program(
+            "lints",
+            host().args(["clippy", "--locked", "--workspace", "--all-targets"]).args(deny),
+        );
+        let kinds: Vec<_> = KINDS.iter().map(|k| k.name).collect();
+        steps.program(
+            "lints of the kernel",
+            kernel()
+                .args(["clippy", "--locked", "--features", &kinds.join(","), "--target-dir"])
+                .arg(cx.repo.out().join("kernel-tests"))
+                .args(deny),
+        );
+        if host().args(["deny", "--version"]).output().is_ok_and(|o| o.status.success()) {
+            steps.program(
+                "dependencies",
+                host().args(["deny", "check", "bans", "licenses", "sources"]),
+            );
+        } else {
+            steps.skip(
+                "dependencies",
+                "cargo-deny is not installed (cargo install cargo-deny --locked)",
+            );
+        }
+        test::tests(cx, &mut steps, None);
+        Ok(steps.finish(self.json))
     }
 }

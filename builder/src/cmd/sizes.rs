@@ -1,12 +1,88 @@
-//! `sizes`.
-use super::Context;
-use anyhow::Result;
+//! `sizes`: where an image's bytes are.
+
 use std::process::ExitCode;
-/// x
+
+use anyhow::Result;
+use atoll_builder::{assemble, plan, sizes};
+use atoll_config::image::{Segment, SegmentKind};
+use serde_json::json;
+
+use super::Context;
+
+/// Show where the bytes of an image are: by segment, by crate, by symbol.
 #[derive(clap::Args)]
-pub(crate) struct Sizes {}
+#[command(after_help = "Examples:
+  cargo xtask sizes hello
+  cargo xtask sizes hello --top 50
+  cargo xtask sizes hello --json | jq .crates")]
+pub(crate) struct Sizes {
+    /// A guest.toml, its folder, or a name in images/.
+    #[arg(default_value = "hello")]
+    guest: String,
+    /// How many symbols to show.
+    #[arg(long, default_value_t = 20)]
+    top: usize,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
 impl Sizes {
-    pub(crate) fn run(self, _cx: &Context) -> Result<ExitCode> {
+    pub(crate) fn run(self, cx: &Context) -> Result<ExitCode> {
+        let plan = plan::Plan::of(&cx.repo, &cx.repo.guest(&self.guest)?)?;
+        let (elf, _) = plan.flavour.get(&cx.repo, cx.ui)?;
+        let image = assemble::assemble(&elf, &plan.guest.payload(), &plan.guest.platforms)?;
+        let symbols = sizes::symbols(&elf)?;
+        let crates = sizes::crates(&symbols);
+        let top = &symbols[..self.top.min(symbols.len())];
+        if self.json {
+            let segments: Vec<_> = named(image.segments())
+                .map(|(name, s)| {
+                    json!({ "segment": name, "mode": s.mode(), "bytes": s.filesz, "memory": s.memsz })
+                })
+                .collect();
+            let crates: Vec<_> =
+                crates.iter().map(|(n, b)| json!({ "crate": n, "bytes": b })).collect();
+            let all = json!({
+                "image": plan.guest.name, "bytes": image.bytes().len(),
+                "segments": segments, "crates": crates, "symbols": top,
+            });
+            println!("{all}");
+            return Ok(ExitCode::SUCCESS);
+        }
+        println!("image {}  {} bytes", plan.guest.name, image.bytes().len());
+        println!("\n{:>9} {:>9}  segment", "bytes", "memory");
+        for (name, s) in named(image.segments()) {
+            println!("{:>9} {:>9}  {name} {}", s.filesz, s.memsz, s.mode());
+        }
+        println!("\n{:>9}  crate (symbols of the kernel)", "bytes");
+        for (name, bytes) in &crates {
+            println!("{bytes:>9}  {name}");
+        }
+        println!("\n{:>9}  largest symbols", "bytes");
+        for s in top {
+            println!("{:>9}  {} {}", s.bytes, s.kind, s.name);
+        }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Segments with the names that people know them by.
+pub(super) fn named(segments: &[Segment]) -> impl Iterator<Item = (&'static str, &Segment)> {
+    let notes = segments.iter().filter(|s| s.kind == SegmentKind::Note).count();
+    let (mut note, mut load) = (0, 0);
+    let loads = segments.len() - notes;
+    segments.iter().map(move |s| {
+        let name = match s.kind {
+            SegmentKind::Note => {
+                note += 1;
+                if note == notes { "manifest" } else { "notes" }
+            }
+            SegmentKind::Load => {
+                load += 1;
+                if load == loads { "payload" } else { "kernel" }
+            }
+        };
+        (name, s)
+    })
 }

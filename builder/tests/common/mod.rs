@@ -7,7 +7,7 @@ use atoll_config::payload;
 use atoll_config::text::{Checked, NoFiles, parse};
 
 /// A guest with a bit of everything.
-pub const GUEST: &str = r#"
+pub(crate) const GUEST: &str = r#"
 [guest]
 name = "hello"
 version = "1"
@@ -30,7 +30,7 @@ at = "/data"
 write = ["greeter"]
 "#;
 
-pub fn guest(text: &str) -> Checked {
+pub(crate) fn guest(text: &str) -> Checked {
     parse("guest.toml", text, &mut NoFiles).unwrap()
 }
 
@@ -47,7 +47,7 @@ fn note(owner: &[u8], kind: u32, desc: &[u8]) -> Vec<u8> {
 }
 
 /// A kernel that says it reads this payload format.
-pub fn kernel_of(format: u32) -> Vec<u8> {
+pub(crate) fn kernel_of(format: u32) -> Vec<u8> {
     let notes =
         [note(b"Xen", 18, &0x10_0040u32.to_le_bytes()), note(b"Atoll", 1, &format.to_le_bytes())]
             .concat();
@@ -82,10 +82,10 @@ pub fn kernel_of(format: u32) -> Vec<u8> {
     out
 }
 
-pub fn kernel() -> Vec<u8> {
+pub(crate) fn kernel() -> Vec<u8> {
     kernel_of(payload::FORMAT)
 }
 
-pub fn image() -> Image {
+pub(crate) fn image() -> Image {
     assemble::assemble(&kernel(), &guest(GUEST).payload(), &Platform::ALL).unwrap()
 }
