@@ -2,14 +2,16 @@
 //!
 //! A flavour is a platform and a set of component kinds. Its key covers the
 //! sources, the features and the compiler, so a key that is in the cache *is*
-//! the right kernel, whoever built it and when. Two builders at once are safe:
+//! the right kernel, whoever built it and when. Nothing of this machine goes in
+//! (see `rustflags` and `rustc-wrapper.sh`): two checkouts make the same bytes.
+//! Two builders at once are safe:
 //! one compiles under a lock, the other waits and finds the result; files appear
 //! by rename.
 
 use std::fs::File;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use atoll_config::kinds::Kind;
 use serde::Serialize;
 
@@ -21,8 +23,9 @@ use crate::{cargo, files, inputs};
 /// The triple of a kernel: the host's own (no other has to be installed).
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// Raised when this module begins to build in another way.
-const RECIPE: u32 = 1;
+/// How a kernel is compiled: raise the number when this module does it in
+/// another way.
+const RECIPE: [&[u8]; 2] = [b"1", include_bytes!("../rustc-wrapper.sh")];
 
 /// A kernel to be found or built.
 #[derive(Clone, Debug, Serialize)]
@@ -48,16 +51,12 @@ impl Flavour {
         features.extend(kinds.iter().map(|k| k.name.to_owned()));
         let rustc = Rustc::find(&repo.out().join("rustc.json"))?;
         let inputs = inputs::kernel(repo)?;
-        let mut sources = blake3::Hasher::new();
-        for input in &inputs {
-            sources.update(&(input.path.len() as u64).to_le_bytes());
-            sources.update(input.path.as_bytes()).update(input.hash.as_bytes());
-        }
-        let sources = sources.finalize();
+        let sources = inputs::hash(&inputs);
         let mut key = blake3::Hasher::new();
-        key.update(&RECIPE.to_le_bytes()).update(sources.as_bytes());
-        for text in features.iter().chain([&rustc.version]) {
-            key.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
+        key.update(sources.as_bytes());
+        let texts = features.iter().chain([&rustc.version]).map(|t| t.as_bytes());
+        for text in texts.chain(RECIPE) {
+            key.update(&(text.len() as u64).to_le_bytes()).update(text);
         }
         Ok(Flavour {
             key: key.finalize().to_hex()[..32].to_owned(),
@@ -91,6 +90,11 @@ impl Flavour {
         let bytes = self.compile(repo, ui).with_context(|| {
             format!("cannot build the kernel with {}", self.features.join(", "))
         })?;
+        // Somebody may have edited a source while it was compiled: then nobody
+        // knows which version is in it, and it must not be found by this key.
+        if inputs::hash(&inputs::kernel(repo)?).to_hex().as_str() != self.sources {
+            bail!("a source of the kernel changed while it was compiled; build again");
+        }
         files::write_atomically(&path, &bytes)?;
         Ok((bytes, true))
     }
@@ -103,31 +107,33 @@ impl Flavour {
             .arg("--target-dir")
             .arg(repo.out().join("kernel"))
             .arg("--config")
-            .arg(self.rustflags(repo)?);
+            .arg(self.rustflags(repo)?)
+            .env("RUSTC_WRAPPER", repo.path("builder/rustc-wrapper.sh"))
+            .env("ATOLL_ROOT", &repo.root);
         let made = cargo::build(command, ui)?;
         let elf = made.last().context("cargo made no program")?;
         std::fs::read(elf).with_context(|| format!("cannot read {}", elf.display()))
     }
 
-    /// Flags that take this machine's folders out of the result, so that it is
-    /// byte for byte the same wherever the checkout lies. Added to the ones that
-    /// `unikernel/.cargo/config.toml` says.
+    /// Flags that take this machine's folders out of the result. Added to the
+    /// ones that `unikernel/.cargo/config.toml` says.
     fn rustflags(&self, repo: &Repo) -> Result<String> {
         let home = std::env::var_os("CARGO_HOME")
             .map(PathBuf::from)
             .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")));
-        // Of several that fit, rustc takes the last.
-        let mut flags = Vec::new();
-        let names = [
-            (Some(self.sysroot.clone()), "/rust"),
-            (home, "/cargo"),
-            (Some(repo.root.clone()), "/atoll"),
-        ];
-        for (from, to) in names {
-            if let Some(from) = from.and_then(|f| f.canonicalize().ok()) {
-                flags.push(format!("--remap-path-prefix={}={to}", from.display()));
-            }
+        let mut folders = vec![(self.sysroot.clone(), "/rust"), (repo.root.clone(), "/atoll")];
+        if let Some(home) = home {
+            // A registry's folder is named by where it is mirrored from.
+            let registries = std::fs::read_dir(home.join("registry/src")).into_iter().flatten();
+            folders.extend(registries.flatten().map(|e| (e.path(), "/crates")));
+            folders.insert(0, (home, "/cargo"));
         }
+        // Of several that fit, rustc takes the last.
+        let flags: Vec<String> = folders
+            .iter()
+            .filter_map(|(from, to)| Some((from.canonicalize().ok()?, to)))
+            .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()))
+            .collect();
         Ok(format!("target.{TARGET}.rustflags={}", serde_json::to_string(&flags)?))
     }
 }

@@ -48,6 +48,16 @@ pub fn kernel(repo: &Repo) -> Result<Vec<Input>> {
     paths.into_iter().map(hash).collect()
 }
 
+/// One hash over all of them, names included.
+pub fn hash(inputs: &[Input]) -> blake3::Hash {
+    let mut all = blake3::Hasher::new();
+    for input in inputs {
+        all.update(&(input.path.len() as u64).to_le_bytes());
+        all.update(input.path.as_bytes()).update(input.hash.as_bytes());
+    }
+    all.finalize()
+}
+
 fn walk(root: &Path, folder: &Path, out: &mut Vec<PathBuf>) -> Result<()> {
     let dir = root.join(folder);
     let entries =

@@ -1,8 +1,6 @@
 //! Rules about code.
 
-use super::Source;
-
-type Found = Vec<(String, usize, String)>;
+use super::{Found, Source};
 
 /// Crates that touch the machine.
 const UNSAFE: [&str; 5] = ["atom", "engine", "tender", "unikernel", "xen"];

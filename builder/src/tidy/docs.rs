@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Source;
-
-type Found = Vec<(String, usize, String)>;
+use super::{Found, Source};
 
 /// The lines between which the figures stand in the README.
 pub(super) const FIGURES: [&str; 2] = ["<!-- figures: begin", "<!-- figures: end"];

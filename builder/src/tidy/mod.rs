@@ -23,11 +23,14 @@ pub struct Source {
     pub text: String,
 }
 
+/// File, line and what is wrong.
+type Found = Vec<(String, usize, String)>;
+
 /// A rule.
 struct Rule {
     name: &'static str,
     reason: &'static str,
-    check: fn(&[Source], &mut Vec<(String, usize, String)>),
+    check: fn(&[Source], &mut Found),
 }
 
 /// A place where a rule is broken.
@@ -107,7 +110,7 @@ pub fn check(repo: &Repo) -> Result<Vec<Finding>> {
 pub fn check_sources(sources: &[Source]) -> Vec<Finding> {
     let mut out = Vec::new();
     for rule in RULES {
-        let mut found = Vec::new();
+        let mut found = Found::new();
         (rule.check)(sources, &mut found);
         out.extend(found.into_iter().map(|(file, line, what)| Finding {
             rule: rule.name,
