@@ -14,7 +14,7 @@ use crate::fault::{Errno, Fault};
 use crate::msg::{self, Tmsg, put_qid, put_stat, ty};
 use crate::tree::{Entries, Reply, Tree, Who};
 use crate::types::{OpenFlags, Qid, setattr};
-use crate::wire::{Front, MAX_NAME, MIN_MSIZE, READ_OVERHEAD, Writer, front};
+use crate::wire::{Front, MAX_NAME, MIN_MSIZE, NOFID, READ_OVERHEAD, Writer, front};
 
 /// What a session may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +63,8 @@ impl Dialect {
 
 struct Fid<T: Tree> {
     node: T::Node,
+    /// Names below where it was attached: `..` goes no further up.
+    depth: u32,
     open: Option<(T::Open, OpenFlags)>,
 }
 
@@ -84,6 +86,8 @@ enum Op {
 const FIRST_MSIZE: u32 = 8192;
 /// The receive buffer is given back when it is empty and larger than this.
 const KEEP: usize = 4096;
+/// Data of waiting writes that a session keeps, in messages of the largest size.
+const KEPT_WRITES: usize = 4;
 /// Room that is made for bytes whose message size is not known yet.
 const CHUNK: usize = 512;
 
@@ -156,7 +160,7 @@ impl<T: Tree> Session<T> {
 
     /// Says that `n` bytes were put at the start of [`Session::spare`].
     pub fn received(&mut self, n: usize) {
-        self.rx_end = (self.rx_end + n).min(self.rx.len());
+        self.rx_end = self.rx_end.saturating_add(n).min(self.rx.len());
     }
 
     /// Takes as many of the bytes as there is room for, and says how many.
@@ -177,14 +181,34 @@ impl<T: Tree> Session<T> {
 
     /// Says that the first `n` bytes of [`Session::output`] were sent.
     pub fn sent(&mut self, n: usize) {
-        self.tx_start += n;
-        if self.tx_start >= self.tx.len() {
-            self.tx.clear();
+        self.tx_start = self.tx_start.saturating_add(n).min(self.tx.len());
+        // What was sent goes when it is the greater part: a client that reads
+        // steadily but never all of it must not make the rest pile up.
+        if self.tx_start >= self.tx.len() - self.tx_start {
+            self.tx.drain(..self.tx_start);
             self.tx_start = 0;
-            if self.tx.capacity() > 2 * KEEP {
-                self.tx = Vec::new();
-            }
         }
+        self.trim();
+    }
+
+    /// Gives a large buffer back when nothing is in it.
+    fn trim(&mut self) {
+        if self.tx.is_empty() && self.tx.capacity() > 2 * KEEP {
+            self.tx = Vec::new();
+        }
+    }
+
+    /// Bytes of memory behind its buffers and waiting writes.
+    pub fn held(&self) -> usize {
+        self.rx.capacity() + self.tx.capacity() + self.kept()
+    }
+
+    fn kept(&self) -> usize {
+        let data = |b: &Blocked<_>| match &b.op {
+            Op::Read { .. } => 0,
+            Op::Write { data, .. } => data.len(),
+        };
+        self.blocked.iter().map(data).sum()
     }
 
     /// Whether the connection is to be closed once its output was sent.
@@ -349,11 +373,14 @@ impl<T: Tree> Session<T> {
             // ENOENT tells a client that there is nothing to authenticate to;
             // diod's tools take any other number for a failure.
             Tmsg::Auth { .. } => Err(Errno::ENOENT.into()),
-            Tmsg::Attach { fid, uname, aname, n_uname, .. } => {
+            Tmsg::Attach { fid, afid, uname, aname, n_uname } => {
                 let slot = self.vacant(fid)?;
+                if afid != NOFID {
+                    return Err(Fault::new(Errno::EBADF, "there is no authentication here"));
+                }
                 let node = tree.attach(&Who { uname, uid: n_uname, aname })?;
                 let qid = tree.qid(node).inspect_err(|_| tree.forget(node))?;
-                self.fids.insert(slot, (fid, Fid { node, open: None }));
+                self.fids.insert(slot, (fid, Fid { node, depth: 0, open: None }));
                 let mut w = self.reply(ty::TATTACH, tag);
                 put_qid(&mut w, qid);
                 w.finish();
@@ -424,11 +451,14 @@ impl<T: Tree> Session<T> {
             Tmsg::Read { fid, offset, count } => {
                 let count = count.min(self.msize - READ_OVERHEAD);
                 let reply = self.read(tree, tag, fid, offset, count)?;
-                self.block_if(reply, tag, fid, || Op::Read { offset, count })
+                self.block_if(reply, tag, fid, 0, || Op::Read { offset, count })
             }
             Tmsg::Write { fid, offset, data } => {
                 let reply = self.write(tree, tag, fid, offset, data)?;
-                self.block_if(reply, tag, fid, || Op::Write { offset, data: data.to_vec() })
+                self.block_if(reply, tag, fid, data.len(), || Op::Write {
+                    offset,
+                    data: data.to_vec(),
+                })
             }
             Tmsg::Clunk { fid } => {
                 self.drop_fid(tree, fid)?;
@@ -455,7 +485,7 @@ impl<T: Tree> Session<T> {
         if newfid == fid && from.open.is_some() {
             return Err(Fault::new(Errno::EBUSY, "an open fid cannot be walked"));
         }
-        let from = from.node;
+        let (from, mut depth) = (from.node, from.depth);
         if newfid != fid {
             self.vacant(newfid)?;
         }
@@ -465,9 +495,12 @@ impl<T: Tree> Session<T> {
         let mut walked = 0u16;
         let mut fault = None;
         for name in names.iter() {
-            let next = step_to(tree, node, name);
-            match next {
+            match step_to(tree, node, depth, name) {
                 Ok((next, qid)) => {
+                    depth = match name {
+                        ".." => depth.saturating_sub(1),
+                        _ => depth.saturating_add(1),
+                    };
                     tree.forget(node);
                     node = next;
                     put_qid(&mut w, qid);
@@ -490,10 +523,11 @@ impl<T: Tree> Session<T> {
             None => {
                 if newfid == fid {
                     tree.forget(from);
-                    self.fid(fid)?.node = node;
+                    let f = self.fid(fid)?;
+                    (f.node, f.depth) = (node, depth);
                 } else {
                     let slot = self.vacant(newfid)?;
-                    self.fids.insert(slot, (newfid, Fid { node, open: None }));
+                    self.fids.insert(slot, (newfid, Fid { node, depth, open: None }));
                 }
             }
         }
@@ -526,8 +560,13 @@ impl<T: Tree> Session<T> {
         let data_at = w.len();
         let mut sink = Entries::new(w, data_at + count);
         tree.list(f.node, open, cookie, &mut sink)?;
+        let full = sink.is_full();
         let w = sink.finish();
         let (frame, data) = (w.len(), w.len() - data_at);
+        if data == 0 && full {
+            // No bytes would mean the end of the directory.
+            return Err(Fault::new(Errno::EINVAL, "the count is too small for the next entry"));
+        }
         w.finish();
         let at = self.tx.len() - frame + count_at;
         crate::wire::patch(&mut self.tx, at, data as u32);
@@ -559,6 +598,7 @@ impl<T: Tree> Session<T> {
         w.finish();
         if reply == Reply::Later {
             self.tx.truncate(mark);
+            self.trim();
         }
         Ok(reply)
     }
@@ -579,7 +619,7 @@ impl<T: Tree> Session<T> {
         let reply = tree.write(f.node, open, offset, data)?;
         if let Reply::Done(n) = reply {
             let mut w = self.reply(ty::TWRITE, tag);
-            w.u32(n as u32);
+            w.u32(n.min(data.len()) as u32);
             w.finish();
         }
         Ok(reply)
@@ -590,10 +630,12 @@ impl<T: Tree> Session<T> {
         reply: Reply,
         tag: u16,
         fid: u32,
+        data: usize,
         op: impl FnOnce() -> Op,
     ) -> Result<(), Fault> {
         if reply == Reply::Later {
-            if self.blocked.len() >= self.limits.blocked as usize {
+            let most = KEPT_WRITES.saturating_mul(self.msize as usize);
+            if self.blocked.len() >= self.limits.blocked as usize || self.kept() + data > most {
                 return Err(Errno::ENOBUFS.into());
             }
             let node = self.fid(fid)?.node;
@@ -663,7 +705,7 @@ impl<T: Tree> Session<T> {
     fn vacant(&self, fid: u32) -> Result<usize, Fault> {
         match self.slot(fid) {
             Ok(_) => Err(Fault::new(Errno::EBADF, "this fid is in use")),
-            Err(_) if fid == crate::wire::NOFID => Err(Errno::EBADF.into()),
+            Err(_) if fid == NOFID => Err(Errno::EBADF.into()),
             Err(_) if self.fids.len() >= self.limits.fids as usize => {
                 Err(Fault::from(Errno::EMFILE))
             }
@@ -686,7 +728,12 @@ fn release<T: Tree>(tree: &mut T, fid: Fid<T>) {
 }
 
 /// One name of a walk, with the checks that no tree has to repeat.
-fn step_to<T: Tree>(tree: &mut T, at: T::Node, name: &str) -> Result<(T::Node, Qid), Fault> {
+fn step_to<T: Tree>(
+    tree: &mut T,
+    at: T::Node,
+    depth: u32,
+    name: &str,
+) -> Result<(T::Node, Qid), Fault> {
     if name.is_empty() || name.contains(['/', '\0']) {
         return Err(Fault::new(Errno::EINVAL, "a name is empty or holds a slash"));
     }
@@ -696,7 +743,10 @@ fn step_to<T: Tree>(tree: &mut T, at: T::Node, name: &str) -> Result<(T::Node, Q
     if !tree.qid(at)?.is_dir() {
         return Err(Errno::ENOTDIR.into());
     }
-    let next = tree.walk(at, name)?;
+    let next = match name {
+        ".." if depth == 0 => tree.again(at),
+        _ => tree.walk(at, name)?,
+    };
     match tree.qid(next) {
         Ok(qid) => Ok((next, qid)),
         Err(e) => {

@@ -124,11 +124,12 @@ pub trait Tree {
 pub struct Entries<'a> {
     out: Writer<'a>,
     max: usize,
+    full: bool,
 }
 
 impl<'a> Entries<'a> {
     pub(crate) fn new(out: Writer<'a>, max: usize) -> Entries<'a> {
-        Entries { out, max }
+        Entries { out, max, full: false }
     }
 
     /// Adds an entry; false when it did not fit and the listing is to end.
@@ -137,6 +138,7 @@ impl<'a> Entries<'a> {
     pub fn push(&mut self, qid: Qid, cookie: u64, name: &str) -> bool {
         let size = Qid::SIZE + 8 + 1 + 2 + name.len();
         if self.out.len() + size > self.max {
+            self.full = true;
             return false;
         }
         put_qid(&mut self.out, qid);
@@ -144,6 +146,11 @@ impl<'a> Entries<'a> {
         self.out.u8(dirent_type(qid));
         self.out.str(name);
         true
+    }
+
+    /// Whether an entry did not fit.
+    pub(crate) fn is_full(&self) -> bool {
+        self.full
     }
 
     pub(crate) fn finish(self) -> Writer<'a> {

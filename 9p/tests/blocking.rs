@@ -1,0 +1,214 @@
+//! Requests that wait: how they wake, are flushed, and stay bounded.
+
+mod common;
+
+use atoll_9p::fault::Errno;
+use atoll_9p::msg::{Rmsg, Tmsg};
+use atoll_9p::server::Limits;
+use atoll_9p::types::OpenFlags;
+use common::*;
+
+fn start() -> (Counting, Peer<Counting>) {
+    let mut t = Counting::default();
+    let mut p = Peer::attached(&mut t, Limits::default());
+    p.open(&mut t, 1, "blk", OpenFlags::RDWR);
+    (t, p)
+}
+
+#[test]
+fn blocked_reads_wake_in_the_order_in_which_they_came() {
+    let (mut t, mut p) = start();
+    for tag in [5, 3, 9, 4] {
+        assert_eq!(p.read(&mut t, tag, 1), None);
+    }
+    t.ready = 2;
+    p.s.wake(4);
+    assert!(!p.s.is_ready(), "another node woke");
+    p.s.wake(BLK);
+    p.s.wake(BLK);
+    let tags: Vec<_> = p.late(&mut t).iter().map(|f| tag_of(f)).collect();
+    assert_eq!((tags, p.s.waiting()), (vec![5, 3], 2));
+    assert!(!p.s.is_ready(), "who still waits is not asked again");
+    t.ready = 2;
+    p.s.wake(BLK);
+    let tags: Vec<_> = p.late(&mut t).iter().map(|f| tag_of(f)).collect();
+    assert_eq!((tags, p.s.waiting()), (vec![9, 4], 0));
+}
+
+#[test]
+fn a_blocked_write_keeps_its_data() {
+    let (mut t, mut p) = start();
+    let m = Tmsg::Write { fid: 1, offset: 0, data: b"later" };
+    assert!(p.raw(&mut t, &frame(3, &m)).is_empty());
+    t.ready = 1;
+    p.s.wake(BLK);
+    let answers = p.late(&mut t);
+    assert_eq!(Rmsg::decode(&answers[0]).unwrap(), Rmsg::Write { count: 5 });
+    assert_eq!(t.written, b"later");
+}
+
+#[test]
+fn a_flushed_read_is_never_answered() {
+    let (mut t, mut p) = start();
+    assert_eq!(p.read(&mut t, 5, 1), None);
+    assert_eq!(p.read(&mut t, 6, 1), None);
+    p.s.wake(BLK);
+    let f = p.raw(&mut t, &frame(7, &Tmsg::Flush { oldtag: 5 }));
+    assert_eq!(f.iter().map(|f| (f[4], tag_of(f))).collect::<Vec<_>>(), [(109, 7)]);
+    t.ready = 9;
+    p.s.wake(BLK);
+    let tags: Vec<_> = p.late(&mut t).iter().map(|f| tag_of(f)).collect();
+    assert_eq!(tags, [6]);
+    assert_eq!(t.ready, 8, "the flushed one was not even tried");
+}
+
+#[test]
+fn a_flush_is_always_answered() {
+    let (mut t, mut p) = start();
+    for (tag, oldtag) in [(1, 2), (3, 3), (4, 0xffff), (5, 1)] {
+        let f = p.one(&mut t, &frame(tag, &Tmsg::Flush { oldtag }));
+        assert_eq!((f[4], tag_of(&f)), (109, tag));
+    }
+    assert_eq!(p.read(&mut t, 8, 1), None);
+    for tag in 100..5000 {
+        let f = p.one(&mut t, &frame(tag, &Tmsg::Flush { oldtag: 8 }));
+        assert_eq!(f[4], 109);
+    }
+    assert_eq!(p.s.waiting(), 0);
+}
+
+#[test]
+fn a_tag_in_use_is_refused_and_its_request_goes_on() {
+    let (mut t, mut p) = start();
+    assert_eq!(p.read(&mut t, 5, 1), None);
+    let f = p.one(&mut t, &frame(5, &Tmsg::Getattr { fid: 1, mask: 0 }));
+    assert_eq!(errno(&f), Errno::EINVAL.0);
+    t.ready = 1;
+    p.s.wake(BLK);
+    assert_eq!(tag_of(&p.late(&mut t)[0]), 5);
+    assert_eq!(errno(&p.one(&mut t, &frame(5, &Tmsg::Getattr { fid: 1, mask: 0 }))), 0);
+}
+
+#[test]
+fn a_clunk_ends_the_reads_that_wait_on_its_fid() {
+    let (mut t, mut p) = start();
+    p.open(&mut t, 2, "blk", OpenFlags::RDONLY);
+    for (tag, fid) in [(5, 1), (6, 2), (7, 1)] {
+        assert_eq!(p.read(&mut t, tag, fid), None);
+    }
+    p.s.wake(BLK);
+    let f = frame(8, &Tmsg::Clunk { fid: 1 });
+    // The clunk is here before the woken ones are asked again.
+    p.s.feed(&f);
+    let answers = p.late(&mut t);
+    let got: Vec<_> = answers.iter().map(|f| (f[4], tag_of(f))).collect();
+    assert_eq!(got, [(7, 5), (7, 7), (121, 8)]);
+    assert_eq!((p.s.waiting(), p.s.fids()), (1, 2));
+    t.ready = 1;
+    p.s.wake(BLK);
+    assert_eq!(tag_of(&p.late(&mut t)[0]), 6);
+    p.s.close(&mut t);
+    t.assert_empty();
+}
+
+#[test]
+fn only_so_many_requests_may_wait() {
+    let mut t = Counting::default();
+    let mut p = Peer::attached(&mut t, Limits { blocked: 3, ..Limits::default() });
+    p.open(&mut t, 1, "blk", OpenFlags::RDWR);
+    for tag in 10..13 {
+        assert_eq!(p.read(&mut t, tag, 1), None);
+    }
+    let f = p.one(&mut t, &frame(13, &Tmsg::Read { fid: 1, offset: 0, count: 1 }));
+    assert_eq!(errno(&f), Errno::ENOBUFS.0);
+    assert_eq!(p.errno(&mut t, &Tmsg::Getattr { fid: 1, mask: 0 }), 0);
+    assert_eq!(p.one(&mut t, &frame(14, &Tmsg::Flush { oldtag: 11 }))[4], 109);
+    assert_eq!(p.read(&mut t, 11, 1), None);
+}
+
+#[test]
+fn the_data_of_writes_that_wait_is_bounded() {
+    let (mut t, mut p) = start();
+    let data = [1; 8000];
+    let mut refused = 0;
+    for tag in 0..200 {
+        let m = Tmsg::Write { fid: 1, offset: 0, data: &data };
+        let answers = p.raw(&mut t, &frame(100 + tag, &m));
+        refused += answers.iter().filter(|f| errno(f) == Errno::ENOBUFS.0).count();
+    }
+    assert!(p.s.waiting() >= 1 && p.s.waiting() <= 4, "{} wait", p.s.waiting());
+    assert_eq!(refused, 200 - p.s.waiting());
+    assert_eq!(p.read(&mut t, 5, 1), None, "a read costs nothing");
+}
+
+#[test]
+fn only_so_many_fids_may_be_used() {
+    let mut t = Counting::default();
+    let mut p = Peer::attached(&mut t, Limits { fids: 3, ..Limits::default() });
+    assert_eq!((p.walk(&mut t, 0, 1, ""), p.walk(&mut t, 0, 2, "")), (0, 0));
+    assert_eq!(p.walk(&mut t, 0, 3, "d"), Errno::EMFILE.0);
+    assert_eq!(p.errno(&mut t, &attach(4)), Errno::EMFILE.0);
+    assert_eq!(p.walk(&mut t, 2, 2, "d"), 0, "a move needs no new one");
+    assert_eq!(p.errno(&mut t, &Tmsg::Clunk { fid: 1 }), 0);
+    assert_eq!(p.walk(&mut t, 0, 3, "d"), 0);
+}
+
+#[test]
+fn a_client_that_never_reads_is_not_served_further() {
+    let mut t = Counting::default();
+    for blocked in [false, true] {
+        let mut p = Peer::attached(&mut t, Limits::default());
+        p.open(&mut t, 1, if blocked { "blk" } else { "wild" }, OpenFlags::RDONLY);
+        let (mut fed, mut tag) = (0, 0u16);
+        loop {
+            tag += 1;
+            let mut m = frame(tag, &Tmsg::Read { fid: 1, offset: 0, count: 8000 });
+            m.extend(frame(tag, &Tmsg::Flush { oldtag: 0 }));
+            let n = p.s.feed(&m);
+            fed += n;
+            while p.s.step(&mut t) {}
+            t.ready = 1000;
+            p.s.wake(BLK);
+            assert!(p.s.output().len() < 2 * 8192, "{}", p.s.output().len());
+            if n < m.len() {
+                break;
+            }
+        }
+        assert!(fed < 40_000, "took {fed} bytes");
+        assert!(p.s.spare().is_empty() && !p.s.is_ready());
+        p.s.close(&mut t);
+    }
+    t.assert_empty();
+}
+
+/// A transport that never catches up, but never stops either, must not make the
+/// session hold all that it ever sent.
+#[test]
+fn output_that_is_never_quite_sent_does_not_pile_up() {
+    let mut t = Counting::default();
+    let mut p = Peer::attached(&mut t, Limits::default());
+    for i in 0..50_000u32 {
+        let f = frame(1, &Tmsg::Getattr { fid: 0, mask: 0 });
+        assert_eq!(p.s.feed(&f), f.len());
+        while p.s.step(&mut t) {}
+        let n = p.s.output().len();
+        p.s.sent(n - 1);
+        assert_eq!(p.s.output().len(), 1);
+        assert!(p.s.held() < 20_000, "holds {} after {i}", p.s.held());
+    }
+}
+
+#[test]
+fn an_idle_session_gives_its_buffers_back() {
+    let mut t = Counting::default();
+    let mut p = Peer::new(Limits::default());
+    assert_eq!(p.s.held(), 0);
+    p.greet(&mut t, 65_536, "9P2000.L");
+    p.ask(&mut t, &attach(0));
+    p.open(&mut t, 1, "blk", OpenFlags::RDWR);
+    let m = Tmsg::Read { fid: 1, offset: 0, count: 65_000 };
+    assert!(p.raw(&mut t, &frame(2, &m)).is_empty());
+    let m = Tmsg::Write { fid: 0, offset: 0, data: &[0; 60_000] };
+    p.ask(&mut t, &m);
+    assert!(p.s.held() <= 8192 + 4096, "holds {}", p.s.held());
+}
