@@ -38,6 +38,6 @@ fn each_rule_finds_what_it_is_for() {
     assert_eq!(broken("docs/adr/0002-b.md", "# b"), ["adr-numbers"]);
     assert_eq!(broken("images/a/guest.toml", ""), ["guest-readme"]);
     assert_eq!(broken("README.md", "nothing"), ["readme-figures"]);
-    let listed = "- `gone/` was here\n<!-- figures: begin -->\n<!-- figures: end -->\n";
+    let listed = "- `gone/` was here\n<!-- bench:begin -->\n<!-- bench:end -->\n";
     assert_eq!(broken("README.md", listed), ["readme-folders"]);
 }

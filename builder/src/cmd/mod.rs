@@ -18,6 +18,7 @@ mod plan;
 mod run;
 mod setup;
 mod sizes;
+mod stage;
 mod steps;
 mod test;
 mod tidy;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Found, Source};
 
 /// The lines between which the figures stand in the README.
-pub(super) const FIGURES: [&str; 2] = ["<!-- figures: begin", "<!-- figures: end"];
+const FIGURES: [&str; 2] = ["<!-- bench:begin -->", "<!-- bench:end -->"];
 
 fn page<'a>(sources: &'a [Source], path: &str) -> Option<&'a Source> {
     sources.iter().find(|s| s.path == path)
@@ -48,7 +48,9 @@ pub(super) fn readme_folders(sources: &[Source], found: &mut Found) {
             let (name, rest) = start.split_once('/')?;
             let is_name = !name.is_empty()
                 && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-            let ends = rest.is_empty() || rest.starts_with([' ', '`', '|', ']']);
+            // A folder, or one inside it.
+            let path = rest.split([' ', '`', '|', ']']).next().unwrap_or_default();
+            let ends = path.is_empty() || path.ends_with('/');
             (is_name && ends).then_some((i + 1, name))
         })
         .collect();
@@ -72,8 +74,7 @@ pub(super) fn readme_figures(sources: &[Source], found: &mut Found) {
     match at {
         [Some(begin), Some(end)] if begin < end => {}
         _ => {
-            let what =
-                format!("no table of figures between `{} …` and `{} …`", FIGURES[0], FIGURES[1]);
+            let what = format!("no table of figures between `{}` and `{}`", FIGURES[0], FIGURES[1]);
             found.push(("README.md".into(), 0, what));
         }
     }
