@@ -12,7 +12,7 @@ use crate::fault::{Errno, Fault};
 use crate::frames::{Incoming, Outgoing};
 use crate::msg::{self, Rmsg, Tmsg, ty};
 use crate::server::Dialect;
-use crate::wire::{BadFrame, MIN_MSIZE, NOTAG};
+use crate::wire::{BadFrame, MAX_NAME, MIN_MSIZE, NOTAG};
 
 /// The tag of an outstanding request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,9 +51,18 @@ pub struct Client {
     tx: Outgoing,
     msize: u32,
     dialect: Option<Dialect>,
-    /// Outstanding tags and the types of their requests.
-    asked: Vec<(u16, u8)>,
+    asked: Vec<Asked>,
     next_tag: u16,
+    broken: Option<Broken>,
+}
+
+/// An outstanding request.
+#[derive(Debug)]
+struct Asked {
+    tag: u16,
+    ty: u8,
+    /// What a Tflush names.
+    oldtag: Option<u16>,
 }
 
 impl Client {
@@ -68,8 +77,9 @@ impl Client {
             tx,
             msize,
             dialect: None,
-            asked: alloc::vec![(NOTAG, ty::TVERSION)],
+            asked: alloc::vec![Asked { tag: NOTAG, ty: ty::TVERSION, oldtag: None }],
             next_tag: 0,
+            broken: None,
         }
     }
 
@@ -88,33 +98,57 @@ impl Client {
         self.asked.len()
     }
 
-    fn new_tag(&mut self, ty: u8) -> u16 {
-        while self.next_tag == NOTAG || self.asked.iter().any(|a| a.0 == self.next_tag) {
-            self.next_tag = self.next_tag.wrapping_add(1);
-        }
-        let tag = self.next_tag;
-        self.next_tag = tag.wrapping_add(1);
-        self.asked.push((tag, ty));
-        tag
+    /// Whether no further request can be queued: 65,535 are outstanding.
+    pub fn is_full(&self) -> bool {
+        self.asked.len() >= usize::from(NOTAG)
     }
 
-    /// Queues a request.
+    /// A tag that no request has, and that no Tflush names: the answer to that one
+    /// may still be underway.
+    fn new_tag(&mut self, ty: u8, oldtag: Option<u16>) -> Option<u16> {
+        for _ in 0..=u16::MAX {
+            let tag = self.next_tag;
+            self.next_tag = tag.wrapping_add(1);
+            let used = |a: &Asked| a.tag == tag || a.oldtag == Some(tag);
+            if tag != NOTAG && !self.asked.iter().any(used) {
+                self.asked.push(Asked { tag, ty, oldtag });
+                return Some(tag);
+            }
+        }
+        None
+    }
+
+    /// Queues a request. While the client [is full](Client::is_full) nothing is
+    /// queued, and the tag is [`NOTAG`], which gets no answer.
     pub fn send(&mut self, m: &Tmsg<'_>) -> Tag {
-        let tag = self.new_tag(m.ty());
+        let oldtag = match m {
+            Tmsg::Flush { oldtag } => Some(*oldtag),
+            _ => None,
+        };
+        let Some(tag) = self.new_tag(m.ty(), oldtag).filter(|_| self.broken.is_none()) else {
+            return Tag(NOTAG);
+        };
         m.encode(tag, &mut self.tx.bytes);
         Tag(tag)
     }
 
     /// Queues a walk over a path of at most 16 names; says the number of names too.
     pub fn walk(&mut self, fid: u32, newfid: u32, path: &str) -> Result<(Tag, usize), Fault> {
-        let tag = self.new_tag(ty::TWALK);
-        match msg::encode_walk(tag, fid, newfid, path, &mut self.tx.bytes) {
-            Ok(names) => Ok((Tag(tag), names)),
-            Err(_) => {
-                self.asked.pop();
-                Err(Fault::new(Errno::ENAMETOOLONG, "a path of more than 16 names"))
-            }
+        if path.split('/').any(|n| n.len() > MAX_NAME) {
+            return Err(Errno::ENAMETOOLONG.into());
         }
+        let tag = self.new_tag(ty::TWALK, None).ok_or(Errno::ENOBUFS)?;
+        let start = self.tx.bytes.len();
+        let why = match msg::encode_walk(tag, fid, newfid, path, &mut self.tx.bytes) {
+            Ok(names) if self.tx.bytes.len() - start <= self.msize as usize => {
+                return Ok((Tag(tag), names));
+            }
+            Ok(_) => "a path that is longer than a message",
+            Err(_) => "a path of more than 16 names",
+        };
+        self.tx.bytes.truncate(start);
+        self.asked.pop();
+        Err(Fault::new(Errno::ENAMETOOLONG, why))
     }
 
     /// Bytes to send to the server.
@@ -132,36 +166,58 @@ impl Client {
         self.rx.extend(bytes);
     }
 
-    /// The next answer. A Tflush that was answered ends the request it named, if
-    /// that had none: tell the client with [`Client::forget`].
+    /// The next answer. That to a Tflush ends the request it named, if that had
+    /// none. An error is for ever: whatever else the server sends is not looked at.
     pub fn poll(&mut self) -> Result<Option<(Tag, Rmsg<'_>)>, Broken> {
-        let Some(frame) = self.rx.take(self.msize).map_err(Broken::Size)? else {
-            return Ok(None);
-        };
-        let tag = msg::tag(frame);
-        let at = self.asked.iter().position(|a| a.0 == tag).ok_or(Broken::Unasked)?;
-        let (_, asked) = self.asked.swap_remove(at);
-        let got = frame.get(4).copied().unwrap_or_default();
-        if got != asked + 1 && got != ty::RLERROR {
-            return Err(Broken::Unasked);
+        if let Some(broken) = self.broken {
+            return Err(broken);
         }
-        let answer = Rmsg::decode(frame).map_err(Broken::Frame)?;
-        if asked == ty::TVERSION {
-            match answer {
-                Rmsg::Version { msize, version } if (MIN_MSIZE..=self.msize).contains(&msize) => {
-                    self.msize = msize;
-                    self.dialect = Some(Dialect::choose(version).ok_or(Broken::Version)?);
-                }
-                _ => return Err(Broken::Version),
+        let Client { rx, asked, msize, dialect, broken, .. } = self;
+        match next(rx, asked, msize, dialect) {
+            Ok(answer) => Ok(answer),
+            Err(why) => {
+                *broken = Some(why);
+                Err(why)
             }
         }
-        Ok(Some((Tag(tag), answer)))
     }
 
-    /// Forgets a request whose Tflush was answered.
+    /// Forgets a request whose Tflush was answered; [`Client::poll`] has done so.
     pub fn forget(&mut self, tag: Tag) {
-        self.asked.retain(|a| a.0 != tag.0);
+        self.asked.retain(|a| a.tag != tag.0);
     }
+}
+
+fn next<'a>(
+    rx: &'a mut Incoming,
+    all: &mut Vec<Asked>,
+    max: &mut u32,
+    dialect: &mut Option<Dialect>,
+) -> Result<Option<(Tag, Rmsg<'a>)>, Broken> {
+    let Some(frame) = rx.take(*max).map_err(Broken::Size)? else {
+        return Ok(None);
+    };
+    let tag = msg::tag(frame);
+    let at = all.iter().position(|a| a.tag == tag).ok_or(Broken::Unasked)?;
+    let asked = all.swap_remove(at);
+    let got = frame.get(4).copied().unwrap_or_default();
+    if got != asked.ty + 1 && got != ty::RLERROR {
+        return Err(Broken::Unasked);
+    }
+    let answer = Rmsg::decode(frame).map_err(Broken::Frame)?;
+    if asked.ty == ty::TVERSION {
+        match answer {
+            Rmsg::Version { msize, version } if (MIN_MSIZE..=*max).contains(&msize) => {
+                *max = msize;
+                *dialect = Some(Dialect::choose(version).ok_or(Broken::Version)?);
+            }
+            _ => return Err(Broken::Version),
+        }
+    }
+    if let (Some(old), Rmsg::Flush) = (asked.oldtag, answer) {
+        all.retain(|a| a.tag != old);
+    }
+    Ok(Some((Tag(tag), answer)))
 }
 
 /// The fault that an Rlerror carries.

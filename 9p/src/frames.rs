@@ -5,6 +5,9 @@ use alloc::vec::Vec;
 
 use crate::wire::{Front, front};
 
+/// A buffer that is empty and larger than this is given back.
+const KEEP: usize = 64 << 10;
+
 /// Received bytes, of which whole frames are taken from the front.
 #[derive(Debug, Default)]
 pub(crate) struct Incoming {
@@ -18,6 +21,9 @@ impl Incoming {
         if self.start > 0 {
             self.bytes.drain(..self.start);
             self.start = 0;
+        }
+        if self.bytes.is_empty() && self.bytes.capacity() > KEEP {
+            self.bytes = Vec::new();
         }
         self.bytes.extend_from_slice(bytes);
     }
@@ -62,10 +68,15 @@ impl Outgoing {
 
     /// Says that the first `n` of them were sent.
     pub(crate) fn sent(&mut self, n: usize) {
-        self.start += n;
-        if self.start >= self.bytes.len() {
-            self.bytes.clear();
+        self.start = self.start.saturating_add(n).min(self.bytes.len());
+        // What was sent goes when it is the greater part, so that each byte is
+        // moved at most once and what never is quite sent does not pile up.
+        if self.start >= self.bytes.len() - self.start {
+            self.bytes.drain(..self.start);
             self.start = 0;
+        }
+        if self.bytes.is_empty() && self.bytes.capacity() > KEEP {
+            self.bytes = Vec::new();
         }
     }
 }

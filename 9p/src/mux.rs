@@ -6,15 +6,15 @@
 //! goes on, and undoes at the guest what a client that is gone has left there. It
 //! never waits, and a client that does not read its answers stops itself alone.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use crate::client::Broken;
 use crate::fault::{Errno, Fault};
 use crate::frames::{Incoming, Outgoing};
 use crate::msg::{self, Rmsg, Tmsg, ty};
-use crate::server::Dialect;
-use crate::wire::{MIN_MSIZE, NOFID, NOTAG, READ_OVERHEAD, Writer, patch};
+use crate::server::{Dialect, clip};
+use crate::wire::{HEADER, MIN_MSIZE, NOFID, NOTAG, READ_OVERHEAD, Writer, patch};
 
 /// One of the clients. A number is never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,7 +43,8 @@ struct Port {
     tx: Outgoing,
     msize: u32,
     dialect: Dialect,
-    /// The client's fids and the server's for them.
+    /// The client's fids and the server's for them, from the request on that makes
+    /// one: what follows it without waiting for the answer finds it.
     fids: BTreeMap<u32, u32>,
     /// The client's outstanding tags and the server's for them.
     tags: BTreeMap<u16, u16>,
@@ -55,6 +56,12 @@ struct Port {
 struct Asked {
     /// Who asked, and under what tag; nobody when the client is gone.
     client: Option<(ClientId, u16)>,
+    /// The type of the request.
+    ty: u8,
+    /// Never used again, as its tag is.
+    serial: u64,
+    /// The server's fid that it is about.
+    on: Option<u32>,
     effect: Effect,
 }
 
@@ -63,7 +70,8 @@ struct Asked {
 enum Effect {
     None,
     Version,
-    /// A success makes `fid` name the server's `at`. A walk must get `names` far.
+    /// A failure leaves the server's `at`, which the client calls `fid`, free. A
+    /// walk must get `names` far.
     Bind {
         fid: u32,
         at: u32,
@@ -73,9 +81,14 @@ enum Effect {
     Free {
         at: u32,
     },
-    /// The request under this tag of the server's ends.
+    /// The request of this tag and serial number ends.
     Flush {
         tag: u16,
+        serial: u64,
+    },
+    /// The data may be no more than this.
+    Read {
+        count: u32,
     },
 }
 
@@ -92,16 +105,25 @@ pub struct Mux {
     asked: BTreeMap<u16, Asked>,
     next_client: u64,
     next_tag: u16,
+    next_serial: u64,
     next_fid: u32,
     free_fids: Vec<u32>,
+    /// How many requests at the server are about a fid.
+    users: BTreeMap<u32, u32>,
+    /// Fids that are free once those requests are answered.
+    late: BTreeSet<u32>,
+    /// Fids to clunk when there is a tag for it.
+    owed: Vec<u32>,
 }
 
 impl Mux {
     /// A joint that proposes a message size to the server.
     pub fn new(msize: u32, share: Share) -> Mux {
+        let msize = msize.max(MIN_MSIZE);
         let mut tx = Outgoing::default();
         Tmsg::Version { msize, version: Dialect::Atoll.name() }.encode(NOTAG, &mut tx.bytes);
-        let version = Asked { client: None, effect: Effect::Version };
+        let version =
+            Asked { client: None, ty: ty::TVERSION, serial: 0, on: None, effect: Effect::Version };
         Mux {
             share,
             rx: Incoming::default(),
@@ -112,8 +134,12 @@ impl Mux {
             asked: BTreeMap::from([(NOTAG, version)]),
             next_client: 0,
             next_tag: 0,
+            next_serial: 1,
             next_fid: 0,
             free_fids: Vec::new(),
+            users: BTreeMap::new(),
+            late: BTreeSet::new(),
+            owed: Vec::new(),
         }
     }
 
@@ -140,16 +166,20 @@ impl Mux {
         self.ports.remove(&id);
     }
 
-    /// Whether a client's bytes are to be read now: it has read its answers, and
-    /// the server's greeting is over.
+    /// Whether a client's bytes are to be read now: it has read its answers, it has
+    /// not flooded the server with flushes, and the server's greeting is over.
     pub fn wants(&self, id: ClientId) -> bool {
         self.dialect.is_some()
-            && self.ports.get(&id).is_some_and(|p| !p.dead && p.tx.rest().len() < self.share.unread)
+            && self.ports.get(&id).is_some_and(|p| {
+                !p.dead
+                    && p.tx.rest().len() < self.share.unread
+                    && p.tags.len() < 2 * self.share.requests.max(1)
+            })
     }
 
     /// Takes bytes from a client. Only when it is [wanted](Mux::wants).
     pub fn from_client(&mut self, id: ClientId, bytes: &[u8]) {
-        if let Some(port) = self.ports.get_mut(&id) {
+        if let Some(port) = self.ports.get_mut(&id).filter(|p| !p.dead) {
             port.rx.extend(bytes);
         }
         self.pump(id);
@@ -214,6 +244,12 @@ impl Mux {
             }
         };
         self.rx = rx;
+        while let Some(&at) = self.owed.last()
+            && self.asked.len() < usize::from(NOTAG)
+        {
+            self.owed.pop();
+            self.clunk(at);
+        }
         done
     }
 
@@ -310,7 +346,7 @@ impl Mux {
         let vacant = |fid: u32| {
             if port.fids.contains_key(&fid) || fid == NOFID {
                 Err(Fault::new(Errno::EBADF, "this fid is in use"))
-            } else if port.fids.len() + port.tags.len() >= share.fids + share.requests {
+            } else if port.fids.len() >= share.fids {
                 Err(Errno::EMFILE.into())
             } else {
                 Ok(())
@@ -321,6 +357,7 @@ impl Mux {
         }
         // The frame goes on as it is, but for its tag, its fids and its count.
         let mut fields: [Option<(usize, u32)>; 3] = [None; 3];
+        let mut gone = None;
         let effect = match m {
             Tmsg::Version { .. } | Tmsg::Auth { .. } => return Err(Errno::ENOENT.into()),
             Tmsg::Attach { fid, afid, .. } => {
@@ -346,7 +383,10 @@ impl Mux {
                     Effect::Bind { fid: newfid, at, names: Some(names) }
                 }
             }
-            Tmsg::Xattrwalk { .. } => return Err(Errno::ENODATA.into()),
+            Tmsg::Xattrwalk { fid, .. } => {
+                fid_of(fid)?;
+                return Err(Errno::ENODATA.into());
+            }
             Tmsg::Flush { oldtag } => {
                 let Some(&old) = port.tags.get(&oldtag) else {
                     if let Some(port) = self.ports.get_mut(&id) {
@@ -354,23 +394,24 @@ impl Mux {
                     }
                     return Ok(());
                 };
+                let serial = self.asked.get(&old).map_or(0, |a| a.serial);
                 let up = self.new_tag()?;
                 Tmsg::Flush { oldtag: old }.encode(up, &mut self.tx.bytes);
-                self.ask(up, Some((id, tag)), Effect::Flush { tag: old });
+                let effect = Effect::Flush { tag: old, serial };
+                self.ask(up, Some((id, tag)), ty::TFLUSH, None, effect);
                 return Ok(());
             }
             Tmsg::Clunk { fid } | Tmsg::Remove { fid } => {
                 let at = fid_of(fid)?;
                 fields[0] = Some((7, at));
-                if let Some(port) = self.ports.get_mut(&id) {
-                    port.fids.remove(&fid);
-                }
+                gone = Some(fid);
                 Effect::Free { at }
             }
             Tmsg::Read { fid, count, .. } | Tmsg::Readdir { fid, count, .. } => {
+                let count = count.min(client_msize - READ_OVERHEAD);
                 fields[0] = Some((7, fid_of(fid)?));
-                fields[2] = Some((19, count.min(client_msize - READ_OVERHEAD)));
-                Effect::None
+                fields[2] = Some((19, count));
+                Effect::Read { count }
             }
             Tmsg::Lopen { fid, .. }
             | Tmsg::Getattr { fid, .. }
@@ -391,6 +432,14 @@ impl Mux {
                 return Err(fault);
             }
         };
+        if let Some(port) = self.ports.get_mut(&id) {
+            if let Some(fid) = gone {
+                port.fids.remove(&fid);
+            }
+            if let Effect::Bind { fid, at, .. } = effect {
+                port.fids.insert(fid, at);
+            }
+        }
         let start = self.tx.bytes.len();
         self.tx.bytes.extend_from_slice(frame);
         if let Some(copy) = self.tx.bytes.get_mut(start..) {
@@ -399,24 +448,72 @@ impl Mux {
                 patch(copy, at, v);
             }
         }
-        self.ask(up, Some((id, tag)), effect);
+        let on = fields.first().copied().flatten().map(|f| f.1);
+        self.ask(up, Some((id, tag)), m.ty(), on, effect);
         Ok(())
     }
 
-    fn ask(&mut self, up: u16, client: Option<(ClientId, u16)>, effect: Effect) {
+    fn ask(
+        &mut self,
+        up: u16,
+        client: Option<(ClientId, u16)>,
+        ty: u8,
+        on: Option<u32>,
+        effect: Effect,
+    ) {
         if let Some((id, tag)) = client
             && let Some(port) = self.ports.get_mut(&id)
         {
             port.tags.insert(tag, up);
         }
-        self.asked.insert(up, Asked { client, effect });
+        let serial = self.next_serial;
+        self.next_serial += 1;
+        let asked = Asked { client, ty, serial, on, effect };
+        asked.fids().for_each(|at| *self.users.entry(at).or_default() += 1);
+        self.asked.insert(up, asked);
+    }
+
+    /// A request is no longer at the server: what it was about has a user less.
+    fn unask(&mut self, tag: u16) -> Option<Asked> {
+        let asked = self.asked.remove(&tag)?;
+        for at in asked.fids() {
+            if let Some(n) = self.users.get_mut(&at) {
+                *n -= 1;
+                if *n == 0 {
+                    self.users.remove(&at);
+                }
+            }
+        }
+        Some(asked)
+    }
+
+    /// A fid of the server's is free, but is not used again while a request that is
+    /// about it is still there: it might be handled after a new fid was made.
+    fn free(&mut self, at: u32) {
+        if self.users.contains_key(&at) {
+            self.late.insert(at);
+        } else {
+            self.free_fids.push(at);
+        }
+    }
+
+    /// What a request was about is free now, if it waited for that.
+    fn free_late(&mut self, asked: &Asked) {
+        for at in asked.fids() {
+            if !self.users.contains_key(&at) && self.late.remove(&at) {
+                self.free_fids.push(at);
+            }
+        }
     }
 
     fn answer(&mut self, frame: &[u8]) -> Result<(), Broken> {
         let up = msg::tag(frame);
-        let asked = self.asked.remove(&up).ok_or(Broken::Unasked)?;
+        let asked = self.unask(up).ok_or(Broken::Unasked)?;
         let answer = Rmsg::decode(frame).map_err(Broken::Frame)?;
         let failed = matches!(answer, Rmsg::Lerror { .. });
+        if !failed && frame.get(4) != Some(&(asked.ty + 1)) {
+            return Err(Broken::Unasked);
+        }
         let client = asked.client.filter(|(id, _)| self.ports.contains_key(id));
         match asked.effect {
             Effect::None => {}
@@ -424,6 +521,8 @@ impl Mux {
                 Rmsg::Version { msize, version } if (MIN_MSIZE..=self.msize).contains(&msize) => {
                     self.msize = msize;
                     self.dialect = Some(Dialect::choose(version).ok_or(Broken::Version)?);
+                    let waiting: Vec<_> = self.clients().collect();
+                    waiting.into_iter().for_each(|id| self.pump(id));
                     return Ok(());
                 }
                 _ => return Err(Broken::Version),
@@ -433,19 +532,24 @@ impl Mux {
                     Rmsg::Walk { count, .. } => names == Some(count),
                     _ => !failed,
                 };
-                let port = client.and_then(|(id, _)| self.ports.get_mut(&id));
-                match port {
-                    // Two requests may have raced for one fid: the first has it.
-                    Some(port) if bound && !port.fids.contains_key(&fid) => {
-                        port.fids.insert(fid, at);
-                    }
-                    _ if bound => self.clunk(at),
-                    _ => self.free_fids.push(at),
+                if !bound {
+                    self.unbind(client, fid, at);
+                } else if self.late.remove(&at) {
+                    // It was clunked before it was there.
+                    self.clunk(at);
                 }
             }
-            Effect::Free { at } => self.free_fids.push(at),
-            Effect::Flush { tag } => self.flushed(tag),
+            Effect::Free { at } => self.free(at),
+            Effect::Flush { tag, serial } => self.flushed(tag, serial),
+            Effect::Read { count } => {
+                if let Rmsg::Read { data } | Rmsg::Readdir { data } = answer
+                    && data.len() > count as usize
+                {
+                    return Err(Broken::Size(frame.len() as u32));
+                }
+            }
         }
+        self.free_late(&asked);
         let Some((id, tag)) = client else {
             return Ok(());
         };
@@ -455,10 +559,14 @@ impl Mux {
         port.tags.remove(&tag);
         let start = port.tx.bytes.len();
         match answer {
-            // Whoever has not asked for the text of an error gets its number alone.
-            Rmsg::Lerror { errno, text: Some(_) } if port.dialect == Dialect::L => {
+            // Whoever has not asked for the text of an error gets its number alone,
+            // and nobody more than a message of theirs holds.
+            Rmsg::Lerror { errno, text } => {
                 let mut w = Writer::new(&mut port.tx.bytes, ty::RLERROR, tag);
                 w.u32(errno);
+                if let Some(text) = text.filter(|_| port.dialect == Dialect::Atoll) {
+                    w.str(clip(text, (port.msize as usize).saturating_sub(HEADER + 6)));
+                }
                 w.finish();
             }
             _ => port.tx.bytes.extend_from_slice(frame),
@@ -466,24 +574,44 @@ impl Mux {
         if let Some(copy) = port.tx.bytes.get_mut(start..) {
             retag(copy, tag);
             if let Rmsg::Lopen { iounit, .. } = answer {
-                patch(copy, 20, iounit.min(port.msize - 24));
+                patch(copy, 20, iounit.min(port.msize.saturating_sub(24)));
             }
         }
+        self.pump(id);
         Ok(())
     }
 
     /// A Tflush was answered and the request it named was not: it never will be.
-    fn flushed(&mut self, tag: u16) {
-        let Some(old) = self.asked.remove(&tag) else {
+    fn flushed(&mut self, tag: u16, serial: u64) {
+        if self.asked.get(&tag).is_none_or(|a| a.serial != serial) {
+            return;
+        }
+        let Some(old) = self.unask(tag) else {
             return;
         };
-        if let Effect::Bind { at, .. } | Effect::Free { at } = old.effect {
-            self.free_fids.push(at);
+        match old.effect {
+            Effect::Bind { fid, at, .. } => self.unbind(old.client, fid, at),
+            // Nobody can tell whether it was done: do it again.
+            Effect::Free { at } => self.clunk(at),
+            _ => {}
         }
         if let Some((id, tag)) = old.client
             && let Some(port) = self.ports.get_mut(&id)
         {
             port.tags.remove(&tag);
+        }
+        self.free_late(&old);
+    }
+
+    /// A fid was not made. Who clunked it meanwhile, or is gone, has a Tclunk
+    /// underway for it, and that one frees it.
+    fn unbind(&mut self, client: Option<(ClientId, u16)>, fid: u32, at: u32) {
+        if let Some((id, _)) = client
+            && let Some(port) = self.ports.get_mut(&id)
+            && port.fids.get(&fid) == Some(&at)
+        {
+            port.fids.remove(&fid);
+            self.free(at);
         }
     }
 
@@ -499,22 +627,25 @@ impl Mux {
                 continue;
             };
             asked.client = None;
-            if !matches!(asked.effect, Effect::Flush { .. })
+            let serial = asked.serial;
+            if !matches!(asked.effect, Effect::Flush { .. } | Effect::Free { .. })
                 && let Ok(flush) = self.new_tag()
             {
                 Tmsg::Flush { oldtag: up }.encode(flush, &mut self.tx.bytes);
-                self.ask(flush, None, Effect::Flush { tag: up });
+                let effect = Effect::Flush { tag: up, serial };
+                self.ask(flush, None, ty::TFLUSH, None, effect);
             }
         }
         fids.into_values().for_each(|at| self.clunk(at));
     }
 
     fn clunk(&mut self, at: u32) {
-        // Without a tag to be had the fid stays in use at the server: 65,535
-        // requests are outstanding then, and the server has worse trouble.
-        if let Ok(up) = self.new_tag() {
-            Tmsg::Clunk { fid: at }.encode(up, &mut self.tx.bytes);
-            self.ask(up, None, Effect::Free { at });
+        match self.new_tag() {
+            Ok(up) => {
+                Tmsg::Clunk { fid: at }.encode(up, &mut self.tx.bytes);
+                self.ask(up, None, ty::TCLUNK, Some(at), Effect::Free { at });
+            }
+            Err(_) => self.owed.push(at),
         }
     }
 
@@ -535,6 +666,17 @@ impl Mux {
             self.next_fid += 1;
             self.next_fid - 1
         })
+    }
+}
+
+impl Asked {
+    /// The server's fids that it is about.
+    fn fids(&self) -> impl Iterator<Item = u32> + use<> {
+        let made = match self.effect {
+            Effect::Bind { at, .. } => Some(at).filter(|_| self.on != Some(at)),
+            _ => None,
+        };
+        self.on.into_iter().chain(made)
     }
 }
 

@@ -48,6 +48,8 @@ pub struct Op {
     step: Step,
     tag: Tag,
     offset: u64,
+    /// Answers to Treaddir that brought no name.
+    idle: u32,
     got: Vec<u8>,
     failed: Option<Fault>,
 }
@@ -63,7 +65,17 @@ impl Op {
         what: What,
     ) -> Result<Op, Fault> {
         let (tag, names) = client.walk(root, fid, path)?;
-        Ok(Op { what, fid, names, step: Step::Walk, tag, offset: 0, got: Vec::new(), failed: None })
+        Ok(Op {
+            what,
+            fid,
+            names,
+            step: Step::Walk,
+            tag,
+            offset: 0,
+            idle: 0,
+            got: Vec::new(),
+            failed: None,
+        })
     }
 
     /// The request whose answer it waits for.
@@ -147,25 +159,39 @@ impl Op {
                 for e in entries(data) {
                     last = Some(e.cookie);
                     if e.name != "." && e.name != ".." {
-                        names += e.name;
+                        names.extend(e.name.chars().map(|c| if c.is_control() { '?' } else { c }));
                         names += if e.qid.is_dir() { "/\n" } else { "\n" };
                     }
                 }
+                if names.is_empty() && !data.is_empty() {
+                    self.idle += 1;
+                }
                 self.keep(names.as_bytes(), max)?;
-                Ok(match last {
-                    // A cookie that does not move would list for ever.
-                    Some(cookie) if cookie != self.offset => {
+                match last {
+                    None if data.is_empty() => Ok(Step::Clunk),
+                    // A listing that brings nothing new would go on for ever.
+                    Some(cookie) if cookie != self.offset && self.idle <= 2 => {
                         self.offset = cookie;
-                        Step::Transfer
+                        Ok(Step::Transfer)
                     }
-                    _ => Step::Clunk,
-                })
+                    _ => Err(Fault::new(Errno::EPROTO, "the server's listing makes no sense")
+                        .blame(Blame::Host)),
+                }
             }
             (Step::Transfer, Rmsg::Write { count }) => {
                 let What::Write(data) = &self.what else { return Err(unasked()) };
-                self.offset += u64::from(*count);
-                let done = *count == 0 || self.offset >= data.len() as u64;
-                Ok(if done { Step::Clunk } else { Step::Transfer })
+                let rest = (data.len() as u64).saturating_sub(self.offset);
+                match u64::from(*count) {
+                    0 if rest > 0 => Err(Fault::new(
+                        Errno::ENOSPC,
+                        alloc::format!("only {} of {} bytes were taken", self.offset, data.len()),
+                    )),
+                    n if n > rest => Err(unasked()),
+                    n => {
+                        self.offset += n;
+                        Ok(if n == rest { Step::Clunk } else { Step::Transfer })
+                    }
+                }
             }
             _ => Err(unasked()),
         }

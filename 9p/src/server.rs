@@ -757,7 +757,7 @@ fn step_to<T: Tree>(
 }
 
 /// At most `max` bytes of a text, cut at a character.
-fn clip(text: &str, max: usize) -> &str {
+pub(crate) fn clip(text: &str, max: usize) -> &str {
     let mut n = text.len().min(max);
     while !text.is_char_boundary(n) {
         n -= 1;

@@ -33,6 +33,11 @@ pub struct Stream {
 pub struct Cursor {
     at: u64,
     line: u64,
+    /// Whether it stands inside a line.
+    inside: bool,
+    /// Lines lost that the reader was not told of in full, and how much it was.
+    lost: u64,
+    told: u32,
 }
 
 impl Stream {
@@ -69,6 +74,11 @@ impl Stream {
         self.readers = self.readers.saturating_sub(1);
     }
 
+    /// Whether anybody has it open.
+    pub fn has_readers(&self) -> bool {
+        self.readers > 0
+    }
+
     /// Whether the stream has readers, when that has changed since this was last
     /// asked. Who makes lines only for readers rests while there are none.
     pub fn take_watch(&mut self) -> Option<bool> {
@@ -79,16 +89,22 @@ impl Stream {
     /// Appends a line. Line ends inside become spaces; what does not fit into a
     /// stream as a whole is cut.
     pub fn push(&mut self, line: impl fmt::Display) {
-        struct Line<'a>(&'a mut VecDeque<u8>, usize);
+        struct Line<'a>(&'a mut Stream, usize);
         impl Write for Line<'_> {
             fn write_str(&mut self, s: &str) -> fmt::Result {
-                let n = s.len().min(self.1);
-                self.1 -= n;
-                self.0.extend(s.bytes().take(n).map(|b| if b == b'\n' { b' ' } else { b }));
+                let Line(stream, left) = self;
+                let fits = crate::server::clip(s, *left);
+                *left = if fits.len() < s.len() { 0 } else { *left - fits.len() };
+                // Older lines go first, so that no more is ever held than allowed.
+                while stream.ring.len() + fits.len() > stream.cap.saturating_sub(1) {
+                    stream.drop_line();
+                }
+                stream.ring.extend(fits.bytes().map(|b| if b == b'\n' { b' ' } else { b }));
                 Ok(())
             }
         }
-        let _ = write!(Line(&mut self.ring, self.cap.saturating_sub(1)), "{line}");
+        let left = self.cap.saturating_sub(1);
+        let _ = write!(Line(self, left), "{line}");
         self.ring.push_back(b'\n');
         self.lines += 1;
         self.news = true;
@@ -109,12 +125,12 @@ impl Stream {
 
     /// A cursor at the oldest line that is kept.
     pub fn oldest(&self) -> Cursor {
-        Cursor { at: self.start, line: self.first }
+        Cursor { at: self.start, line: self.first, ..Cursor::default() }
     }
 
     /// A cursor behind the newest line.
     pub fn newest(&self) -> Cursor {
-        Cursor { at: self.start + self.ring.len() as u64, line: self.lines }
+        Cursor { at: self.start + self.ring.len() as u64, line: self.lines, ..Cursor::default() }
     }
 
     /// Lines pushed so far.
@@ -127,6 +143,11 @@ impl Stream {
         self.ring.len()
     }
 
+    /// Whether a line was pushed since [`Stream::take_news`] was last asked.
+    pub fn has_news(&self) -> bool {
+        self.news
+    }
+
     /// Whether a line was pushed since this was last asked.
     pub fn take_news(&mut self) -> bool {
         core::mem::take(&mut self.news)
@@ -134,12 +155,16 @@ impl Stream {
 
     /// Reads whole lines into `buf`, or part of one that does not fit.
     pub fn read(&self, cursor: &mut Cursor, buf: &mut [u8]) -> Reply {
-        if cursor.at < self.start {
-            let lost = self.first - cursor.line;
-            let gap = alloc::format!("gap {lost}\n");
-            *cursor = self.oldest();
-            return Reply::Done(crate::tree::slice_at(gap.as_bytes(), 0, buf));
+        if cursor.at < self.start && cursor.told == 0 {
+            cursor.lost += self.first.saturating_sub(cursor.line);
+            (cursor.at, cursor.line) = (self.start, self.first);
         }
+        if cursor.lost > 0 {
+            return self.tell(cursor, buf);
+        }
+        let end = self.start + self.ring.len() as u64;
+        // A cursor of another stream may stand anywhere.
+        cursor.at = cursor.at.clamp(self.start, end);
         let from = (cursor.at - self.start) as usize;
         let fits = (self.ring.len().saturating_sub(from)).min(buf.len());
         let here = || self.ring.range(from..from + fits).copied();
@@ -149,10 +174,24 @@ impl Stream {
         }
         for (to, b) in buf.iter_mut().zip(here().take(whole)) {
             *to = b;
+            cursor.inside = b != b'\n';
             cursor.line += u64::from(b == b'\n');
         }
         cursor.at += whole as u64;
         Reply::Done(whole)
+    }
+
+    /// Tells a reader how many lines it lost, on a line of its own, in as many reads
+    /// as that takes.
+    fn tell(&self, cursor: &mut Cursor, buf: &mut [u8]) -> Reply {
+        let end = if cursor.inside { "\n" } else { "" };
+        let gap = alloc::format!("{end}gap {}\n", cursor.lost);
+        let n = crate::tree::slice_at(gap.as_bytes(), cursor.told.into(), buf);
+        cursor.told += n as u32;
+        if cursor.told as usize >= gap.len() {
+            (cursor.inside, cursor.lost, cursor.told) = (false, 0, 0);
+        }
+        Reply::Done(n)
     }
 }
 
@@ -210,7 +249,57 @@ mod tests {
         s.push("abcdefg");
         assert_eq!(read(&s, &mut c, 3).as_deref(), Some("abc"));
         s.push("x");
-        assert_eq!(read(&s, &mut c, 64).as_deref(), Some("gap 1\n"));
+        assert_eq!(read(&s, &mut c, 64).as_deref(), Some("\ngap 1\n"));
         assert_eq!(read(&s, &mut c, 64).as_deref(), Some("x\n"));
+    }
+
+    #[test]
+    fn a_gap_is_told_in_full_whatever_the_buffer() {
+        let mut s = Stream::new(8);
+        let mut c = s.oldest();
+        (0..30).for_each(|i| s.push(i));
+        let mut text = String::new();
+        for _ in 0..50 {
+            assert_eq!(read(&s, &mut c, 0).as_deref(), Some(""));
+            text += &read(&s, &mut c, 1).unwrap_or_default();
+        }
+        let mut n = 0;
+        for line in text.lines() {
+            n += line.strip_prefix("gap ").map_or(1, |lost| lost.parse().unwrap());
+        }
+        assert_eq!(n, s.lines(), "{text}");
+    }
+
+    #[test]
+    fn a_line_is_cut_at_a_character_and_there_it_ends() {
+        let mut s = Stream::new(6);
+        let mut c = s.oldest();
+        s.push(format_args!("abc{}{}", "d\u{e9}", "e"));
+        assert_eq!(read(&s, &mut c, 64).as_deref(), Some("abcd\n"));
+        for cap in 0..3 {
+            let mut s = Stream::new(cap);
+            s.push("\u{e9}\u{e9}");
+            assert!(s.held() <= cap);
+        }
+    }
+
+    #[test]
+    fn a_cursor_of_another_stream_does_no_harm() {
+        let (mut a, b) = (Stream::new(64), Stream::new(64));
+        a.push("line");
+        let mut c = a.newest();
+        assert_eq!(read(&b, &mut c, 9), None);
+        let mut c = Cursor { at: u64::MAX, line: u64::MAX, ..Cursor::default() };
+        assert_eq!(read(&a, &mut c, 9), None);
+        (0..99).for_each(|i| a.push(i));
+        let mut c = Cursor { at: 0, line: u64::MAX, ..Cursor::default() };
+        assert!(read(&a, &mut c, 9).is_some());
+    }
+
+    #[test]
+    fn never_more_is_held_than_allowed() {
+        let mut s = Stream::new(100);
+        (0..1000).for_each(|i| s.push("x".repeat(i % 150)));
+        assert!(s.held() <= 100 && s.ring.capacity() <= 256, "{}", s.ring.capacity());
     }
 }

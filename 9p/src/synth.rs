@@ -142,11 +142,17 @@ impl<'a, S> Synth<'a, S> {
 
     /// Tells which nodes have something new for readers that wait, since the last call.
     pub fn woken(&mut self, state: &mut S, mut wake: impl FnMut(Node)) {
-        for &node in &self.streams {
-            if let Ok(Entry { kind: Kind::Stream(pick), .. }) = get(&self.entries, node)
-                && pick(state).take_news()
-            {
-                wake(node);
+        // Two files may show one stream: the news is taken after all were told.
+        for told in [false, true] {
+            for &node in &self.streams {
+                if let Ok(Entry { kind: Kind::Stream(pick), .. }) = get(&self.entries, node) {
+                    let stream = pick(state);
+                    if told {
+                        stream.take_news();
+                    } else if stream.has_news() {
+                        wake(node);
+                    }
+                }
             }
         }
     }
@@ -316,7 +322,9 @@ impl<S> Tree for Files<'_, S> {
         let Kind::Dir(children) = &get(&self.synth.entries, node)?.kind else {
             return Err(Errno::ENOTDIR.into());
         };
-        for (i, &child) in children.iter().enumerate().skip(cookie as usize) {
+        for (i, &child) in
+            children.iter().enumerate().skip(usize::try_from(cookie).unwrap_or(usize::MAX))
+        {
             let name = &get(&self.synth.entries, child)?.name;
             if !sink.push(self.synth.qid_of(child)?, i as u64 + 1, name) {
                 break;
