@@ -40,15 +40,13 @@ impl Ci {
                 .args(deny),
         );
         if host().args(["deny", "--version"]).output().is_ok_and(|o| o.status.success()) {
-            steps.program(
-                "dependencies",
-                host().args(["deny", "check", "bans", "licenses", "sources"]),
-            );
+            let check = ["--config", "deny.toml", "bans", "licenses", "sources"];
+            steps.program("dependencies", host().args(["deny", "check"]).args(check));
+            let kernel = ["deny", "--manifest-path", "unikernel/Cargo.toml", "check"];
+            steps.program("dependencies of the kernel", host().args(kernel).args(check));
         } else {
-            steps.skip(
-                "dependencies",
-                "cargo-deny is not installed (cargo install cargo-deny --locked)",
-            );
+            let why = "cargo-deny is not installed (cargo install cargo-deny --locked)";
+            steps.skip("dependencies", why);
         }
         test::tests(cx, &mut steps, None);
         Ok(steps.finish(self.json))
