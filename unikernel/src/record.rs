@@ -22,7 +22,8 @@ pub(crate) fn end(
     registers: &[(&'static str, u64)],
 ) -> ! {
     if DYING.swap(true, Ordering::Relaxed) {
-        let _ = Debug.write_str("\nlog another death while this record was written\n");
+        let _ = Debug.write_str("\nlog while this record was written: ");
+        let _ = Debug.write_fmt(reason);
         exit(RECORDED);
     }
     let record = Record { kind, reason, at, registers, time: crate::arch::time::last() };

@@ -77,9 +77,9 @@ pub(crate) fn now() -> Time {
     STATE.with(State::now).unwrap_or_default()
 }
 
-/// The time now as far as it can be told without touching anything, for a record.
+/// The time now for a record: 0 where the clock has not begun or is in use.
 pub(crate) fn last() -> u64 {
-    STATE.with(|s| s.clock.at(tsc())).unwrap_or(0)
+    STATE.with(|s| s.leg.map(|_| s.now().0)).flatten().unwrap_or(0)
 }
 
 /// The TSC at time zero, and its ticks a second.

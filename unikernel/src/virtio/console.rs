@@ -5,19 +5,21 @@
 //! The device's interrupts are off while the guest runs, which looks at the
 //! queues itself, and on while it sleeps, for what it waits for.
 
+use core::sync::atomic::{Ordering, fence};
+
 use atoll_runtime::platform::{Conn, Signal, Stream};
 use heapless::Deque;
 use virtio_drivers::transport::Transport;
 
-use super::queue::{DEPTH, Rx, Tx};
+use super::queue::{BUFFERS, Rx, Tx};
 use super::{Features, Registers};
 use crate::arch::{ioapic, time};
 use crate::logic::ports::{Action, Actions, Message, PORTS, Ports};
 
 /// Control messages are 8 bytes and a name.
 const CONTROL: usize = 64;
-/// Buffers that are sent from.
-const SENDING: usize = 4;
+/// Buffers that are sent from, and the probe.
+const SENDING: usize = 5;
 
 /// The two directions of a port.
 struct Lane {
@@ -63,7 +65,7 @@ impl Console {
             *lane = Some(Lane { rx, tx, told: false, short: false });
         }
         registers.finish_init();
-        if !control_rx.fill(&mut registers, DEPTH, CONTROL) || !control_tx.equip(DEPTH, 8) {
+        if !control_rx.fill(&mut registers, BUFFERS, CONTROL) || !control_tx.equip(BUFFERS, 8) {
             return Err(MEMORY);
         }
         ioapic::route(line);
@@ -120,6 +122,9 @@ impl Console {
             lane.tx.listen(on && (lane.short || unsettled));
         }
         self.control_tx.listen(on && between);
+        // What was just written must be seen by the device before the queues are
+        // looked at for the last time, or both sides wait for each other.
+        fence(Ordering::SeqCst);
     }
 
     /// Tells the device that its interrupt was seen.
@@ -216,9 +221,9 @@ impl Console {
     fn fill(&mut self, id: usize) {
         let Some(Some(lane)) = self.lanes.get_mut(id) else { return };
         // QEMU hands over at most 4 KiB at a time.
-        let size = (self.buffers / DEPTH).clamp(512, 4096);
+        let size = (self.buffers / BUFFERS).clamp(512, 4096);
         let there = lane.rx.fill(&mut self.registers, self.buffers / size, size)
-            && lane.tx.equip(SENDING, self.buffers / SENDING);
+            && lane.tx.equip(SENDING, self.buffers / (SENDING - 1));
         if !there {
             log::error!("console: no memory for the buffers of port {id}");
         }

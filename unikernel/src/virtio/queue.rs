@@ -6,14 +6,20 @@
 //! turn; the receiver tells it only after all the buffers it knew of came back,
 //! because only then can it have run out.
 
+use alloc::boxed::Box;
+use core::sync::atomic::{Ordering, fence};
+
 use virtio_drivers::queue::VirtQueue;
 use virtio_drivers::transport::Transport;
 
 use super::Registers;
 use super::hal::Identity;
 
+/// Descriptors of a queue. More than there are buffers, because QEMU loses one
+/// each time that a host leaves while its socket is full (see [`Tx::kick`]).
+const DEPTH: usize = 32;
 /// Buffers of a queue, at most.
-pub(super) const DEPTH: usize = 16;
+pub(super) const BUFFERS: usize = 16;
 
 /// No buffer.
 const NONE: u8 = u8::MAX;
@@ -25,14 +31,17 @@ struct Ring {
     memory: &'static mut [u8],
     size: usize,
     /// The buffer that was added under each token, and how many bytes of it.
-    tokens: [(u8, usize); DEPTH],
+    tokens: [(u8, u16); DEPTH],
 }
 
 impl Ring {
-    fn new(registers: &mut Registers, index: u16) -> Option<Ring> {
+    /// Not inlined, and in a box: a queue is 2 KiB, of which the caller's stack
+    /// would hold one for each time that it is moved.
+    #[inline(never)]
+    fn new(registers: &mut Registers, index: u16) -> Option<Box<Ring>> {
         let mut queue = VirtQueue::new(registers, index, false, false).ok()?;
         queue.set_dev_notify(false);
-        Some(Ring { queue, index, memory: &mut [], size: 0, tokens: [(NONE, 0); DEPTH] })
+        Some(Box::new(Ring { queue, index, memory: &mut [], size: 0, tokens: [(NONE, 0); DEPTH] }))
     }
 
     /// Gets its memory, once: `count` buffers of `size` bytes. Says whether there was any.
@@ -62,9 +71,16 @@ impl Ring {
         let token = unsafe {
             if to_write { self.queue.add(&[], &mut [part]) } else { self.queue.add(&[part], &mut []) }
         };
-        if let Some(entry) = token.ok().and_then(|t| self.tokens.get_mut(usize::from(t))) {
-            *entry = (slot, len);
+        // There are more descriptors than buffers, until too many were lost.
+        let token = token.expect("the host left too often without reading what it was sent");
+        if let Some(entry) = self.tokens.get_mut(usize::from(token)) {
+            *entry = (slot, len as u16);
         }
+    }
+
+    /// What is still out will not come back. Its descriptors stay taken.
+    fn forget(&mut self) {
+        self.tokens = [(NONE, 0); DEPTH];
     }
 
     /// Takes back a buffer that the device is done with, and how many bytes it
@@ -76,6 +92,7 @@ impl Ring {
             // A device that lies about its buffers cannot be worked with.
             panic!("virtio: queue {} returned buffer {token}, which it does not have", self.index);
         };
+        let len = usize::from(len);
         let part = self.buffer(slot).get_mut(..len).unwrap_or_default();
         let part: *mut [u8] = part;
         // SAFETY: the same bytes were added under that token; the device is done
@@ -93,7 +110,7 @@ impl Ring {
 
 /// Bytes from the device.
 pub(super) struct Rx {
-    ring: Ring,
+    ring: Box<Ring>,
     /// The buffer that is being read: slot, from, to.
     now: Option<(u8, usize, usize)>,
     /// Buffers that the device knew of when it was last notified, and how many
@@ -109,7 +126,7 @@ impl Rx {
 
     /// Gives the device its buffers, if it has none yet.
     pub(super) fn fill(&mut self, registers: &mut Registers, count: usize, size: usize) -> bool {
-        if self.known == 0 && self.ring.equip(count.min(DEPTH), size) {
+        if self.known == 0 && self.ring.equip(count.min(BUFFERS), size) {
             self.known = self.ring.count();
             for slot in 0..self.known {
                 self.ring.add(slot as u8, size, true);
@@ -180,24 +197,26 @@ impl Rx {
 
 /// Bytes to the device.
 pub(super) struct Tx {
-    ring: Ring,
+    ring: Box<Ring>,
     /// One bit for each buffer that is ours.
     free: u16,
     /// The buffer that is being written, and how full it is.
     open: Option<(u8, usize)>,
     /// Something was added since the device was last notified.
     untold: bool,
+    /// The last buffer is with the device, to show when all before it are done.
+    probing: bool,
 }
 
 impl Tx {
     pub(super) fn new(registers: &mut Registers, index: u16) -> Option<Tx> {
-        Some(Tx { ring: Ring::new(registers, index)?, free: 0, open: None, untold: false })
+        Some(Tx { ring: Ring::new(registers, index)?, free: 0, open: None, untold: false, probing: false })
     }
 
     /// Gets its buffers, once.
     pub(super) fn equip(&mut self, count: usize, size: usize) -> bool {
-        if self.ring.memory.is_empty() && self.ring.equip(count.min(DEPTH), size) {
-            self.free = ((1u32 << self.ring.count()) - 1) as u16;
+        if self.ring.memory.is_empty() && self.ring.equip(count.min(BUFFERS), size) {
+            self.free = self.all();
         }
         self.free != 0 || !self.ring.memory.is_empty()
     }
@@ -229,17 +248,29 @@ impl Tx {
     /// Lets the device have everything written so far.
     pub(super) fn flush(&mut self, registers: &mut Registers) {
         self.post();
-        if core::mem::take(&mut self.untold) && self.ring.queue.should_notify() {
-            registers.notify(self.ring.index);
+        if core::mem::take(&mut self.untold) {
+            // The device must see the buffers before its wish is looked at.
+            fence(Ordering::SeqCst);
+            if self.ring.queue.should_notify() {
+                registers.notify(self.ring.index);
+            }
         }
     }
 
-    /// Forgets what the device has not got yet, and makes it look at the rest.
+    /// The host has left: forgets what the device has not got yet, and makes it
+    /// drop the rest. QEMU (7.2, `discard_throttle_data`) forgets the one buffer
+    /// that it could not write out for good and never returns it. So a probe goes
+    /// behind all others: when it is back, whatever is not is lost.
     pub(super) fn kick(&mut self, registers: &mut Registers) {
         if let Some((slot, _)) = self.open.take() {
             self.free |= 1 << slot;
         }
         self.untold = false;
+        self.reclaim();
+        if self.free != self.all() && !self.probing {
+            self.probing = true;
+            self.ring.add(self.ring.count().saturating_sub(1) as u8, 1, false);
+        }
         registers.notify(self.ring.index);
     }
 
@@ -257,7 +288,12 @@ impl Tx {
     /// Whether the device holds nothing.
     pub(super) fn settled(&mut self) -> bool {
         self.reclaim();
-        self.open.is_none() && self.free.count_ones() as usize == self.ring.count()
+        self.open.is_none() && self.free == self.all()
+    }
+
+    /// The buffers that are written into: all but the probe.
+    fn all(&self) -> u16 {
+        ((1u32 << self.ring.count().saturating_sub(1)) - 1) as u16
     }
 
     fn post(&mut self) {
@@ -269,7 +305,13 @@ impl Tx {
 
     fn reclaim(&mut self) {
         while let Some((slot, _)) = self.ring.take(false) {
-            self.free |= 1 << slot;
+            if usize::from(slot) + 1 == self.ring.count() {
+                self.probing = false;
+                self.free = self.all();
+                self.ring.forget();
+            } else {
+                self.free |= 1 << slot;
+            }
         }
     }
 
