@@ -1,0 +1,632 @@
+//! A machine that is a value: simulated time, wires in memory, injected faults.
+//!
+//! A [`Fake`] never waits. Sleeping moves its clock to whatever comes next, and is
+//! counted, so that a test can tell that nothing ticks. Its faults are those that
+//! real transports have and a guest must not notice: short reads and writes, refused
+//! writes, signals that come late or for nothing. All come from one seed.
+//!
+//! The other ends are here too: a [`Peer`] is a client of `control`, a [`Host`]
+//! serves a tree on `host`, and [`drive`] runs everything until nobody has anything
+//! left to do.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::cell::Cell;
+
+use atoll_9p::client::{Client, Tag, fault};
+use atoll_9p::fault::Fault;
+use atoll_9p::msg::{Rmsg, Tmsg};
+use atoll_9p::ops::{Op, What};
+use atoll_9p::server::{Limits, Session};
+use atoll_9p::synth::{Files, Synth};
+use atoll_9p::wire::NOFID;
+
+use crate::platform::{Conn, Memory, Platform, Signal, Stream, Time, Trap};
+use crate::random::Random;
+use crate::runtime::Runtime;
+
+/// What goes wrong, each in so many of 100 cases.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// Reads that give fewer bytes than there are, or none, with a signal to follow.
+    pub short: u8,
+    /// Writes of which only a part is accepted, or nothing, with a signal to follow.
+    pub refuse: u8,
+    /// Polls that give a signal without a reason.
+    pub spurious: u8,
+    /// Signals that come up to a millisecond late.
+    pub late: u8,
+    /// Polls after which the other end of some connection is gone.
+    pub close: u8,
+}
+
+impl Faults {
+    /// All that a client must not notice.
+    pub const HARMLESS: Faults = Faults { short: 40, refuse: 40, spurious: 20, late: 30, close: 0 };
+}
+
+/// One connection.
+#[derive(Debug)]
+struct Wire {
+    stream: Stream,
+    to_guest: VecDeque<u8>,
+    from_guest: Vec<u8>,
+    /// A write was cut short.
+    refused: bool,
+    /// The other end is there.
+    peer: bool,
+    /// The guest's end is there.
+    guest: bool,
+}
+
+/// A machine in memory.
+pub struct Fake {
+    /// The time, in nanoseconds.
+    pub now: u64,
+    /// The time of day at the start.
+    pub wall: u64,
+    /// CPU time used. A test's components may hold it too, and add what they use.
+    pub cpu: Rc<Cell<u64>>,
+    /// CPU time that each step uses. (A step asks for the time once.)
+    pub cost: u64,
+    /// How often the CPU time was asked for.
+    pub cpu_asked: u64,
+    /// How often the machine's figures were asked for.
+    pub stats_asked: u64,
+    /// How often it slept.
+    pub idles: u64,
+    /// What the guest said.
+    pub log: Vec<String>,
+    /// Lines of the machine's own that the guest has not taken yet.
+    pub machine_log: Vec<String>,
+    /// What `mem` shows.
+    pub memory: Memory,
+    /// Ways to die that were asked for.
+    pub traps: Vec<Trap>,
+    /// Bytes of answers that a connection holds for an end that does not read.
+    pub room: usize,
+    /// What goes wrong.
+    pub faults: Faults,
+    wires: BTreeMap<u32, Wire>,
+    next: u32,
+    /// When, and what.
+    signals: VecDeque<(u64, Signal)>,
+    chance: Random,
+}
+
+impl Fake {
+    /// A machine whose guest's generator, and whose faults, come from a seed.
+    pub fn new(seed: u64) -> Fake {
+        let mut bytes = [0; 32];
+        for (i, word) in bytes.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+            *word = (seed.wrapping_add(i as u64)).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
+        }
+        Fake {
+            now: 0,
+            wall: 1_700_000_000_000_000_000,
+            cpu: Rc::new(Cell::new(0)),
+            cost: 1000,
+            cpu_asked: 0,
+            stats_asked: 0,
+            idles: 0,
+            log: Vec::new(),
+            machine_log: Vec::new(),
+            memory: Memory { total: 4 << 20, used: 1 << 20, peak: 2 << 20 },
+            traps: Vec::new(),
+            room: 64 << 10,
+            faults: Faults::default(),
+            wires: BTreeMap::new(),
+            next: 1,
+            signals: VecDeque::new(),
+            chance: Random::new(bytes),
+        }
+    }
+
+    /// The same machine with faults.
+    #[must_use]
+    pub fn with(self, faults: Faults) -> Fake {
+        Fake { faults, ..self }
+    }
+
+    /// A number below `n`, from the machine's seed.
+    pub fn below(&mut self, n: usize) -> usize {
+        (self.chance.next() % n.max(1) as u64) as usize
+    }
+
+    fn happens(&mut self, percent: u8) -> bool {
+        percent > 0 && self.below(100) < usize::from(percent)
+    }
+
+    /// Reports something to the guest, behind all that was reported before.
+    pub fn signal(&mut self, signal: Signal) {
+        let late = if self.happens(self.faults.late) { self.below(1_000_000) as u64 } else { 0 };
+        let last = self.signals.back().map_or(0, |s| s.0);
+        self.signals.push_back(((self.now + late).max(last), signal));
+    }
+
+    /// When the next signal comes, if one is under way.
+    pub fn next_signal(&self) -> Option<Time> {
+        self.signals.front().map(|s| Time(s.0))
+    }
+
+    /// Makes a connection that nobody is told of.
+    pub fn wire(&mut self, stream: Stream) -> Conn {
+        let conn = Conn(self.next);
+        self.next += 1;
+        let wire = Wire {
+            stream,
+            to_guest: VecDeque::new(),
+            from_guest: Vec::new(),
+            refused: false,
+            peer: true,
+            guest: true,
+        };
+        self.wires.insert(conn.0, wire);
+        conn
+    }
+
+    /// Opens a connection from outside.
+    pub fn open(&mut self, stream: Stream) -> Conn {
+        let conn = self.wire(stream);
+        self.signal(Signal::Opened(stream, conn));
+        conn
+    }
+
+    /// Sends the guest bytes.
+    pub fn push(&mut self, conn: Conn, bytes: &[u8]) {
+        if let Some(w) = self.wires.get_mut(&conn.0)
+            && w.guest
+            && w.peer
+        {
+            w.to_guest.extend(bytes);
+            self.signal(Signal::Readable(conn));
+        }
+    }
+
+    /// Takes what the guest has sent.
+    pub fn take(&mut self, conn: Conn) -> Vec<u8> {
+        let Some(w) = self.wires.get_mut(&conn.0) else { return Vec::new() };
+        let bytes = core::mem::take(&mut w.from_guest);
+        if core::mem::take(&mut w.refused) && w.guest && w.peer {
+            self.signal(Signal::Writable(conn));
+        }
+        bytes
+    }
+
+    /// Closes a connection from outside.
+    pub fn hang_up(&mut self, conn: Conn) {
+        if let Some(w) = self.wires.get_mut(&conn.0)
+            && core::mem::take(&mut w.peer)
+        {
+            w.to_guest.clear();
+            if w.guest {
+                self.signal(Signal::Closed(conn));
+            }
+        }
+    }
+
+    /// Whether both ends are there.
+    pub fn is_open(&self, conn: Conn) -> bool {
+        self.wires.get(&conn.0).is_some_and(|w| w.peer && w.guest)
+    }
+
+    /// The connections of a stream that are open at both ends.
+    pub fn open_conns(&self, stream: Stream) -> Vec<Conn> {
+        let open = self.wires.iter().filter(|(_, w)| w.stream == stream && w.peer && w.guest);
+        open.map(|(n, _)| Conn(*n)).collect()
+    }
+
+    fn any_open(&mut self) -> Option<Conn> {
+        let open: Vec<u32> =
+            self.wires.iter().filter(|(_, w)| w.guest && w.peer).map(|(n, _)| *n).collect();
+        let at = self.below(open.len());
+        open.get(at).map(|n| Conn(*n))
+    }
+}
+
+impl Platform for Fake {
+    fn now(&mut self) -> Time {
+        self.cpu.set(self.cpu.get() + self.cost);
+        Time(self.now)
+    }
+
+    fn wall(&self) -> u64 {
+        self.wall
+    }
+
+    fn seed(&mut self) -> [u8; 32] {
+        let mut seed = [0; 32];
+        for word in seed.as_chunks_mut::<8>().0 {
+            *word = self.chance.next().to_le_bytes();
+        }
+        seed
+    }
+
+    fn poll(&mut self) -> Option<Signal> {
+        if self.happens(self.faults.close)
+            && let Some(conn) = self.any_open()
+        {
+            self.hang_up(conn);
+        }
+        let opened = |f: &Fake, c| {
+            !f.signals.iter().any(|(_, s)| matches!(s, Signal::Opened(_, o) if *o == c))
+        };
+        if self.happens(self.faults.spurious)
+            && let Some(conn) = self.any_open()
+            && opened(self, conn)
+        {
+            return Some(match self.below(2) {
+                0 => Signal::Readable(conn),
+                _ => Signal::Writable(conn),
+            });
+        }
+        if self.signals.front()?.0 > self.now {
+            return None;
+        }
+        self.signals.pop_front().map(|s| s.1)
+    }
+
+    fn recv(&mut self, conn: Conn, buf: &mut [u8]) -> usize {
+        let short = self.happens(self.faults.short);
+        let Some(w) = self.wires.get_mut(&conn.0) else { return 0 };
+        let there = w.to_guest.len().min(buf.len());
+        let n = if short { (self.chance.next() % (there as u64 + 1)) as usize } else { there };
+        for (to, from) in buf.iter_mut().zip(w.to_guest.drain(..n)) {
+            *to = from;
+        }
+        if n == 0 && there > 0 {
+            self.signal(Signal::Readable(conn));
+        }
+        n
+    }
+
+    fn send(&mut self, conn: Conn, bytes: &[u8]) -> usize {
+        let short = self.happens(self.faults.refuse);
+        let part = self.below(bytes.len() + 1);
+        let Some(w) = self.wires.get_mut(&conn.0) else { return bytes.len() };
+        if !w.peer || !w.guest {
+            return bytes.len();
+        }
+        let room = self.room.saturating_sub(w.from_guest.len()).min(bytes.len());
+        let n = if short { part.min(room) } else { room };
+        w.from_guest.extend(bytes.iter().take(n));
+        w.refused |= n < bytes.len();
+        if n < room {
+            w.refused = false;
+            self.signal(Signal::Writable(conn));
+        }
+        n
+    }
+
+    fn close(&mut self, conn: Conn) {
+        if let Some(w) = self.wires.get_mut(&conn.0) {
+            w.guest = false;
+            w.to_guest.clear();
+        }
+        let of = |s: &Signal| match *s {
+            Signal::Opened(_, c) | Signal::Readable(c) | Signal::Writable(c) | Signal::Closed(c) => {
+                Some(c)
+            }
+            Signal::Stop => None,
+        };
+        self.signals.retain(|(_, s)| of(s) != Some(conn));
+    }
+
+    fn idle(&mut self, until: Option<Time>) {
+        self.idles += 1;
+        let next = [until, self.next_signal()].into_iter().flatten().min();
+        let next = next.expect("asleep, and nothing is left that could wake it");
+        self.now = self.now.max(next.0);
+    }
+
+    fn cpu(&mut self) -> u64 {
+        self.cpu_asked += 1;
+        self.cpu.get()
+    }
+
+    fn memory(&self) -> Memory {
+        self.memory
+    }
+
+    fn log(&mut self, line: &str) {
+        self.log.push(line.into());
+    }
+
+    fn machine_log(&mut self, sink: &mut dyn FnMut(&str)) {
+        self.machine_log.drain(..).for_each(|line| sink(&line));
+    }
+
+    fn stats(&mut self, sink: &mut dyn FnMut(&'static str, u64)) {
+        self.stats_asked += 1;
+        sink("wires", self.wires.values().filter(|w| w.guest && w.peer).count() as u64);
+    }
+
+    fn trap(&mut self, how: Trap) {
+        self.traps.push(how);
+    }
+}
+
+/// Whoever is at the other end of a connection.
+pub trait End {
+    /// Takes what the guest sent, and answers. False when there was nothing to do.
+    fn pump(&mut self, fake: &mut Fake) -> bool;
+}
+
+/// Takes in all signals that are due and does all steps, at one moment.
+pub fn step_all(rt: &mut Runtime<'_>, fake: &mut Fake) {
+    loop {
+        while let Some(signal) = fake.poll() {
+            rt.signal(signal, fake);
+        }
+        let late = fake.next_signal().filter(|t| t.0 <= fake.now);
+        if !rt.step(fake) && late.is_none() {
+            return;
+        }
+    }
+}
+
+/// Runs guest and other ends until nobody has anything left to do. Time goes on
+/// only for signals that are late, and never for timers.
+pub fn drive(rt: &mut Runtime<'_>, fake: &mut Fake, ends: &mut [&mut dyn End]) {
+    loop {
+        step_all(rt, fake);
+        let busy = ends.iter_mut().fold(false, |any, end| end.pump(fake) || any);
+        match fake.next_signal() {
+            Some(late) => fake.now = fake.now.max(late.0),
+            None if busy => {}
+            None => return,
+        }
+    }
+}
+
+/// The same until a time, timers and all; the clock shows `until` afterwards.
+pub fn drive_until(
+    rt: &mut Runtime<'_>,
+    fake: &mut Fake,
+    until: u64,
+    ends: &mut [&mut dyn End],
+) {
+    loop {
+        drive(rt, fake, ends);
+        match rt.deadline() {
+            Some(at) if at.0 <= until => {
+                fake.idles += 1;
+                fake.now = fake.now.max(at.0);
+            }
+            _ => break,
+        }
+    }
+    fake.now = fake.now.max(until);
+    drive(rt, fake, ends);
+}
+
+/// A client of `control`.
+pub struct Peer {
+    /// Its connection.
+    pub conn: Conn,
+    /// Its end of the protocol.
+    pub client: Client,
+    /// It takes no answers.
+    pub deaf: bool,
+    next_fid: u32,
+    ops: Vec<(Op, Option<Result<Vec<u8>, Fault>>)>,
+    /// Plain requests, and what came for them.
+    asked: Vec<(Tag, Option<Answer>)>,
+}
+
+/// The answer to a plain request: data, if there was some.
+pub type Answer = Result<Vec<u8>, Fault>;
+
+impl Peer {
+    /// Connects, and attaches as fid 0.
+    pub fn open(fake: &mut Fake) -> Peer {
+        let conn = fake.open(Stream::Control);
+        Peer::on(conn)
+    }
+
+    /// On a connection that is there.
+    pub fn on(conn: Conn) -> Peer {
+        let mut client = Client::new(8192);
+        let attach = Tmsg::Attach { fid: 0, afid: NOFID, uname: "t", aname: "", n_uname: 0 };
+        let tag = client.send(&attach);
+        let asked = alloc::vec![(tag, None)];
+        Peer { conn, client, deaf: false, next_fid: 1, ops: Vec::new(), asked }
+    }
+
+    /// Starts an operation on a file; its number is for [`Peer::result`].
+    pub fn start(&mut self, path: &str, what: What) -> usize {
+        let fid = self.fid();
+        let op = Op::start(&mut self.client, 0, fid, path, what).expect("a short path");
+        self.ops.push((op, None));
+        self.ops.len() - 1
+    }
+
+    /// The result of an operation, once it is there.
+    pub fn result(&mut self, op: usize) -> Option<Result<Vec<u8>, Fault>> {
+        self.ops.get_mut(op).and_then(|o| o.1.take())
+    }
+
+    /// A fid that is not in use.
+    pub fn fid(&mut self) -> u32 {
+        self.next_fid += 1;
+        self.next_fid - 1
+    }
+
+    /// Sends a plain request; its answer is kept for [`Peer::answer`].
+    pub fn ask(&mut self, m: &Tmsg<'_>) -> Tag {
+        let tag = self.client.send(m);
+        self.asked.push((tag, None));
+        tag
+    }
+
+    /// The answer to a plain request, once.
+    pub fn answer(&mut self, tag: Tag) -> Option<Answer> {
+        let at = self.asked.iter().position(|a| a.0 == tag && a.1.is_some())?;
+        self.asked.swap_remove(at).1
+    }
+
+    /// Walks to a file and opens it for reading; no answer is waited for.
+    pub fn open_file(&mut self, path: &str) -> u32 {
+        let fid = self.fid();
+        let (tag, _) = self.client.walk(0, fid, path).expect("a short path");
+        self.asked.push((tag, None));
+        let flags = atoll_9p::types::OpenFlags::RDONLY;
+        self.ask(&Tmsg::Lopen { fid, flags });
+        fid
+    }
+
+    /// Asks for the next bytes of an open file.
+    pub fn read_next(&mut self, fid: u32) -> Tag {
+        self.ask(&Tmsg::Read { fid, offset: 0, count: 4096 })
+    }
+
+    /// Requests without an answer.
+    pub fn outstanding(&self) -> usize {
+        self.client.outstanding()
+    }
+}
+
+impl End for Peer {
+    fn pump(&mut self, fake: &mut Fake) -> bool {
+        let out = self.client.output().len();
+        if out > 0 {
+            fake.push(self.conn, self.client.output());
+            self.client.sent(out);
+        }
+        if self.deaf {
+            return out > 0;
+        }
+        let bytes = fake.take(self.conn);
+        self.client.feed(&bytes);
+        while let Some((tag, answer)) = self.client.poll().expect("a sound server") {
+            if let Some((op, result)) =
+                self.ops.iter_mut().find(|o| o.0.tag() == tag && o.1.is_none())
+            {
+                op.answer(&answer);
+                *result = op.next(&mut self.client);
+            } else if let Some(slot) =
+                self.asked.iter_mut().find(|a| a.0 == tag && a.1.is_none())
+            {
+                slot.1 = Some(match answer {
+                    Rmsg::Lerror { errno, text } => Err(fault(errno, text)),
+                    Rmsg::Read { data } | Rmsg::Readdir { data } => Ok(data.to_vec()),
+                    _ => Ok(Vec::new()),
+                });
+            }
+        }
+        out > 0 || !bytes.is_empty() || !self.client.output().is_empty()
+    }
+}
+
+/// What serves the `host` stream.
+pub struct Host<S> {
+    /// Its connection.
+    pub conn: Conn,
+    /// Its tree and that tree's state.
+    pub files: Files<'static, S>,
+    session: Session<Files<'static, S>>,
+    waiting: VecDeque<u8>,
+    /// It answers nothing while this is set.
+    pub silent: bool,
+}
+
+impl<S> Host<S> {
+    /// Connects.
+    pub fn open(fake: &mut Fake, synth: Synth<'static, S>, state: S) -> Host<S> {
+        let conn = fake.open(Stream::Host);
+        Host::on(conn, synth, state)
+    }
+
+    /// On a connection that is there.
+    pub fn on(conn: Conn, synth: Synth<'static, S>, state: S) -> Host<S> {
+        Host {
+            conn,
+            files: Files { synth, state },
+            session: Session::new(Limits::default()),
+            waiting: VecDeque::new(),
+            silent: false,
+        }
+    }
+
+    /// The same tree on a new connection.
+    pub fn again(&mut self, fake: &mut Fake) {
+        self.session.close(&mut self.files);
+        self.session = Session::new(Limits::default());
+        self.waiting.clear();
+        self.conn = fake.open(Stream::Host);
+    }
+
+    /// Fids that the guest holds.
+    pub fn fids(&self) -> usize {
+        self.session.fids()
+    }
+}
+
+impl<S> End for Host<S> {
+    fn pump(&mut self, fake: &mut Fake) -> bool {
+        if self.silent {
+            return false;
+        }
+        let bytes = fake.take(self.conn);
+        let busy = !bytes.is_empty();
+        self.waiting.extend(bytes);
+        loop {
+            let n = self.session.feed(self.waiting.make_contiguous());
+            self.waiting.drain(..n);
+            let stepped = self.session.step(&mut self.files);
+            let out = self.session.output();
+            fake.push(self.conn, out);
+            let len = out.len();
+            self.session.sent(len);
+            if n == 0 && !stepped {
+                return busy;
+            }
+        }
+    }
+}
+
+/// A whole small world: one runtime, its machine, and shorthands.
+pub struct World<'a> {
+    /// The guests.
+    pub rt: Runtime<'a>,
+    /// The machine.
+    pub fake: Fake,
+}
+
+impl World<'_> {
+    /// [`drive`] with one other end.
+    pub fn drive(&mut self, end: &mut dyn End) {
+        drive(&mut self.rt, &mut self.fake, &mut [end]);
+    }
+
+    /// [`drive`] with several other ends.
+    pub fn drive_all(&mut self, ends: &mut [&mut dyn End]) {
+        drive(&mut self.rt, &mut self.fake, ends);
+    }
+
+    /// One operation from start to end. None when it has no answer.
+    pub fn run(&mut self, peer: &mut Peer, path: &str, what: What) -> Option<Result<Vec<u8>, Fault>> {
+        let op = peer.start(path, what);
+        self.drive(peer);
+        peer.result(op)
+    }
+
+    /// What a file shows.
+    pub fn cat(&mut self, peer: &mut Peer, path: &str) -> Result<String, Fault> {
+        let bytes = self.run(peer, path, What::Read { max: 1 << 20 }).expect("an answer")?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// The names in a directory.
+    pub fn ls(&mut self, peer: &mut Peer, path: &str) -> Result<String, Fault> {
+        let bytes = self.run(peer, path, What::List { max: 1 << 20 }).expect("an answer")?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Writes a line.
+    pub fn echo(&mut self, peer: &mut Peer, path: &str, line: &str) -> Result<(), Fault> {
+        self.run(peer, path, What::Write(line.as_bytes().to_vec())).expect("an answer").map(|_| ())
+    }
+}

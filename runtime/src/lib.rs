@@ -13,6 +13,8 @@ extern crate alloc;
 pub mod component;
 pub mod core;
 mod effects;
+#[cfg(any(test, feature = "fake"))]
+pub mod fake;
 mod guest;
 mod namespace;
 pub mod native;
