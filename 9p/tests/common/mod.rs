@@ -325,3 +325,43 @@ impl Tree for Counting {
         assert!(self.opens.remove(&open), "open {open} is closed twice");
     }
 }
+
+/// A request made of small numbers: mostly sensible, sometimes not.
+pub fn any_request(kind: u8, tag: u16, fid: u32, newfid: u32, pick: u8) -> Vec<u8> {
+    const WALKS: [&[&[u8]]; 14] = [
+        &[],
+        &[b"d"],
+        &[b"e"],
+        &[b"d", b"e", b"f"],
+        &[b"file"],
+        &[b"blk"],
+        &[b"blk"],
+        &[b"bad"],
+        &[b"d", b"..", b"many"],
+        &[b".."],
+        &[b"d", b"no"],
+        &[b"wild"],
+        &[b"d", b""],
+        &[b"many"],
+    ];
+    let count = [0, 1, 40, 300, 500, 8000, u32::MAX][usize::from(pick) % 7];
+    let offset = [0, 0, 3, u64::MAX][usize::from(pick) % 4];
+    let m = match kind % 18 {
+        0..=3 => return walk_frame(tag, fid, newfid, WALKS[usize::from(pick) % WALKS.len()]),
+        4..=5 => Tmsg::Lopen { fid, flags: OpenFlags(u32::from(pick) % 4) },
+        6..=7 => Tmsg::Read { fid, offset, count },
+        8 => Tmsg::Write { fid, offset, data: &[b'w'; 300][..usize::from(pick)] },
+        9 => Tmsg::Readdir { fid, offset: u64::from(pick % 9), count },
+        10..=11 => Tmsg::Clunk { fid },
+        12 => Tmsg::Remove { fid },
+        13 => {
+            let aname = ["", "d", "bad", "no"][usize::from(pick) % 4];
+            Tmsg::Attach { fid, afid: NOFID, uname: "u", aname, n_uname: 0 }
+        }
+        14 => Tmsg::Flush { oldtag: u16::from(pick) % 12 },
+        15 => Tmsg::Getattr { fid, mask: 0 },
+        16 => Tmsg::Setattr { fid, set: SetAttr { valid: 8, mode: 0, size: 0 } },
+        _ => Tmsg::Xattrwalk { fid, newfid, name: "x" },
+    };
+    frame(tag, &m)
+}
