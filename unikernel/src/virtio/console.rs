@@ -208,8 +208,10 @@ impl Console {
                     }
                 }
                 Action::Opened(id, stream, conn) => {
+                    self.control_tx.flush(&mut self.registers);
                     if let Some(Some(lane)) = self.lanes.get_mut(id) {
                         (lane.told, lane.short) = (false, false);
+                        lane.rx.poke(&mut self.registers);
                     }
                     self.signal(Signal::Opened(stream, conn));
                 }

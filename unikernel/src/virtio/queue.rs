@@ -136,6 +136,12 @@ impl Rx {
         self.known != 0
     }
 
+    /// Makes the device look whether it may send: QEMU does not look by itself
+    /// when a port opens, but up to a second later.
+    pub(super) fn poke(&self, registers: &mut Registers) {
+        registers.notify(self.ring.index);
+    }
+
     /// Whether there is something to read.
     pub(super) fn ready(&self) -> bool {
         self.now.is_some() || self.ring.queue.can_pop()
