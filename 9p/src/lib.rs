@@ -24,6 +24,60 @@
 //! });
 //! ```
 //!
+//! # A file server
+//!
+//! ```no_run
+//! use atoll_9p::server::{Limits, Session};
+//! use atoll_9p::synth::{Files, Synth};
+//! use std::io::{Read, Write};
+//!
+//! let mut synth = Synth::new();
+//! let root = synth.root();
+//! synth.text(root, "reads", |n: &mut u64, out| { *n += 1; *out += &format!("{n}\n"); Ok(()) });
+//! let mut files = Files { synth, state: 0 };
+//! for stream in std::os::unix::net::UnixListener::bind("reads.sock")?.incoming() {
+//!     let (mut stream, mut session) = (stream?, Session::new(Limits::default()));
+//!     while !session.is_dead() {
+//!         match stream.read(session.spare()) {
+//!             Ok(n) if n > 0 => session.received(n),
+//!             _ => break,
+//!         }
+//!         while session.is_ready() || !session.output().is_empty() {
+//!             session.step(&mut files);
+//!             let _ = stream.write_all(session.output()); // the next read fails too
+//!             session.sent(session.output().len());
+//!         }
+//!     }
+//!     session.close(&mut files);
+//! }
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! # A client
+//!
+//! ```no_run
+//! use atoll_9p::{client::Client, msg::Tmsg, ops::{Op, What}, wire::NOFID};
+//! use std::io::{Read, Write};
+//!
+//! let mut stream = std::os::unix::net::UnixStream::connect("reads.sock")?;
+//! let (mut client, mut buf) = (Client::new(8192), [0; 8192]);
+//! client.send(&Tmsg::Attach { fid: 0, afid: NOFID, uname: "me", aname: "", n_uname: NOFID });
+//! let mut op = Op::start(&mut client, 0, 1, "reads", What::Read { max: 100 })?;
+//! let text = 'done: loop {
+//!     stream.write_all(client.output())?;
+//!     client.sent(client.output().len());
+//!     let n = stream.read(&mut buf)?;
+//!     client.feed(&buf[..n]);
+//!     while let Some((tag, answer)) = client.poll()? {
+//!         if tag != op.tag() { continue }
+//!         op.answer(&answer);
+//!         if let Some(done) = op.next(&mut client) { break 'done done? }
+//!     }
+//! };
+//! # let _ = text;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Sources: the manual pages of section 5 of Plan 9 for the protocol, and diod's
 //! `protocol.md` for the `.L` messages, as the Linux client (`net/9p`) sends them.
 #![no_std]

@@ -370,6 +370,13 @@ fn usage(verbs: &[Verb]) -> String {
     out
 }
 
+/// A line as an error shows it, cut so that the error does not grow with it.
+fn echo(line: &str) -> String {
+    let part = crate::server::clip(line, 40);
+    let more = if part.len() < line.len() { "..." } else { "" };
+    alloc::format!("{part:?}{more}")
+}
+
 /// A command line, taken apart.
 #[derive(Debug)]
 pub struct Command<'c> {
@@ -391,7 +398,7 @@ impl<'c> Command<'c> {
         }
         let (name, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
         let Some(verb) = verbs.iter().find(|v| v.name == name) else {
-            let mut text = alloc::format!("no command in {line:?}; there are:");
+            let mut text = alloc::format!("no command in {}; there are:", echo(line));
             for (i, v) in verbs.iter().enumerate() {
                 text += if i == 0 { " " } else { ", " };
                 text += v.name;
@@ -402,7 +409,7 @@ impl<'c> Command<'c> {
         if n < verb.min || n > verb.max {
             let (name, usage) = (verb.name, verb.usage);
             let wants = if usage.is_empty() { "no arguments" } else { usage };
-            return Err(bad(&alloc::format!("{line:?}: {name} takes {wants}")));
+            return Err(bad(&alloc::format!("{}: {name} takes {wants}", echo(line))));
         }
         Ok(Command { verb: verb.name, rest: rest.trim(), line })
     }
@@ -414,11 +421,13 @@ impl<'c> Command<'c> {
 
     /// The argument at `i` as a whole number.
     pub fn number(&self, i: usize) -> Result<u64, Fault> {
-        self.arg(i).parse().map_err(|_| self.bad(&alloc::format!("{:?} is no number", self.arg(i))))
+        self.arg(i)
+            .parse()
+            .map_err(|_| self.bad(&alloc::format!("{} is no number", echo(self.arg(i)))))
     }
 
     /// An error that echoes the line.
     pub fn bad(&self, why: &str) -> Fault {
-        Fault::new(Errno::EINVAL, alloc::format!("{:?}: {why}", self.line))
+        Fault::new(Errno::EINVAL, alloc::format!("{}: {why}", echo(self.line)))
     }
 }

@@ -434,3 +434,40 @@ proptest! {
         let _ = j.m.from_server(&raw(ty, tag + 1, &body));
     }
 }
+
+/// A server may answer in any order; ours does not, so this one is played by hand.
+#[test]
+fn a_fid_is_not_used_again_while_something_about_it_is_underway() {
+    let mut m = Mux::new(8192, Share::default());
+    let version = frame(NOTAG, &Tmsg::Version { msize: 8192, version: "9P2000.L" });
+    let mut greeting = version.clone();
+    greeting[4] = 101;
+    m.from_server(&greeting).unwrap();
+    m.sent_to_server(m.to_server().len());
+    let id = m.open();
+    let sent = |m: &mut Mux, f: &[u8]| {
+        m.from_client(id, f);
+        let up = frames(m.to_server());
+        m.sent_to_server(m.to_server().len());
+        up
+    };
+    sent(&mut m, &version);
+    let up = sent(&mut m, &frame(1, &attach(0)));
+    m.from_server(&raw(105, tag_of(&up[0]), &[0; 13])).unwrap();
+    let walk = sent(&mut m, &walk_frame(2, 0, 1, &[])).remove(0);
+    let read = sent(&mut m, &read(3, 1, 9)).remove(0);
+    let clunk = sent(&mut m, &frame(4, &Tmsg::Clunk { fid: 1 })).remove(0);
+    // The clunk comes before the fid is there, and must be done again.
+    m.from_server(&raw(7, tag_of(&clunk), &[9, 0, 0, 0])).unwrap();
+    let other = sent(&mut m, &walk_frame(5, 0, 2, &[])).remove(0);
+    assert_ne!(walk[11..15], other[11..15], "the first walk is still underway");
+    m.from_server(&raw(111, tag_of(&walk), &[0, 0])).unwrap();
+    let again = sent(&mut m, &[]).remove(0);
+    assert_eq!((again[4], &again[7..11]), (120, &walk[11..15]));
+    m.from_server(&raw(121, tag_of(&again), &[])).unwrap();
+    let other = sent(&mut m, &walk_frame(6, 0, 3, &[])).remove(0);
+    assert_ne!(walk[11..15], other[11..15], "the read is still underway");
+    m.from_server(&raw(7, tag_of(&read), &[9, 0, 0, 0])).unwrap();
+    let other = sent(&mut m, &walk_frame(7, 0, 4, &[])).remove(0);
+    assert_eq!(walk[11..15], other[11..15], "now it is free");
+}
