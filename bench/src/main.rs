@@ -1,0 +1,95 @@
+//! `cargo xtask bench`: the measurements, and their table in the README.
+#![forbid(unsafe_code)]
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use atoll_bench::figure::Figure;
+use atoll_bench::machine::Host;
+use atoll_bench::readme::{NAMES, Run};
+use atoll_bench::{boot, build, proc, product, readme, size, table};
+use clap::Parser;
+
+/// Measure, each figure beside a peer or a floor of the same run.
+///
+/// Figures go to stdout, progress to stderr; the last run of each is kept in
+/// target/atoll/bench, where `readme` takes them from.
+#[derive(Parser)]
+#[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
+#[command(after_help = "Examples:
+  cargo xtask bench                  all of it
+  cargo xtask bench boot --runs 50
+  cargo xtask bench size --json | jq 'select(.met == false)'
+  cargo xtask bench readme")]
+struct Args {
+    /// What to measure, or `readme` to write the last figures into README.md.
+    #[arg(default_value = "all", value_parser = ["all", "boot", "size", "build", "readme"])]
+    what: String,
+    /// Print a line of JSON for each figure.
+    #[arg(long)]
+    json: bool,
+    /// Runs of each case that is compared.
+    #[arg(long, default_value_t = 25)]
+    runs: usize,
+    /// Say nothing but figures and errors.
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+fn main() -> ExitCode {
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let done = match words.split_first() {
+        Some((first, rest)) if first == proc::BECOME => proc::become_it(rest),
+        _ => run(&Args::parse()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<()> {
+    let root = product::root()?;
+    if args.what == "readme" {
+        return readme::update(&root);
+    }
+    for name in NAMES {
+        if args.what == name || args.what == "all" {
+            let figures = measure(name, &root, args)?;
+            show(&figures, args.json)?;
+            Run { host: Host::here(), figures }.save(&root, name)?;
+        }
+    }
+    Ok(())
+}
+
+fn measure(name: &str, root: &Path, args: &Args) -> Result<Vec<Figure>> {
+    let say = |line: &str| {
+        if !args.quiet {
+            eprintln!("{:>12} {line}", "Measuring");
+        }
+    };
+    match name {
+        "boot" => boot::run(root, args.runs, &say),
+        "size" => size::run(root, &say),
+        _ => build::run(root, args.runs, &say),
+    }
+}
+
+fn show(figures: &[Figure], json: bool) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    if json {
+        for figure in figures {
+            writeln!(out, "{}", serde_json::to_string(figure)?)?;
+        }
+    } else {
+        writeln!(out, "{}", table::plain(figures))?;
+    }
+    Ok(())
+}

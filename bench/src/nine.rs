@@ -1,0 +1,113 @@
+//! A 9P client that waits: the protocol is `atoll_9p`'s, a socket carries it.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use atoll_9p::client::{Client, fault};
+use atoll_9p::msg::{Rmsg, Tmsg};
+use atoll_9p::types::OpenFlags;
+
+/// Bytes of a message that are asked for.
+const MSIZE: u32 = 8192;
+/// The `afid` and the numeric user that mean none.
+const NONE: u32 = u32::MAX;
+const ROOT: u32 = 0;
+const FILE: u32 = 1;
+
+/// A connection.
+#[derive(Debug)]
+pub struct Nine {
+    socket: UnixStream,
+    client: Client,
+}
+
+impl Nine {
+    /// Sends Tversion on a socket, whose other end may not be awake yet.
+    pub fn new(socket: UnixStream, patience: Duration) -> Result<Nine> {
+        socket.set_read_timeout(Some(patience))?;
+        socket.set_write_timeout(Some(patience))?;
+        let mut nine = Nine { socket, client: Client::new(MSIZE) };
+        nine.push()?;
+        Ok(nine)
+    }
+
+    /// Waits for the answer to that: the first reply of a guest.
+    pub fn version(&mut self) -> Result<()> {
+        self.answer(|m| match m {
+            Rmsg::Version { .. } => Some(()),
+            _ => None,
+        })
+    }
+
+    /// Attaches to the root of the tree.
+    pub fn attach(&mut self) -> Result<()> {
+        let attach =
+            Tmsg::Attach { fid: ROOT, afid: NONE, uname: "bench", aname: "", n_uname: NONE };
+        self.client.send(&attach);
+        self.answer(|m| matches!(m, Rmsg::Attach { .. }).then_some(()))
+    }
+
+    /// A whole file's bytes.
+    pub fn read(&mut self, path: &str) -> Result<Vec<u8>> {
+        self.read_file(path).with_context(|| format!("cannot read the guest's file {path}"))
+    }
+
+    fn read_file(&mut self, path: &str) -> Result<Vec<u8>> {
+        let (_, names) = self.client.walk(ROOT, FILE, path)?;
+        let walked = self.answer(|m| match m {
+            Rmsg::Walk { count, .. } => Some(usize::from(count)),
+            _ => None,
+        })?;
+        if walked < names {
+            bail!("there is no such file");
+        }
+        self.client.send(&Tmsg::Lopen { fid: FILE, flags: OpenFlags(0) });
+        self.answer(|m| matches!(m, Rmsg::Lopen { .. }).then_some(()))?;
+        let mut out = Vec::new();
+        loop {
+            let (offset, count) = (out.len() as u64, self.client.msize() - 24);
+            self.client.send(&Tmsg::Read { fid: FILE, offset, count });
+            let n = self.answer(|m| match m {
+                Rmsg::Read { data } => {
+                    out.extend_from_slice(data);
+                    Some(data.len())
+                }
+                _ => None,
+            })?;
+            if n == 0 {
+                break;
+            }
+        }
+        self.client.send(&Tmsg::Clunk { fid: FILE });
+        self.answer(|m| matches!(m, Rmsg::Clunk).then_some(()))?;
+        Ok(out)
+    }
+
+    fn push(&mut self) -> Result<()> {
+        while !self.client.output().is_empty() {
+            let n = self.socket.write(self.client.output()).context("cannot send to the guest")?;
+            self.client.sent(n);
+        }
+        Ok(())
+    }
+
+    fn answer<T>(&mut self, mut take: impl FnMut(Rmsg<'_>) -> Option<T>) -> Result<T> {
+        self.push()?;
+        let mut buf = [0; 16 << 10];
+        loop {
+            if let Some((_, answer)) = self.client.poll()? {
+                if let Rmsg::Lerror { errno, text } = answer {
+                    bail!("the guest refused: {}", fault(errno, text));
+                }
+                return take(answer).context("the guest answered something else");
+            }
+            let n = self.socket.read(&mut buf).context("the guest does not answer")?;
+            if n == 0 {
+                bail!("the guest closed the connection");
+            }
+            self.client.feed(&buf[..n]);
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! A program under measurement: started at a known moment, its CPU time readable
+//! at any other, and gone when its value is dropped.
+//!
+//! It is started in two steps. A copy of this program ([`become_it`]) asks to die
+//! with us, says that it is ready and waits for a word; then it becomes the
+//! program by `exec`. So the clocks start at the `exec`: what a fork of a larger
+//! process costs is not in them, and no crash of ours leaves anything behind.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use command_fds::{CommandFdExt, FdMapping};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, getppid, set_parent_process_death_signal, waitid,
+};
+
+/// The word on the command line that makes this program a copy that waits.
+pub const BECOME: &str = "__become";
+
+static HELPER: OnceLock<PathBuf> = OnceLock::new();
+
+/// Says which program understands [`BECOME`], where that is not the one that
+/// runs: in tests. Only the first word on it counts.
+pub fn helper_is(path: PathBuf) {
+    let _ = HELPER.set(path);
+}
+
+/// A program to start.
+#[derive(Debug)]
+pub struct Program {
+    command: Command,
+    fds: Vec<FdMapping>,
+    name: OsString,
+}
+
+impl Program {
+    /// A program by its path or name. Its input is empty and its output dropped.
+    pub fn new(program: impl AsRef<OsStr>) -> Result<Program> {
+        let own = match HELPER.get() {
+            Some(helper) => helper.clone(),
+            None => std::env::current_exe().context("cannot find this program's own file")?,
+        };
+        let mut command = Command::new(own);
+        let parent = std::process::id().to_string();
+        command.args([BECOME, &parent]).arg(program.as_ref());
+        command.stdout(Stdio::null()).stderr(Stdio::inherit());
+        Ok(Program { command, fds: Vec::new(), name: program.as_ref().to_owned() })
+    }
+
+    /// Adds an argument.
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Program {
+        self.command.arg(arg);
+        self
+    }
+
+    /// Adds arguments.
+    pub fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Program {
+        self.command.args(args);
+        self
+    }
+
+    /// Gives it a descriptor under a number of its own (3 or more).
+    pub fn fd(mut self, number: i32, fd: impl Into<OwnedFd>) -> Program {
+        self.fds.push(FdMapping { parent_fd: fd.into(), child_fd: number });
+        self
+    }
+
+    /// Drops what it says on stderr.
+    pub fn silent(mut self) -> Program {
+        self.command.stderr(Stdio::null());
+        self
+    }
+
+    /// Starts it.
+    pub fn start(mut self) -> Result<Running> {
+        let what = || format!("cannot start {}", self.name.display());
+        let (mut word, theirs) = UnixStream::pair()?;
+        self.command.stdin(OwnedFd::from(theirs));
+        self.command.fd_mappings(self.fds)?;
+        let child = self.command.spawn().with_context(what)?;
+        drop(self.command);
+        let mut running = Running { child, begin: Instant::now(), used: 0 };
+        word.set_read_timeout(Some(Duration::from_secs(10)))?;
+        word.read_exact(&mut [0]).with_context(what)?;
+        running.used = running.total()?;
+        running.begin = Instant::now();
+        word.write_all(b"!").with_context(what)?;
+        Ok(running)
+    }
+}
+
+/// What the copy does: waits, then becomes the program. Returns only an error.
+pub fn become_it(args: &[OsString]) -> Result<()> {
+    let [parent, program, rest @ ..] = args else { bail!("{BECOME} PARENT PROGRAM [ARG...]") };
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    // A parent that was gone before that line will send no signal.
+    let now = getppid().map_or(0, |p| p.as_raw_nonzero().get());
+    if parent.to_str().and_then(|p| p.parse().ok()) != Some(now) {
+        bail!("whoever asked for this is gone");
+    }
+    let mut word = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+    word.write_all(b"?")?;
+    word.read_exact(&mut [0])?;
+    let error = Command::new(program).args(rest).stdin(Stdio::null()).exec();
+    Err(error).with_context(|| format!("cannot run {}", program.display()))
+}
+
+/// A program that runs. Dropped, it is killed and waited for.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    begin: Instant,
+    /// CPU time of the copy before it became the program, in nanoseconds.
+    used: u64,
+}
+
+/// Time since an `exec`, in milliseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Spent {
+    /// Of all its threads on a processor.
+    pub cpu: f64,
+    /// On the wall.
+    pub wall: f64,
+}
+
+impl Running {
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has used up to now. Threads that have ended are not counted.
+    pub fn spent(&self) -> Result<Spent> {
+        let wall = self.begin.elapsed();
+        let cpu = self.total()?.saturating_sub(self.used);
+        Ok(Spent { cpu: cpu as f64 / 1e6, wall: wall.as_secs_f64() * 1e3 })
+    }
+
+    /// Waits for its end, and says what it has used in all. What has ended keeps
+    /// its figures until it is reaped.
+    pub fn spent_in_all(&self) -> Result<Spent> {
+        let id = Pid::from_child(&self.child);
+        waitid(WaitId::Pid(id), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)?;
+        self.spent()
+    }
+
+    fn total(&self) -> Result<u64> {
+        let tasks = format!("/proc/{}/task", self.id());
+        let mut sum = 0;
+        for task in std::fs::read_dir(&tasks).with_context(|| format!("cannot list {tasks}"))? {
+            // A thread may end meanwhile.
+            let Ok(text) = std::fs::read_to_string(task?.path().join("schedstat")) else {
+                continue;
+            };
+            sum += text.split(' ').next().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
+        }
+        Ok(sum)
+    }
+
+    /// Its memory: all that is resident, and what of it is its own, in KiB.
+    pub fn memory(&self) -> Result<(u64, u64)> {
+        let path = format!("/proc/{}/smaps_rollup", self.id());
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        let field = |name: &str| {
+            let line = text.lines().find_map(|l| l.strip_prefix(name))?;
+            line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+        };
+        let own = field("Private_Clean:").zip(field("Private_Dirty:")).map(|(a, b)| a + b);
+        field("Rss:").zip(own).with_context(|| format!("{path} has other fields than expected"))
+    }
+
+    /// Whether it has ended by itself.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended, and been waited for, before.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A status in words.
+pub fn how(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("ended with status {code}"),
+        (_, Some(signal)) => format!("was ended by signal {signal}"),
+        _ => "ended".to_owned(),
+    }
+}

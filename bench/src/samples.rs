@@ -1,0 +1,71 @@
+//! What many runs say: the median, and how far they lie apart.
+//!
+//! No mean: one run that met a busy machine would move it.
+
+/// The values of one metric over all runs.
+#[derive(Clone, Debug, Default)]
+pub struct Samples(Vec<f64>);
+
+/// Median, 10th and 90th percentile.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spread {
+    /// The median.
+    pub median: f64,
+    /// Nine in ten runs were above this.
+    pub p10: f64,
+    /// Nine in ten runs were below this.
+    pub p90: f64,
+}
+
+impl Samples {
+    /// Adds a run.
+    pub fn push(&mut self, value: f64) {
+        let at = self.0.partition_point(|v| *v <= value);
+        self.0.insert(at, value);
+    }
+
+    /// How many runs there were.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there was none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What they say; none without a run.
+    pub fn spread(&self) -> Option<Spread> {
+        let at = |q: f64| {
+            let place = q * (self.0.len().checked_sub(1)?) as f64;
+            let (low, high) =
+                (self.0.get(place.floor() as usize)?, self.0.get(place.ceil() as usize)?);
+            Some(low + (high - low) * place.fract())
+        };
+        Some(Spread { median: at(0.5)?, p10: at(0.1)?, p90: at(0.9)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_of_runs_does_not_matter() {
+        let mut s = Samples::default();
+        assert_eq!(s.spread(), None);
+        for v in [5.0, 1.0, 11.0, 3.0, 7.0, 9.0, 2.0, 10.0, 4.0, 6.0, 8.0] {
+            s.push(v);
+        }
+        assert_eq!(s.spread(), Some(Spread { median: 6.0, p10: 2.0, p90: 10.0 }));
+    }
+
+    #[test]
+    fn few_runs_are_interpolated() {
+        let mut s = Samples::default();
+        s.push(1.0);
+        assert_eq!(s.spread(), Some(Spread { median: 1.0, p10: 1.0, p90: 1.0 }));
+        s.push(2.0);
+        assert_eq!(s.spread().map(|s| s.median), Some(1.5));
+    }
+}
