@@ -1,0 +1,146 @@
+//! The command line: data on standard output, everything else on standard error.
+
+use std::ffi::OsString;
+use std::future::Future;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::conn::Error;
+use crate::{backend, guard, socket};
+
+mod files;
+mod image;
+mod run;
+mod tail;
+
+/// Boots guests, and reads and writes their trees.
+#[derive(Debug, Parser)]
+#[command(name = "atoll", version, max_term_width = 100, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  atoll run hello.img                    boot a guest; Ctrl-C stops it
+  atoll ls -l hello /export              list its tree, from another terminal
+  atoll cat hello /status
+  atoll write hello /ctl stop
+
+Exit status: 0 done, 1 failed, 2 usage, 3 no such guest, 4 wrong state, 5 denied, 7 timeout.";
+
+const WHERE: &str = "\
+A guest is named by what `atoll run` calls it, or by its socket: PATH (with a slash), unix:PATH, \
+tcp:HOST:PORT.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Boot one guest in the foreground
+    Run(run::Args),
+    /// List a directory of a guest's tree
+    #[command(after_help = WHERE)]
+    Ls(files::Ls),
+    /// Print files; one that blocks is followed until Ctrl-C
+    #[command(after_help = WHERE)]
+    Cat(files::Cat),
+    /// Write a text to a file, as one message if it fits
+    #[command(after_help = WHERE)]
+    Write(files::Write),
+    /// Show what there is to know about files
+    #[command(after_help = WHERE)]
+    Stat(files::Stat),
+    /// Print the last lines of a file, then follow it
+    #[command(after_help = WHERE)]
+    Tail(tail::Tail),
+    /// Look at image files
+    #[command(subcommand)]
+    Image(image::Image),
+    /// Print a script that completes commands in a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    #[command(name = guard::COMMAND, hide = true)]
+    Guard,
+    #[command(name = backend::EXEC, hide = true)]
+    Exec {
+        parent: u32,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        line: Vec<OsString>,
+    },
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Run(args) => block_on(run::run(args)),
+        Command::Ls(args) => block_on(files::ls(args)),
+        Command::Cat(args) => block_on(files::cat(args)),
+        Command::Write(args) => block_on(files::write(args)),
+        Command::Stat(args) => block_on(files::stat(args)),
+        Command::Tail(args) => block_on(tail::tail(args)),
+        Command::Image(args) => image::run(&args),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "atoll", &mut std::io::stdout());
+            Ok(true)
+        }
+        Command::Guard => {
+            guard::run(std::io::stdin().lock()).map(|()| true).map_err(anyhow::Error::from)
+        }
+        Command::Exec { parent, line } => Err(backend::exec(parent, &line).into()),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        // Whoever reads us has read enough.
+        Err(e) if is_broken_pipe(&e) => ExitCode::SUCCESS,
+        Err(e) => {
+            let _ = writeln!(std::io::stderr(), "atoll: {e:#}");
+            ExitCode::from(code(&e))
+        }
+    }
+}
+
+fn block_on(f: impl Future<Output = anyhow::Result<bool>>) -> anyhow::Result<bool> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(f)
+}
+
+/// A mistake in how the command was called.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
+
+fn code(e: &anyhow::Error) -> u8 {
+    if let Some(e) = e.downcast_ref::<Error>() {
+        return match e {
+            Error::NoGuest { .. } => 3,
+            Error::Denied { .. } => 5,
+            Error::Refused(fault) if matches!(fault.errno.0, 1 | 13 | 30) => 5,
+            Error::Timeout(_) => 7,
+            _ => 1,
+        };
+    }
+    match e.downcast_ref::<socket::Error>() {
+        Some(socket::Error::Taken(_)) => 4,
+        _ if e.is::<Usage>() => 2,
+        _ => 1,
+    }
+}
+
+fn is_broken_pipe(e: &anyhow::Error) -> bool {
+    let io = e.downcast_ref::<std::io::Error>();
+    io.is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

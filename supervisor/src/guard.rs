@@ -1,0 +1,185 @@
+//! The guard: a process that cleans up behind a supervisor that was killed.
+//!
+//! A supervisor that ends by itself cleans up by itself. One that is killed with
+//! SIGKILL cannot, so beside it waits this second process (`atoll __guard`), which
+//! was told what there is to remove. The pipe between the two tells it when the
+//! supervisor is gone; without a `bye` before that, it acts.
+//!
+//! The order is what makes it hold at every instant: a file is announced before
+//! it gets the name that the guard would remove, and a child dies with its parent
+//! by itself (PDEATHSIG) until it is announced.
+
+use std::io::{self, BufRead, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+use rustix::fd::OwnedFd;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+/// The hidden command that a guard runs as.
+pub const COMMAND: &str = "__guard";
+
+/// The supervisor's end.
+#[derive(Debug)]
+pub struct Guard {
+    child: Child,
+    to: Option<ChildStdin>,
+}
+
+impl Guard {
+    /// Starts a guard, out of reach of the terminal's signals.
+    pub fn start(atoll: &Path) -> io::Result<Guard> {
+        let mut child = Command::new(atoll)
+            .arg(COMMAND)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()?;
+        let to = child.stdin.take();
+        Ok(Guard { child, to })
+    }
+
+    fn tell(&mut self, what: &str, rest: &[u8]) -> io::Result<()> {
+        let Some(to) = &mut self.to else { return Ok(()) };
+        let mut line = format!("{what} ").into_bytes();
+        line.extend_from_slice(rest);
+        line.push(b'\n');
+        to.write_all(&line)
+    }
+
+    /// There is, or soon will be, a folder of that name that is ours.
+    pub fn folder(&mut self, path: &Path) -> io::Result<()> {
+        self.tell("folder", path.as_os_str().as_bytes())
+    }
+
+    /// The file that is now at `from` will have the name `path` too.
+    pub fn file(&mut self, from: &Path, path: &Path) -> io::Result<()> {
+        let meta = std::fs::symlink_metadata(from)?;
+        let mut rest = format!("{} {} ", meta.dev(), meta.ino()).into_bytes();
+        rest.extend_from_slice(path.as_os_str().as_bytes());
+        self.tell("file", &rest)
+    }
+
+    /// There is a process that is ours.
+    pub fn child(&mut self, pid: u32) -> io::Result<()> {
+        self.tell("child", pid.to_string().as_bytes())
+    }
+
+    /// All was cleaned up: the guard may go.
+    pub fn bye(mut self) {
+        let _ = self.tell("bye", b"");
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // Without a `bye`, this is what sets it to work.
+        drop(self.to.take());
+        let _ = self.child.wait();
+    }
+}
+
+#[derive(Debug, Default)]
+struct Ours {
+    children: Vec<OwnedFd>,
+    files: Vec<(u64, u64, PathBuf)>,
+    folders: Vec<PathBuf>,
+}
+
+/// The guard's end: reads what there is to clean up, and does when it is time.
+pub fn run(from: impl BufRead) -> io::Result<()> {
+    let mut ours = Ours::default();
+    for line in from.split(b'\n') {
+        // A line that is cut off is one whose writer was killed.
+        let Ok(line) = line else { break };
+        let cut = line.iter().position(|&b| b == b' ').unwrap_or(line.len());
+        let (what, rest) = line.split_at(cut);
+        let rest = rest.get(1..).unwrap_or_default();
+        match what {
+            b"bye" => return Ok(()),
+            b"folder" => ours.folders.push(path(rest)),
+            b"file" => {
+                let mut parts = rest.splitn(3, |&b| b == b' ');
+                let mut number = || {
+                    let text = std::str::from_utf8(parts.next()?).ok()?;
+                    text.parse::<u64>().ok()
+                };
+                if let (Some(dev), Some(ino), Some(name)) = (number(), number(), parts.next()) {
+                    ours.files.push((dev, ino, path(name)));
+                }
+            }
+            b"child" => {
+                let text = std::str::from_utf8(rest).unwrap_or_default();
+                let pid = text.parse().ok().and_then(Pid::from_raw);
+                // One that is gone already needs no guard.
+                if let Some(fd) = pid.and_then(|p| pidfd_open(p, PidfdFlags::empty()).ok()) {
+                    ours.children.push(fd);
+                }
+            }
+            _ => {}
+        }
+    }
+    clean(&ours);
+    Ok(())
+}
+
+fn path(bytes: &[u8]) -> PathBuf {
+    PathBuf::from(std::ffi::OsStr::from_bytes(bytes))
+}
+
+fn clean(ours: &Ours) {
+    for child in &ours.children {
+        let _ = pidfd_send_signal(child, Signal::KILL);
+    }
+    for (dev, ino, path) in &ours.files {
+        // Another may have come in the meantime and taken the name.
+        match std::fs::symlink_metadata(path) {
+            Ok(m) if (m.dev(), m.ino()) == (*dev, *ino) => drop(std::fs::remove_file(path)),
+            _ => {}
+        }
+    }
+    for folder in &ours.folders {
+        let _ = std::fs::remove_dir_all(folder);
+        // The folder of all sockets goes with the last of them.
+        if let Some(parent) = folder.parent() {
+            let _ = std::fs::remove_dir(parent);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Cursor;
+
+    #[test]
+    fn without_a_goodbye_everything_goes_and_a_stranger_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::create_dir_all(at("all/ours")).unwrap();
+        for name in ["all/ours/x", "mine", "stranger"] {
+            std::fs::write(at(name), "").unwrap();
+        }
+        let meta = std::fs::metadata(at("mine")).unwrap();
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let orders = format!(
+            "folder {}\nfile {} {} {}\nfile {} 1 {}\nchild {}\nchild 999999999\nnonsense\n",
+            at("all/ours").display(),
+            meta.dev(),
+            meta.ino(),
+            at("mine").display(),
+            meta.dev(),
+            at("stranger").display(),
+            child.id(),
+        );
+        run(Cursor::new(format!("{orders}bye \n"))).unwrap();
+        assert!(at("mine").exists() && child.try_wait().unwrap().is_none());
+        run(Cursor::new(orders)).unwrap();
+        assert!(!at("mine").exists() && !at("all").exists() && at("stranger").exists());
+        assert!(!child.wait().unwrap().success());
+    }
+}

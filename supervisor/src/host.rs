@@ -1,0 +1,57 @@
+//! The `host` stream: the guest is the client, and sees what was exported to it.
+
+use std::io;
+
+use atoll_9p::server::{Limits, Session};
+
+use crate::hostdir::HostDirs;
+use crate::stream::Stream;
+
+/// What a guest may hold: each fid is a descriptor of the supervisor's.
+const LIMITS: Limits = Limits { msize: 64 << 10, fids: 256, blocked: 16 };
+
+/// Serves folders on a stream until the guest is gone.
+pub async fn serve(stream: &Stream, tree: &mut HostDirs) -> io::Result<()> {
+    let mut session = Session::<HostDirs>::new(LIMITS);
+    let done = exchange(stream, &mut session, tree).await;
+    session.close(tree);
+    done
+}
+
+async fn exchange(
+    stream: &Stream,
+    session: &mut Session<HostDirs>,
+    tree: &mut HostDirs,
+) -> io::Result<()> {
+    loop {
+        while session.step(tree) {}
+        let waiting = loop {
+            if session.output().is_empty() {
+                break false;
+            }
+            match stream.try_write(session.output())? {
+                Some(n) => session.sent(n),
+                None => break true,
+            }
+        };
+        if session.is_dead() && !waiting {
+            return Ok(());
+        }
+        if session.is_ready() {
+            continue;
+        }
+        let room = !session.spare().is_empty();
+        tokio::select! {
+            r = stream.writable(), if waiting => r?,
+            r = stream.readable(), if room => {
+                r?;
+                match stream.try_read(session.spare())? {
+                    Some(0) => return Ok(()),
+                    Some(n) => session.received(n),
+                    None => {}
+                }
+            }
+            else => return Ok(()),
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Many clients, one guest: the input and output around [`atoll_9p::mux::Mux`].
+//!
+//! Each client has a task that reads from it only while the mux wants its bytes
+//! and it has room for answers: so a client that never reads stops itself, and
+//! nobody else waits. A task of the guest's does the same for the one connection
+//! that all share.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io;
+use std::rc::Rc;
+
+use atoll_9p::mux::{ClientId, Mux, Share};
+use tokio::sync::Notify;
+
+use crate::stream::Stream;
+
+/// Clients at one time; more wait to be accepted.
+pub const MAX_CLIENTS: usize = 128;
+/// The message size that is proposed to a guest.
+const MSIZE: u32 = 64 << 10;
+
+/// Why there is no more to be had of a guest.
+#[derive(Debug, thiserror::Error)]
+pub enum Ended {
+    /// It closed the stream.
+    #[error("the guest closed its control stream")]
+    Closed,
+    /// The stream failed.
+    #[error("the control stream failed")]
+    Io(#[from] io::Error),
+    /// It speaks no 9P that we know.
+    #[error(transparent)]
+    Broken(#[from] atoll_9p::client::Broken),
+}
+
+struct Inner {
+    mux: Mux,
+    clients: BTreeMap<ClientId, Rc<Notify>>,
+    ended: bool,
+}
+
+/// The place where clients and a guest meet. Clones are the same place.
+#[derive(Clone)]
+pub struct Joint {
+    inner: Rc<RefCell<Inner>>,
+    server: Rc<Notify>,
+    /// Told whenever a client has left.
+    left: Rc<Notify>,
+}
+
+impl Default for Joint {
+    fn default() -> Joint {
+        Joint::new()
+    }
+}
+
+/// A client's place, given back when its task ends, however it does.
+struct Seat {
+    joint: Joint,
+    id: ClientId,
+    notify: Rc<Notify>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut inner = self.joint.inner.borrow_mut();
+        inner.mux.close(self.id);
+        inner.clients.remove(&self.id);
+        drop(inner);
+        self.joint.server.notify_one();
+        self.joint.left.notify_waiters();
+    }
+}
+
+impl Joint {
+    /// A joint without guest or clients.
+    pub fn new() -> Joint {
+        let inner = Inner {
+            mux: Mux::new(MSIZE, Share::default()),
+            clients: BTreeMap::new(),
+            ended: false,
+        };
+        Joint { inner: Rc::new(RefCell::new(inner)), server: Rc::default(), left: Rc::default() }
+    }
+
+    /// Whether the guest has greeted.
+    pub fn is_ready(&self) -> bool {
+        self.inner.borrow().mux.is_ready()
+    }
+
+    /// Waits until there is room for another client.
+    pub async fn room(&self) {
+        while self.inner.borrow().clients.len() >= MAX_CLIENTS {
+            self.left.notified().await;
+        }
+    }
+
+    /// Moves bytes to and from the guest, until it is gone. All clients are then
+    /// let go when they have read what there is for them.
+    pub async fn serve_guest(&self, stream: Stream) -> Ended {
+        let end = match self.guest(&stream).await {
+            Ok(never) => match never {},
+            Err(end) => end,
+        };
+        let mut inner = self.inner.borrow_mut();
+        inner.ended = true;
+        inner.clients.values().for_each(|n| n.notify_one());
+        end
+    }
+
+    async fn guest(&self, stream: &Stream) -> Result<std::convert::Infallible, Ended> {
+        let mut buf = vec![0; 64 << 10];
+        loop {
+            let waiting = {
+                let mut inner = self.inner.borrow_mut();
+                loop {
+                    if inner.mux.to_server().is_empty() {
+                        break false;
+                    }
+                    match stream.try_write(inner.mux.to_server())? {
+                        Some(n) => inner.mux.sent_to_server(n),
+                        None => break true,
+                    }
+                }
+            };
+            tokio::select! {
+                () = self.server.notified() => {}
+                r = stream.writable(), if waiting => r?,
+                r = stream.readable() => {
+                    r?;
+                    while let Some(n) = stream.try_read(&mut buf)? {
+                        if n == 0 {
+                            return Err(Ended::Closed);
+                        }
+                        self.feed(&buf[..n])?;
+                        if n < buf.len() {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn feed(&self, bytes: &[u8]) -> Result<(), Ended> {
+        let mut inner = self.inner.borrow_mut();
+        let before = inner.mux.is_ready();
+        inner.mux.from_server(bytes)?;
+        let greeted = !before && inner.mux.is_ready();
+        for (id, notify) in &inner.clients {
+            if greeted || !inner.mux.to_client(*id).is_empty() {
+                notify.notify_one();
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves bytes to and from a client, until it is gone.
+    pub async fn serve_client(&self, stream: Stream) {
+        let seat = {
+            let mut inner = self.inner.borrow_mut();
+            let (id, notify) = (inner.mux.open(), Rc::new(Notify::new()));
+            inner.clients.insert(id, notify.clone());
+            Seat { joint: self.clone(), id, notify }
+        };
+        // A client's failure is the client's own, and ends with it.
+        let _ = self.client(&seat, &stream).await;
+    }
+
+    async fn client(&self, seat: &Seat, stream: &Stream) -> io::Result<()> {
+        let id = seat.id;
+        let mut buf = vec![0; 16 << 10];
+        loop {
+            let (wants, waiting) = {
+                let mut inner = self.inner.borrow_mut();
+                let waiting = loop {
+                    if inner.mux.to_client(id).is_empty() {
+                        break false;
+                    }
+                    match stream.try_write(inner.mux.to_client(id))? {
+                        Some(n) => inner.mux.sent_to_client(id, n),
+                        None => break true,
+                    }
+                };
+                if !waiting && (inner.ended || inner.mux.is_dead(id)) {
+                    return Ok(());
+                }
+                // What was sent may have let requests through.
+                if !inner.mux.to_server().is_empty() {
+                    self.server.notify_one();
+                }
+                (inner.mux.wants(id), waiting)
+            };
+            tokio::select! {
+                () = seat.notify.notified() => {}
+                r = stream.writable(), if waiting => r?,
+                r = stream.readable(), if wants => {
+                    r?;
+                    match stream.try_read(&mut buf)? {
+                        Some(0) => return Ok(()),
+                        Some(n) => {
+                            self.inner.borrow_mut().mux.from_client(id, &buf[..n]);
+                        }
+                        None => {}
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! `atoll`.
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    atoll_supervisor::cli::main()
+}

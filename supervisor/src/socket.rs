@@ -1,0 +1,164 @@
+//! Sockets of a guest: the one that everybody knows, and those of its streams.
+//!
+//! A private folder holds what must not be seen. A socket gets its public name by
+//! a link from there, which fails when the name is taken: so two supervisors that
+//! start at once cannot both have it, and no socket is ever seen half made.
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, chmod};
+
+use crate::guard::Guard;
+
+/// Why there is no socket.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Somebody serves there.
+    #[error("{} is taken: a guest is served there already; stop it, or choose another with --socket", .0.display())]
+    Taken(PathBuf),
+    /// There is something that is no socket.
+    #[error("{} exists and is no socket; choose another with --socket", .0.display())]
+    Alien(PathBuf),
+    /// A folder belongs to somebody else.
+    #[error("{} belongs to somebody else or is open to others; choose a socket with --socket", .0.display())]
+    Foreign(PathBuf),
+    /// The system said no.
+    #[error("{}: {why}", path.display())]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// What it said.
+        why: io::Error,
+    },
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> Error {
+    let path = path.to_owned();
+    |why| Error::Io { path, why }
+}
+
+/// Makes a folder for this user alone, or checks that it is one.
+pub fn own_folder(path: &Path) -> Result<(), Error> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => return Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(e) => return Err(at(path)(e)),
+    }
+    let meta = std::fs::symlink_metadata(path).map_err(at(path))?;
+    let mine = meta.uid() == rustix::process::geteuid().as_raw();
+    if !meta.is_dir() || !mine || meta.mode() & 0o022 != 0 {
+        return Err(Error::Foreign(path.into()));
+    }
+    Ok(())
+}
+
+/// A folder that goes away with this value.
+#[derive(Debug)]
+pub struct Private {
+    path: PathBuf,
+}
+
+impl Private {
+    /// Makes the folder of this process in the folder of all sockets.
+    pub fn new(all: &Path, guard: &mut Guard) -> Result<Private, Error> {
+        let path = all.join(format!("run-{}", std::process::id()));
+        guard.folder(&path).map_err(at(&path))?;
+        // The last to leave takes `all` away, perhaps just now: so try again.
+        for _ in 0..8 {
+            own_folder(all)?;
+            match own_folder(&path) {
+                Err(Error::Io { why, .. }) if why.kind() == io::ErrorKind::NotFound => {}
+                done => return done.map(|()| Private { path }),
+            }
+        }
+        Err(at(&path)(io::ErrorKind::NotFound.into()))
+    }
+
+    /// A listening socket in it.
+    pub fn listen(&self, name: &str) -> Result<(PathBuf, UnixListener), Error> {
+        let path = self.path.join(name);
+        let listener = UnixListener::bind(&path).map_err(at(&path))?;
+        chmod(&path, Mode::RUSR | Mode::WUSR).map_err(|e| at(&path)(e.into()))?;
+        Ok((path, listener))
+    }
+}
+
+impl Drop for Private {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.path);
+        if let Some(all) = self.path.parent() {
+            // Fails while another guest is served there, as it should.
+            let _ = std::fs::remove_dir(all);
+        }
+    }
+}
+
+/// A listening socket with a public name, which goes away with this value.
+#[derive(Debug)]
+pub struct Public {
+    path: PathBuf,
+    ino: u64,
+}
+
+impl Public {
+    /// Listens at `path`, for this user alone.
+    pub fn listen(
+        path: &Path,
+        private: &Private,
+        guard: &mut Guard,
+    ) -> Result<(Public, UnixListener), Error> {
+        let (from, listener) = private.listen("tree")?;
+        listener.set_nonblocking(true).map_err(at(&from))?;
+        guard.file(&from, path).map_err(at(path))?;
+        let ino = std::fs::symlink_metadata(&from).map_err(at(&from))?.ino();
+        let mut tries = 0;
+        while let Err(why) = std::fs::hard_link(&from, path) {
+            tries += 1;
+            if why.kind() != io::ErrorKind::AlreadyExists || tries > 8 {
+                return Err(at(path)(why));
+            }
+            remove_stale(path)?;
+        }
+        let _ = std::fs::remove_file(&from);
+        Ok((Public { path: path.into(), ino }, listener))
+    }
+
+    /// Its name.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Public {
+    fn drop(&mut self) {
+        if std::fs::symlink_metadata(&self.path).is_ok_and(|m| m.ino() == self.ino) {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Removes a socket that nobody serves any more.
+fn remove_stale(path: &Path) -> Result<(), Error> {
+    let meta = match std::fs::symlink_metadata(path) {
+        Ok(meta) => meta,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(at(path)(e)),
+    };
+    if !meta.file_type().is_socket() {
+        return Err(Error::Alien(path.into()));
+    }
+    match UnixStream::connect(path) {
+        Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
+            match std::fs::remove_file(path) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => Err(at(path)(e)),
+                _ => Ok(()),
+            }
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        _ => Err(Error::Taken(path.into())),
+    }
+}
