@@ -5,6 +5,9 @@
 //! guest: it gives every request a tag and fids of its own, checks it before it
 //! goes on, and undoes at the guest what a client that is gone has left there. It
 //! never waits, and a client that does not read its answers stops itself alone.
+//!
+//! Longer than most files here because forwarding a request, taking its answer and
+//! undoing it have to agree on who owns a fid, and are read together.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;

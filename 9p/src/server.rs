@@ -6,6 +6,9 @@
 //! names its node. Everything that a client can make a session hold is bounded by
 //! [`Limits`]: a client that never reads its answers is not served further, one
 //! that breaks the framing is dead, and no other session notices.
+//!
+//! Longer than most files here because the handlers share the session's private
+//! tables; the messages of 9P2000 will get a file of their own.
 
 use alloc::vec::Vec;
 use core::mem;
