@@ -25,7 +25,7 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// How a kernel is compiled: raise the number when this module does it in
 /// another way.
-const RECIPE: [&[u8]; 2] = [b"1", include_bytes!("../rustc-wrapper.sh")];
+const RECIPE: [&[u8]; 2] = [b"2", include_bytes!("../rustc-wrapper.sh")];
 
 /// A kernel to be found or built.
 #[derive(Clone, Debug, Serialize)]
@@ -129,11 +129,13 @@ impl Flavour {
             folders.insert(0, (home, "/cargo"));
         }
         // Of several that fit, rustc takes the last.
-        let flags: Vec<String> = folders
+        let mut flags: Vec<String> = folders
             .iter()
             .filter_map(|(from, to)| Some((from.canonicalize().ok()?, to)))
             .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()))
             .collect();
+        // The compiler's messages are for a person at this machine.
+        flags.push("--remap-path-scope=object".to_owned());
         Ok(format!("target.{TARGET}.rustflags={}", serde_json::to_string(&flags)?))
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use object::read::elf::ElfFile64;
-use object::{Object, ObjectSymbol, SymbolKind};
+use object::{Object, ObjectSection, ObjectSymbol, SectionKind, SymbolKind};
 use serde::Serialize;
 
 /// A symbol and its size.
@@ -14,7 +14,7 @@ pub struct Symbol {
     pub krate: String,
     /// Its name, demangled.
     pub name: String,
-    /// `code` or `data`.
+    /// `code`, `data`, or `zero`: memory that takes no bytes of the image.
     pub kind: &'static str,
     /// Its bytes.
     pub bytes: u64,
@@ -28,19 +28,24 @@ pub fn symbols(elf: &[u8]) -> Result<Vec<Symbol>> {
         .filter(|s| s.size() > 0 && matches!(s.kind(), SymbolKind::Text | SymbolKind::Data))
         .filter_map(|s| {
             let mangled = s.name().ok()?;
-            let name = demangle(mangled);
-            let kind = if s.kind() == SymbolKind::Text { "code" } else { "data" };
-            Some(Symbol { krate: krate(mangled, &name), name, kind, bytes: s.size() })
+            let (name, krate) = demangle(mangled);
+            let section = s.section_index().and_then(|i| file.section_by_index(i).ok());
+            let kind = match section.map(|s| s.kind()) {
+                Some(SectionKind::UninitializedData) => "zero",
+                _ if s.kind() == SymbolKind::Text => "code",
+                _ => "data",
+            };
+            Some(Symbol { krate, name, kind, bytes: s.size() })
         })
         .collect();
     out.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
     Ok(out)
 }
 
-/// Bytes by crate, largest first.
+/// Bytes in the image by crate, largest first.
 pub fn crates(symbols: &[Symbol]) -> Vec<(String, u64)> {
     let mut sums = BTreeMap::new();
-    for s in symbols {
+    for s in symbols.iter().filter(|s| s.kind != "zero") {
         *sums.entry(s.krate.clone()).or_insert(0) += s.bytes;
     }
     let mut out: Vec<_> = sums.into_iter().collect();
@@ -48,49 +53,55 @@ pub fn crates(symbols: &[Symbol]) -> Vec<(String, u64)> {
     out
 }
 
-/// A path out of the names in a mangled symbol (v0 or legacy). Types and
-/// generics are left out: a table needs to be read, not to be parsed.
-fn demangle(mangled: &str) -> String {
+/// A path out of the names in a mangled symbol (v0 or legacy), and its crate.
+/// Types and generics are left out: a table needs to be read, not to be parsed.
+fn demangle(mangled: &str) -> (String, String) {
+    let alien = || (mangled.to_owned(), "(no crate)".to_owned());
     let Some(rest) = mangled.strip_prefix("_R").or_else(|| mangled.strip_prefix("_ZN")) else {
-        return mangled.to_owned();
+        return alien();
     };
     let legacy = mangled.starts_with("_ZN");
-    let (bytes, mut at, mut names) = (rest.as_bytes(), 0, Vec::<&str>::new());
+    let bytes = rest.as_bytes();
+    let (mut at, mut names, mut krate, mut root) = (0, Vec::<&str>::new(), None, false);
     while at < bytes.len() {
         let digits = bytes[at..].iter().take_while(|b| b.is_ascii_digit()).count();
-        // In v0, `s_` and `s1x_` before a name, and base-62 numbers, are skipped.
         if digits == 0 || bytes[at] == b'0' {
-            if !legacy && bytes[at] == b's' {
-                at += bytes[at..].iter().position(|b| *b == b'_').unwrap_or(0);
+            // In v0, `C` stands before a crate's name, and numbers in base 62,
+            // from `s` to `_`, stand before any.
+            match bytes[at] {
+                b's' if !legacy => at += bytes[at..].iter().position(|b| *b == b'_').unwrap_or(0),
+                b => root = b == b'C',
             }
             at += 1;
             continue;
         }
-        let Ok(len) = rest[at..at + digits].parse::<usize>() else {
-            break;
-        };
+        let Ok(len) = rest[at..at + digits].parse::<usize>() else { break };
         let start = at + digits + usize::from(!legacy && bytes.get(at + digits) == Some(&b'_'));
-        let Some(name) = rest.get(start..start + len) else {
-            break;
-        };
+        let Some(name) = start.checked_add(len).and_then(|end| rest.get(start..end)) else { break };
+        if root && krate.is_none() {
+            krate = Some(name);
+        }
         names.push(name);
-        at = start + len;
+        (at, root) = (start + len, false);
     }
     if legacy && names.last().is_some_and(|n| n.len() == 17 && n.starts_with('h')) {
         names.pop();
     }
-    let name = names.join("::").replace("$LT$", "<").replace("$GT$", ">").replace("$u20$", " ");
-    if name.is_empty() { mangled.to_owned() } else { name.replace("..", "::") }
-}
-
-/// The first crate in a name, or what stands for "no Rust".
-fn krate(mangled: &str, name: &str) -> String {
-    if !mangled.starts_with("_R") && !mangled.starts_with("_ZN") {
-        return "(no crate)".into();
+    let mut name = names.join("::").replace("..", "::");
+    for (code, sign) in [("$LT$", "<"), ("$GT$", ">"), ("$u20$", " "), ("$RF$", "&"), ("$C$", ",")]
+    {
+        name = name.replace(code, sign);
     }
-    let first = name.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
-    let end = first.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(first.len());
-    first[..end].to_owned()
+    if name.is_empty() {
+        return alien();
+    }
+    // `<&T as core::fmt::Debug>::fmt` is of core: a crate begins in lower case.
+    let first = name
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .map(|word| word.trim_start_matches('_'))
+        .find(|word| word.starts_with(|c: char| c.is_ascii_lowercase()) && *word != "as");
+    let krate = krate.or(first).unwrap_or("(no crate)").to_owned();
+    (name, krate)
 }
 
 #[cfg(test)]
@@ -99,15 +110,19 @@ mod tests {
 
     #[test]
     fn names_of_both_manglings_are_readable() {
-        let legacy = "_ZN4core3fmt5write17h0123456789abcdefE";
-        assert_eq!(demangle(legacy), "core::fmt::write");
-        assert_eq!(krate(legacy, &demangle(legacy)), "core");
-        let v0 = "_RNvNtCs5kGr0fLNUza_4core3fmt5write";
-        assert_eq!(demangle(v0), "core::fmt::write");
-        assert_eq!(demangle("memcpy"), "memcpy");
-        assert_eq!(krate("memcpy", "memcpy"), "(no crate)");
-        let generic =
-            "_ZN50_$LT$atoll_runtime..Guest$u20$as$u20$core..Tree$GT$4read17h0123456789abcdefE";
-        assert_eq!(krate(generic, &demangle(generic)), "atoll_runtime");
+        for (mangled, name, krate) in [
+            ("_ZN4core3fmt5write17h0123456789abcdefE", "core::fmt::write", "core"),
+            ("_RNvNtCs5kGr0fLNUza_4core3fmt5write", "core::fmt::write", "core"),
+            ("memcpy", "memcpy", "(no crate)"),
+            (
+                "_ZN51_$LT$atoll_runtime..Guest$u20$as$u20$core..Tree$GT$4read17h0123456789abcdefE",
+                "_<atoll_runtime::Guest as core::Tree>::read",
+                "atoll_runtime",
+            ),
+            ("_R", "_R", "(no crate)"),
+            ("_RNv99999999999999999999x", "_RNv99999999999999999999x", "(no crate)"),
+        ] {
+            assert_eq!(demangle(mangled), (name.to_owned(), krate.to_owned()));
+        }
     }
 }

@@ -13,7 +13,7 @@ use super::Context;
 
 /// Build a guest when needed and boot it, in the foreground.
 ///
-/// What follows the guest goes to `atoll run`; `cargo xtask run hello --help`
+/// What follows the guest goes to `atoll run`; `cargo xtask run hello -- --help`
 /// shows what it takes.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:

@@ -55,11 +55,11 @@ impl Sizes {
         for (name, s) in named(image.segments()) {
             println!("{:>9} {:>9}  {name} {}", s.filesz, s.memsz, s.mode());
         }
-        println!("\n{:>9}  crate (symbols of the kernel)", "bytes");
+        println!("\n{:>9}  crate (its code and data in the kernel)", "bytes");
         for (name, bytes) in &crates {
             println!("{bytes:>9}  {name}");
         }
-        println!("\n{:>9}  largest symbols", "bytes");
+        println!("\n{:>9}  largest symbols (zero: memory only, no bytes of the image)", "bytes");
         for s in top {
             println!("{:>9}  {} {}", s.bytes, s.kind, s.name);
         }
