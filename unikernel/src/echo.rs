@@ -19,7 +19,9 @@ pub(crate) fn run(machine: &mut Machine) -> u8 {
                 Signal::Opened(_, conn) => open.push((conn, Vec::new())),
                 Signal::Closed(conn) => open.retain(|(c, _)| *c != conn),
                 Signal::Readable(conn) | Signal::Writable(conn) => {
-                    let Some((_, left)) = open.iter_mut().find(|(c, _)| *c == conn) else { continue };
+                    let Some((_, left)) = open.iter_mut().find(|(c, _)| *c == conn) else {
+                        continue;
+                    };
                     if let Some(status) = turn(machine, conn, left, &mut alarm) {
                         return status;
                     }
@@ -39,7 +41,12 @@ pub(crate) fn run(machine: &mut Machine) -> u8 {
     }
 }
 
-fn turn(machine: &mut Machine, conn: Conn, left: &mut Vec<u8>, alarm: &mut Option<Time>) -> Option<u8> {
+fn turn(
+    machine: &mut Machine,
+    conn: Conn,
+    left: &mut Vec<u8>,
+    alarm: &mut Option<Time>,
+) -> Option<u8> {
     let mut buf = vec![0; 4096];
     loop {
         let n = machine.send(conn, left);
@@ -68,7 +75,10 @@ fn turn(machine: &mut Machine, conn: Conn, left: &mut Vec<u8>, alarm: &mut Optio
                 left.extend_from_slice(text.as_bytes());
             }
             [b'!', b't', digits @ ..] => {
-                let ms: u64 = core::str::from_utf8(digits).ok().and_then(|d| d.trim().parse().ok()).unwrap_or(1);
+                let ms: u64 = core::str::from_utf8(digits)
+                    .ok()
+                    .and_then(|d| d.trim().parse().ok())
+                    .unwrap_or(1);
                 *alarm = Some(machine.now().after(ms * 1_000_000));
             }
             other => left.extend_from_slice(other),

@@ -30,8 +30,13 @@ struct State {
     failed: Option<usize>,
 }
 
-static STATE: Lone<State> =
-    Lone::new(State { heap: Heap::empty(), untouched: Vec::new(), total: 0, peak: 0, failed: None });
+static STATE: Lone<State> = Lone::new(State {
+    heap: Heap::empty(),
+    untouched: Vec::new(),
+    total: 0,
+    peak: 0,
+    failed: None,
+});
 
 struct Kernel;
 
@@ -64,7 +69,8 @@ pub(crate) fn failed() -> Option<usize> {
 /// Whole pages for good, for a device: they hold whatever the machine's memory
 /// held, and are not cleared, which would cost more than all else at boot.
 pub(crate) fn pages(bytes: usize) -> Option<&'static mut [u8]> {
-    let layout = Layout::from_size_align(bytes.next_multiple_of(PAGE as usize), PAGE as usize).ok()?;
+    let layout =
+        Layout::from_size_align(bytes.next_multiple_of(PAGE as usize), PAGE as usize).ok()?;
     let block = STATE.with(|s| s.alloc(layout)).flatten()?;
     // SAFETY: the block is as long as asked for, of memory that the processor has
     // always been able to read (so every byte has a value), and is never freed.
@@ -89,7 +95,9 @@ impl State {
     /// Hands out what a block of that layout needs: blocks are aligned to their
     /// size, so what lies before the next such address is handed out with it.
     fn grow(&mut self, layout: Layout) -> bool {
-        let Some(block) = layout.size().max(layout.align()).checked_next_power_of_two() else { return false };
+        let Some(block) = layout.size().max(layout.align()).checked_next_power_of_two() else {
+            return false;
+        };
         let step = block.max(STEP);
         for region in &mut self.untouched {
             // The step if it fits, else just the block.

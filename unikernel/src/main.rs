@@ -62,12 +62,17 @@ fn run(found: Found, machine: &mut Machine) -> Result<u8, &'static str> {
     use atoll_config::payload::BadPayload;
 
     let sealed = found.sealed().map_err(|bad| match bad {
-        BadPayload::Magic => "there is no payload behind this kernel: build an image with `cargo xtask build`",
-        BadPayload::Format(_) => "the payload is of another format: build the image again with this kernel's builder",
+        BadPayload::Magic => {
+            "there is no payload behind this kernel: build an image with `cargo xtask build`"
+        }
+        BadPayload::Format(_) => {
+            "the payload is of another format: build the image again with this kernel's builder"
+        }
         BadPayload::Length(_) => "the payload is cut off: build the image again",
         BadPayload::Body => "the payload does not decode: build the image again",
     })?;
-    let payload = sealed.open().map_err(|_| "the payload does not decode: build the image again")?;
+    let payload =
+        sealed.open().map_err(|_| "the payload does not decode: build the image again")?;
     match atoll_runtime::run(payload, sealed.hash, machine) {
         Ok(exit) => Ok(exit.status),
         Err(error) => record::boot(format_args!("{error}")),

@@ -27,7 +27,8 @@ impl Found {
     /// Looks at the header behind the kernel, before the page tables are made.
     pub(crate) fn find(ram: &Ram) -> Result<Found, &'static str> {
         let start = &raw const _end as u64;
-        let around = ram.around(start - 1).ok_or("the memory map does not show the kernel's memory")?;
+        let around =
+            ram.around(start - 1).ok_or("the memory map does not show the kernel's memory")?;
         let room = around.end - start;
         if room < HEADER as u64 || !reach(start, HEADER as u64) {
             return Ok(Found { start, len: 0 });
@@ -41,7 +42,9 @@ impl Found {
             }
         };
         if len > room {
-            return Err("the payload is longer than the machine's memory: give it more, or build the image again");
+            return Err(
+                "the payload is longer than the machine's memory: give it more, or build the image again",
+            );
         }
         Ok(Found { start, len })
     }
@@ -58,9 +61,12 @@ impl Found {
     }
 
     /// The payload, once it is mapped.
+    #[cfg_attr(feature = "echo", allow(dead_code, reason = "it runs no payload"))]
     pub(crate) fn sealed(self) -> Result<Sealed<'static>, BadPayload> {
         // SAFETY: `find` saw that these bytes are memory, `map_all` has made them
         // readable and nothing else, and they stay.
-        Sealed::parse(unsafe { core::slice::from_raw_parts(self.start as *const u8, self.len as usize) })
+        Sealed::parse(unsafe {
+            core::slice::from_raw_parts(self.start as *const u8, self.len as usize)
+        })
     }
 }

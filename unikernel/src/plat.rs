@@ -118,7 +118,8 @@ impl Platform for Machine {
             // SAFETY: page faults by design, and the fault ends the machine.
             Trap::Code => unsafe { (processor_seed as *const () as *mut u8).write_volatile(0xcc) },
             Trap::Data => {
-                let data = crate::ring::LINES.with(|l| core::ptr::from_mut(l) as usize).unwrap_or(0);
+                let data =
+                    crate::ring::LINES.with(|l| core::ptr::from_mut(l) as usize).unwrap_or(0);
                 // SAFETY: as above.
                 unsafe { core::arch::asm!("call {}", in(reg) data) };
             }

@@ -5,14 +5,13 @@
 //! tables are static, and are the boot code's own, changed in place. What is not
 //! named here is not mapped: page 0, the firmware, the guard under each stack.
 
-
 use core::cell::UnsafeCell;
 
 use x86_64::registers::control::{Cr3, Cr4, Cr4Flags};
 
 use super::stacks;
-use heapless::Vec;
 use crate::logic::ram::{PAGE, REGIONS, Ram, Region};
+use heapless::Vec;
 
 const PRESENT: u64 = 1;
 const WRITE: u64 = 2;
@@ -66,7 +65,7 @@ pub(crate) fn reach(address: u64, size: u64) -> bool {
     let chunks = directory.iter_mut().enumerate().skip((address / CHUNK) as usize);
     for (n, entry) in chunks.take_while(|(n, _)| (*n as u64) * CHUNK < end) {
         if *entry == 0 {
-            *entry = n as u64 * CHUNK | CONST | LARGE;
+            *entry = (n as u64 * CHUNK) | CONST | LARGE;
         }
     }
     true
@@ -135,7 +134,8 @@ impl Map<'_> {
             let next = (at / CHUNK + 1) * CHUNK;
             if at.is_multiple_of(CHUNK) && next <= end {
                 let directory = self.directories.get_mut((at / GIB) as usize);
-                if let Some(entry) = directory.and_then(|d| d.get_mut((at % GIB / CHUNK) as usize)) {
+                if let Some(entry) = directory.and_then(|d| d.get_mut((at % GIB / CHUNK) as usize))
+                {
                     *entry = at | flags | LARGE;
                 }
             } else if at < GIB {

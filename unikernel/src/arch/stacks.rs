@@ -69,7 +69,10 @@ pub(crate) fn guards() -> [(u64, &'static str); 5] {
 
 /// The stack whose guard page holds an address.
 pub(crate) fn overflowed(address: u64) -> Option<&'static str> {
-    guards().into_iter().find(|(g, _)| (*g..*g + GUARD as u64).contains(&address)).map(|(_, name)| name)
+    guards()
+        .into_iter()
+        .find(|(g, _)| (*g..*g + GUARD as u64).contains(&address))
+        .map(|(_, name)| name)
 }
 
 /// Entries of the task state's interrupt stack table.

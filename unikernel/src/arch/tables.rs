@@ -6,12 +6,12 @@
 
 use core::cell::UnsafeCell;
 
+use x86_64::PrivilegeLevel;
 use x86_64::VirtAddr;
 use x86_64::instructions::tables::{lidt, load_tss};
 use x86_64::structures::DescriptorTablePointer;
 use x86_64::structures::gdt::{Descriptor, SegmentSelector};
 use x86_64::structures::tss::TaskStateSegment;
-use x86_64::PrivilegeLevel;
 
 use super::stacks::{self, Ist};
 use super::traps;
@@ -22,7 +22,8 @@ pub(crate) struct Gdt(UnsafeCell<[u64; 5]>);
 // SAFETY: written once, at boot, before the processor reads the entry.
 unsafe impl Sync for Gdt {}
 
-pub(crate) static GDT: Gdt = Gdt(UnsafeCell::new([0, 0x00af_9b00_0000_ffff, 0x00cf_9300_0000_ffff, 0, 0]));
+pub(crate) static GDT: Gdt =
+    Gdt(UnsafeCell::new([0, 0x00af_9b00_0000_ffff, 0x00cf_9300_0000_ffff, 0, 0]));
 pub(crate) const GDT_LIMIT: u16 = 39;
 
 struct Tss(UnsafeCell<TaskStateSegment>);
@@ -57,7 +58,8 @@ pub(crate) fn load() {
             *entry = VirtAddr::new_truncate(top);
         }
         tss.interrupt_stack_table = table;
-        if let Descriptor::SystemSegment(low, high) = Descriptor::tss_segment_unchecked(TSS.0.get()) {
+        if let Descriptor::SystemSegment(low, high) = Descriptor::tss_segment_unchecked(TSS.0.get())
+        {
             let gdt = &mut *GDT.0.get();
             gdt[3] = low;
             gdt[4] = high;
@@ -65,17 +67,17 @@ pub(crate) fn load() {
         load_tss(SegmentSelector::new(3, PrivilegeLevel::Ring0));
 
         let idt = &mut *IDT.0.get();
-        for (vector, gate) in idt.iter_mut().enumerate().take(32) {
-            let ist = match vector {
-                8 => Ist::Double,
-                2 => Ist::Nmi,
-                _ => Ist::Fault,
+        for (vector, gate) in idt.iter_mut().enumerate() {
+            *gate = match vector as u8 {
+                8 => entry(traps::exception(vector), Ist::Double),
+                2 => entry(traps::exception(vector), Ist::Nmi),
+                0..32 => entry(traps::exception(vector), Ist::Fault),
+                DEVICE => entry(traps::device(), Ist::Interrupt),
+                TIMER => entry(traps::timer(), Ist::Interrupt),
+                SPURIOUS => entry(traps::spurious(), Ist::Interrupt),
+                _ => continue,
             };
-            *gate = entry(traps::exception(vector), ist);
         }
-        idt[DEVICE as usize] = entry(traps::device(), Ist::Interrupt);
-        idt[TIMER as usize] = entry(traps::timer(), Ist::Interrupt);
-        idt[SPURIOUS as usize] = entry(traps::spurious(), Ist::Interrupt);
         lidt(&DescriptorTablePointer {
             limit: size_of::<Idt>() as u16 - 1,
             base: VirtAddr::new_truncate(IDT.0.get() as u64),

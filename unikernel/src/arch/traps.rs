@@ -145,8 +145,12 @@ extern "C" fn died(frame: &Frame) -> ! {
     let die = |kind, reason| crate::record::end(kind, reason, None, &registers);
     let overflow = super::stacks::overflowed(cr2);
     match (frame.vector, overflow) {
-        (8, None) => die(Kind::DoubleFault, format_args!("{}, at {:#x}", record::exception(8), frame.rip)),
-        (8 | 14, Some(stack)) => die(Kind::StackOverflow, format_args!("the {stack} stack is full")),
+        (8, None) => {
+            die(Kind::DoubleFault, format_args!("{}, at {:#x}", record::exception(8), frame.rip))
+        }
+        (8 | 14, Some(stack)) => {
+            die(Kind::StackOverflow, format_args!("the {stack} stack is full"))
+        }
         (14, None) => {
             let what = record::attempt(frame.error);
             die(Kind::Fault, format_args!("{what}, address {cr2:#x}, at {:#x}", frame.rip))

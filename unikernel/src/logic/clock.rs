@@ -75,7 +75,8 @@ impl Clock {
         let scale = (sum_ns as f64 / sum_tsc as f64 * 4_294_967_296.0) as u64;
         if self.scale == 0 {
             // The first scale holds from the start.
-            self.base_ns = ((u128::from(to.saturating_sub(self.start)) * u128::from(scale)) >> 32) as u64;
+            self.base_ns =
+                ((u128::from(to.saturating_sub(self.start)) * u128::from(scale)) >> 32) as u64;
         }
         self.scale = scale;
         self.next = to + sum_tsc;

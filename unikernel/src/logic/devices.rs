@@ -18,7 +18,9 @@ pub struct Slot {
 /// Every slot that a command line names, in its order. Words that are not of
 /// the form `virtio_mmio.device=SIZE@BASE:LINE` are passed over.
 pub fn slots(cmdline: &str) -> impl Iterator<Item = Slot> {
-    cmdline.split_ascii_whitespace().filter_map(|word| slot(word.strip_prefix("virtio_mmio.device=")?))
+    cmdline
+        .split_ascii_whitespace()
+        .filter_map(|word| slot(word.strip_prefix("virtio_mmio.device=")?))
 }
 
 fn slot(text: &str) -> Option<Slot> {
@@ -49,17 +51,32 @@ mod tests {
 
     #[test]
     fn qemu_words_are_read_and_others_passed_over() {
-        let line = "atoll.wall=7 virtio_mmio.device=512@0xfeb00e00:12 x virtio_mmio.device=1K@4096:3:0";
+        let line =
+            "atoll.wall=7 virtio_mmio.device=512@0xfeb00e00:12 x virtio_mmio.device=1K@4096:3:0";
         let found: Vec<Slot> = slots(line).collect();
-        assert_eq!(found, [
-            Slot { base: 0xfeb0_0e00, size: 512, line: 12 },
-            Slot { base: 4096, size: 1024, line: 3 },
-        ]);
+        assert_eq!(
+            found,
+            [
+                Slot { base: 0xfeb0_0e00, size: 512, line: 12 },
+                Slot { base: 4096, size: 1024, line: 3 },
+            ]
+        );
     }
 
     #[test]
     fn what_is_no_slot_is_none() {
-        for word in ["", "512", "512@", "512@0xfeb", "512@0xzz:1", "@1:2", "1@2:256", "1@2:-1", "99999999999999999999@1:1", "18446744073709551615K@1:1"] {
+        for word in [
+            "",
+            "512",
+            "512@",
+            "512@0xfeb",
+            "512@0xzz:1",
+            "@1:2",
+            "1@2:256",
+            "1@2:-1",
+            "99999999999999999999@1:1",
+            "18446744073709551615K@1:1",
+        ] {
             assert_eq!(slots(&format!("virtio_mmio.device={word}")).count(), 0, "{word}");
         }
     }

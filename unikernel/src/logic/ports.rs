@@ -35,7 +35,8 @@ pub struct Message(pub [u8; 8]);
 
 impl Message {
     fn new(id: u32, event: u16, value: u16) -> Message {
-        let ([a, b, c, d], [e, f], [g, h]) = (id.to_le_bytes(), event.to_le_bytes(), value.to_le_bytes());
+        let ([a, b, c, d], [e, f], [g, h]) =
+            (id.to_le_bytes(), event.to_le_bytes(), value.to_le_bytes());
         Message([a, b, c, d, e, f, g, h])
     }
 
@@ -114,7 +115,8 @@ impl Ports {
 
     /// The port that serves a connection, and its stream.
     pub fn find(&self, conn: Conn) -> Option<(usize, Stream)> {
-        let (id, port) = self.ports.iter().enumerate().find(|(_, p)| p.phase == Phase::Open(conn))?;
+        let (id, port) =
+            self.ports.iter().enumerate().find(|(_, p)| p.phase == Phase::Open(conn))?;
         Some((id, port.stream?))
     }
 
@@ -266,7 +268,10 @@ mod tests {
         assert!(ports.message(&msg(2, PORT_OPEN, 1, "")).is_empty());
         ports.settle(2, true, true);
         let late = ports.settle(2, true, true);
-        assert_eq!(late.as_slice(), [Action::Drain(2), OPEN, Action::Opened(2, Stream::Control, Conn(2))]);
+        assert_eq!(
+            late.as_slice(),
+            [Action::Drain(2), OPEN, Action::Opened(2, Stream::Control, Conn(2))]
+        );
     }
 
     #[test]
@@ -279,7 +284,10 @@ mod tests {
         assert_eq!(ports.message(&msg(2, PORT_OPEN, 0, "")).as_slice(), [Action::Kick(2)]);
         assert_eq!(ports.settle(2, true, true).as_slice(), [SHUT]);
         assert_eq!(ports.settle(2, true, true).as_slice(), [Action::Drain(2)]);
-        assert_eq!(ports.message(&msg(2, PORT_OPEN, 1, "")).last(), Some(&Action::Opened(2, Stream::Control, Conn(2))));
+        assert_eq!(
+            ports.message(&msg(2, PORT_OPEN, 1, "")).last(),
+            Some(&Action::Opened(2, Stream::Control, Conn(2)))
+        );
     }
 
     #[test]

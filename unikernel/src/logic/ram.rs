@@ -74,16 +74,16 @@ mod tests {
         let mut ram = Ram::default();
         ram.add(0, 0x9fc00);
         ram.add(0x10_0000, 0x10_0000);
-        assert_eq!(ram.regions.as_slice(), [
-            Region { start: 0x1000, end: 0x9f000 },
-            Region { start: 0x10_0000, end: 0x20_0000 },
-        ]);
+        assert_eq!(
+            ram.regions.as_slice(),
+            [Region { start: 0x1000, end: 0x9f000 }, Region { start: 0x10_0000, end: 0x20_0000 },]
+        );
         assert_eq!(ram.around(0x15_0000), Some(Region { start: 0x10_0000, end: 0x20_0000 }));
         assert_eq!(ram.around(0x20_0000), None);
-        assert_eq!(ram.heap(0x10_0000, 0x16_0000).as_slice(), [
-            Region { start: 0x16_0000, end: 0x20_0000 },
-            Region { start: 0x1000, end: 0x9f000 },
-        ]);
+        assert_eq!(
+            ram.heap(0x10_0000, 0x16_0000).as_slice(),
+            [Region { start: 0x16_0000, end: 0x20_0000 }, Region { start: 0x1000, end: 0x9f000 },]
+        );
         assert_eq!(ram.heap(0x10_0000, 0x20_0000).len(), 1);
     }
 

@@ -54,7 +54,11 @@ pub struct Record<'a> {
 
 impl Record<'_> {
     /// Writes the record with the last log lines, oldest first.
-    pub fn write<'l>(&self, out: &mut dyn Write, log: impl Iterator<Item = &'l str>) -> fmt::Result {
+    pub fn write<'l>(
+        &self,
+        out: &mut dyn Write,
+        log: impl Iterator<Item = &'l str>,
+    ) -> fmt::Result {
         write!(out, "atoll-record 1\nkind {}\nreason ", self.kind.word())?;
         OneLine(out).write_fmt(self.reason)?;
         out.write_char('\n')?;
@@ -150,7 +154,13 @@ mod tests {
     fn a_panic_says_where() {
         let mut out = String::new();
         let here = core::panic::Location::caller();
-        let record = Record { kind: Kind::Panic, reason: format_args!("x"), at: Some(here), registers: &[], time: 0 };
+        let record = Record {
+            kind: Kind::Panic,
+            reason: format_args!("x"),
+            at: Some(here),
+            registers: &[],
+            time: 0,
+        };
         record.write(&mut out, core::iter::empty()).expect("strings take everything");
         assert!(out.contains(&format!("at {}:{}:{}\n", here.file(), here.line(), here.column())));
     }

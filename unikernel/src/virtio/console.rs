@@ -47,11 +47,17 @@ pub(crate) struct Console {
 
 impl Console {
     /// Sets the device up. It names its ports, and says who waits, at once or later.
-    pub(crate) fn start(mut registers: Registers, line: u8, buffers: usize) -> Result<Console, &'static str> {
+    pub(crate) fn start(
+        mut registers: Registers,
+        line: u8,
+        buffers: usize,
+    ) -> Result<Console, &'static str> {
         const MEMORY: &str = "there is no memory for the console's queues: give the machine more";
         let features = registers.begin_init(Features::VERSION_1 | Features::MULTIPORT);
         if !features.contains(Features::VERSION_1 | Features::MULTIPORT) {
-            return Err("the console has no ports: give QEMU -global virtio-mmio.force-legacy=false");
+            return Err(
+                "the console has no ports: give QEMU -global virtio-mmio.force-legacy=false",
+            );
         }
         let most = registers.read_config_space::<u32>(4).unwrap_or(0) as usize;
         let mut control_rx = Rx::new(&mut registers, 2).ok_or(MEMORY)?;
@@ -72,7 +78,16 @@ impl Console {
         control_tx.write(&mut registers, &Message::device_ready().0);
         control_tx.flush(&mut registers);
         let (ports, signals) = (Ports::new(), Deque::new());
-        Ok(Console { registers, control_rx, control_tx, lanes, ports, signals, buffers, first_reply: 0 })
+        Ok(Console {
+            registers,
+            control_rx,
+            control_tx,
+            lanes,
+            ports,
+            signals,
+            buffers,
+            first_reply: 0,
+        })
     }
 
     /// The next signal. When there is none, everything sent so far is on its way.
@@ -107,7 +122,9 @@ impl Console {
                     || (between && self.control_tx.returned())
             })
         };
-        !self.signals.is_empty() || self.control_rx.ready() || self.lanes.iter().enumerate().any(lane)
+        !self.signals.is_empty()
+            || self.control_rx.ready()
+            || self.lanes.iter().enumerate().any(lane)
     }
 
     /// Turns the device's interrupts on, for what is waited for, or off.
@@ -170,7 +187,9 @@ impl Console {
 
     /// Reads the device's messages and does what follows from them.
     fn turn(&mut self) {
-        while let Some(actions) = self.control_rx.message(&mut self.registers, |m| self.ports.message(m)) {
+        while let Some(actions) =
+            self.control_rx.message(&mut self.registers, |m| self.ports.message(m))
+        {
             self.act(actions);
         }
         for id in 0..PORTS {

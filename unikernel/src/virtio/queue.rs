@@ -46,10 +46,10 @@ impl Ring {
 
     /// Gets its memory, once: `count` buffers of `size` bytes. Says whether there was any.
     fn equip(&mut self, count: usize, size: usize) -> bool {
-        if self.memory.is_empty() {
-            if let Some(memory) = crate::heap::pages(count * size) {
-                (self.memory, self.size) = (memory, size);
-            }
+        if self.memory.is_empty()
+            && let Some(memory) = crate::heap::pages(count * size)
+        {
+            (self.memory, self.size) = (memory, size);
         }
         !self.memory.is_empty()
     }
@@ -69,7 +69,11 @@ impl Ring {
         // SAFETY: the memory is never freed, and a buffer that is named in
         // `tokens` is not used until it has come back.
         let token = unsafe {
-            if to_write { self.queue.add(&[], &mut [part]) } else { self.queue.add(&[part], &mut []) }
+            if to_write {
+                self.queue.add(&[], &mut [part])
+            } else {
+                self.queue.add(&[part], &mut [])
+            }
         };
         // There are more descriptors than buffers, until too many were lost.
         let token = token.expect("the host left too often without reading what it was sent");
@@ -88,7 +92,9 @@ impl Ring {
     fn take(&mut self, to_write: bool) -> Option<(u8, usize)> {
         let token = self.queue.peek_used()?;
         let entry = self.tokens.get_mut(usize::from(token));
-        let Some((slot, len)) = entry.filter(|e| e.0 != NONE).map(|e| core::mem::replace(e, (NONE, 0))) else {
+        let Some((slot, len)) =
+            entry.filter(|e| e.0 != NONE).map(|e| core::mem::replace(e, (NONE, 0)))
+        else {
             // A device that lies about its buffers cannot be worked with.
             panic!("virtio: queue {} returned buffer {token}, which it does not have", self.index);
         };
@@ -153,7 +159,11 @@ impl Rx {
     }
 
     /// The next whole buffer, read by `f`; for messages.
-    pub(super) fn message<R>(&mut self, registers: &mut Registers, f: impl FnOnce(&[u8]) -> R) -> Option<R> {
+    pub(super) fn message<R>(
+        &mut self,
+        registers: &mut Registers,
+        f: impl FnOnce(&[u8]) -> R,
+    ) -> Option<R> {
         let (slot, len) = self.ring.take(true)?;
         let out = f(self.ring.buffer(slot).get(..len).unwrap_or_default());
         self.give_back(registers, slot);
@@ -164,7 +174,8 @@ impl Rx {
     pub(super) fn read(&mut self, registers: &mut Registers, out: &mut [u8]) -> usize {
         let mut done = 0;
         while let Some(rest) = out.get_mut(done..).filter(|r| !r.is_empty()) {
-            let Some((slot, from, to)) = self.now.take().or_else(|| self.ring.take(true).map(|(s, n)| (s, 0, n)))
+            let Some((slot, from, to)) =
+                self.now.take().or_else(|| self.ring.take(true).map(|(s, n)| (s, 0, n)))
             else {
                 break;
             };
@@ -216,7 +227,13 @@ pub(super) struct Tx {
 
 impl Tx {
     pub(super) fn new(registers: &mut Registers, index: u16) -> Option<Tx> {
-        Some(Tx { ring: Ring::new(registers, index)?, free: 0, open: None, untold: false, probing: false })
+        Some(Tx {
+            ring: Ring::new(registers, index)?,
+            free: 0,
+            open: None,
+            untold: false,
+            probing: false,
+        })
     }
 
     /// Gets its buffers, once.
@@ -236,7 +253,9 @@ impl Tx {
     pub(super) fn write(&mut self, registers: &mut Registers, bytes: &[u8]) -> usize {
         let mut done = 0;
         while let Some(rest) = bytes.get(done..).filter(|r| !r.is_empty()) {
-            let Some((slot, at)) = self.open.take().or_else(|| self.claim(registers)) else { break };
+            let Some((slot, at)) = self.open.take().or_else(|| self.claim(registers)) else {
+                break;
+            };
             let room = self.ring.buffer(slot).get_mut(at..).unwrap_or_default();
             let n = room.len().min(rest.len());
             if let (Some(into), Some(from)) = (room.get_mut(..n), rest.get(..n)) {

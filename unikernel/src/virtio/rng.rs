@@ -45,7 +45,8 @@ impl Rng {
             return None;
         }
         // SAFETY: this is the buffer that was added under that token.
-        let got = unsafe { self.queue.pop_used(self.token, &[], &mut [self.buffer.as_mut_slice()]) };
+        let got =
+            unsafe { self.queue.pop_used(self.token, &[], &mut [self.buffer.as_mut_slice()]) };
         self.registers.queue_unset(0);
         (got.ok()? as usize == SEED).then_some(*self.buffer)
     }
