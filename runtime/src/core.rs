@@ -1,6 +1,6 @@
 //! A guest's insides: its components, its queue, and the dispatch.
 //!
-//! This file is the execution model. [`Core::dispatch`] takes one event through
+//! This file is the execution model (`runtime/MODEL.md` says it in words). [`Core::dispatch`] takes one event through
 //! one component and either commits all that the component asked for or nothing.
 //! The slot of a component is empty while it runs, so that a dispatch inside a
 //! dispatch has nothing to run: it is refused, however it came about.
@@ -18,7 +18,7 @@ use atoll_config::payload::{Component as Plan, Hash, OnFault, Payload};
 
 use crate::component::{CallId, Component, ComponentId, Cx, Entry, Event, FileKind};
 use crate::effects::{Effects, MESSAGE_OVERHEAD};
-use crate::namespace::{Namespace, Returned};
+use crate::namespace::{self, Namespace, Returned};
 use crate::platform::{Memory, Time, Trap};
 use crate::random::Random;
 use crate::sponsor::{Amount, Sponsor};
@@ -27,6 +27,8 @@ use crate::sponsor::{Amount, Sponsor};
 const LOG: usize = 8192;
 /// A component abandoned so often in a row stops its guest, whatever the policy.
 const HOPELESS: u32 = 8;
+/// The most that a status can be: a hypervisor's exit port has few bits.
+pub(crate) const MAX_STATUS: u8 = 63;
 /// The status of a guest that stopped because a component failed.
 const FAILED: u8 = 1;
 
@@ -38,7 +40,8 @@ struct Slot<'a> {
     body: Option<Box<dyn Component>>,
     /// By file; only event files use theirs.
     streams: Vec<Stream>,
-    /// Abandoned in a row.
+    /// Abandoned in a row: with no event between that it handled well, other than
+    /// those that being made anew brings.
     failures: u32,
     dispatches: u64,
     restarts: u64,
@@ -68,7 +71,7 @@ pub struct Counters {
     pub refused: u64,
     /// Dispatches that were abandoned.
     pub abandoned: u64,
-    /// 9P requests.
+    /// 9P requests; one that waited counts each time that it was asked again.
     pub requests: u64,
 }
 
@@ -87,6 +90,8 @@ pub struct Core<'a> {
     /// The machine's memory and figures, as they were before this event.
     pub machine: (Memory, Vec<(&'static str, u64)>),
     pub(crate) namespace: Namespace,
+    /// Something may have happened that readers wait for, or that has readers now.
+    pub(crate) stirred: bool,
     now: Time,
     wall_at_start: u64,
     slots: Vec<Slot<'a>>,
@@ -146,6 +151,7 @@ impl<'a> Core<'a> {
         let limit = Amount { memory: budget.memory, messages: budget.messages };
         let mut core = Core {
             namespace: Namespace::new(&payload.imports, msize),
+            stirred: true,
             hash,
             sponsor: Sponsor::new(limit),
             counters: Counters::default(),
@@ -209,9 +215,27 @@ impl<'a> Core<'a> {
         self.exit
     }
 
-    /// Ends the guest after the present event.
+    /// Ends the guest after the present event: nothing is dispatched any more. The
+    /// first status stays, at most 63.
     pub fn stop(&mut self, status: u8) {
-        self.exit.get_or_insert(status);
+        self.exit.get_or_insert(status.min(MAX_STATUS));
+    }
+
+    /// Events that wait.
+    pub fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// The state of a component. None where there is no such component.
+    pub fn save(&self, id: ComponentId) -> Option<Vec<u8>> {
+        self.slots.get(usize::from(id.0))?.body.as_ref().map(|b| b.save())
+    }
+
+    /// Gives a component a state that [`Core::save`] gave. On an error nothing has
+    /// changed.
+    pub fn restore(&mut self, id: ComponentId, state: &[u8]) -> Result<(), Fault> {
+        let slot = self.slots.get_mut(usize::from(id.0)).ok_or(Errno::ESTALE)?;
+        slot.body.as_mut().ok_or(Errno::EBUSY)?.restore(state)
     }
 
     /// A death that only the machine can provide was asked for.
@@ -224,19 +248,29 @@ impl<'a> Core<'a> {
         mem::take(&mut self.fresh_log)
     }
 
-    /// Whether an event waits.
+    /// Whether an event waits to be dispatched.
     pub(crate) fn has_work(&self) -> bool {
-        !self.queue.is_empty()
+        !self.queue.is_empty() && self.exit.is_none()
+    }
+
+    /// Whether a component waits for the first event of its life.
+    pub(crate) fn is_starting(&self) -> bool {
+        self.has_work() && matches!(self.queue.front(), Some((_, Queued::Start)))
     }
 
     /// When the next timer comes.
     pub(crate) fn deadline(&self) -> Option<Time> {
-        self.timers.first().map(|t| t.at)
+        self.timers.first().map(|t| t.at).filter(|_| self.exit.is_none())
+    }
+
+    /// Tells the time, for what is said and shown before the next event.
+    pub(crate) fn pass(&mut self, now: Time) {
+        self.now = self.now.max(now);
     }
 
     /// Moves on in time: timers that have come are queued, earliest first.
     pub(crate) fn advance(&mut self, now: Time) {
-        self.now = self.now.max(now);
+        self.pass(now);
         let due = self.timers.iter().take_while(|t| t.at <= self.now).count();
         for t in self.timers.drain(..due) {
             self.queue.push_back((t.to, Queued::Timer { id: t.id }));
@@ -246,13 +280,27 @@ impl<'a> Core<'a> {
     /// Adds a line to the log, behind the time and who says it.
     pub fn say(&mut self, who: &str, line: impl fmt::Display) {
         let (s, us) = (self.now.0 / 1_000_000_000, self.now.0 / 1000 % 1_000_000);
-        let line = alloc::format!("{s}.{us:06} {who}: {line}");
+        let mut line = alloc::format!("{s}.{us:06} {who}: {line}");
+        if line.contains(char::is_control) {
+            // Nobody speaks for somebody else by a line end.
+            line = line.replace(char::is_control, " ");
+        }
         self.log.push(&line);
+        self.stirred = true;
         self.fresh_log.push(line);
+    }
+
+    /// Adds a line of the machine's to the log.
+    pub(crate) fn overhear(&mut self, line: &str) {
+        self.log.push(line);
+        self.stirred = true;
     }
 
     /// Takes the oldest event and dispatches it.
     pub(crate) fn run_one(&mut self) {
+        if !self.has_work() {
+            return;
+        }
         let Some((to, event)) = self.queue.pop_front() else { return };
         let message = Amount { memory: MESSAGE_OVERHEAD, messages: 1 };
         // What the event held is free as soon as it is taken.
@@ -285,7 +333,14 @@ impl<'a> Core<'a> {
     /// Runs one event through one component: all of what it asks for happens, or
     /// nothing.
     pub(crate) fn dispatch(&mut self, to: ComponentId, event: Event<'_>) -> Result<(), Fault> {
+        if self.exit.is_some() {
+            return Err(Fault::new(Errno::ECANCELED, "the guest has ended"));
+        }
         let wall = self.wall();
+        // What a dispatch drew that is not committed will be drawn again.
+        let drawn = (self.random.clone(), self.next_call);
+        // Events of the runtime's own making prove nothing about a component.
+        let proof = !matches!(event, Event::Start | Event::Watched { .. } | Event::Read { .. });
         let slot = self.slots.get_mut(usize::from(to.0)).ok_or(Errno::ESTALE)?;
         let mut body = slot
             .body
@@ -306,19 +361,21 @@ impl<'a> Core<'a> {
         if let Some(slot) = self.slots.get_mut(usize::from(to.0)) {
             slot.body = Some(body);
         }
-        if effects.over {
+        if effects.over || result.is_err() {
+            (self.random, self.next_call) = drawn;
             self.sponsor.refund(effects.charged);
+        }
+        if effects.over {
             self.abandon(to);
             let text = alloc::format!("{} is over its budget", self.name(to));
             return Err(Fault::new(Errno::EDQUOT, text).blame(Blame::Guest));
         }
         match result {
             Ok(()) => {
-                self.commit(to, effects);
+                self.commit(to, effects, proof);
                 Ok(())
             }
             Err(fault) => {
-                self.sponsor.refund(effects.charged);
                 self.counters.refused += 1;
                 Err(fault)
             }
@@ -326,12 +383,16 @@ impl<'a> Core<'a> {
     }
 
     /// Makes all effects of a dispatch visible. Nothing in here can fail.
-    fn commit(&mut self, from: ComponentId, effects: Effects) {
+    fn commit(&mut self, from: ComponentId, effects: Effects, proof: bool) {
         self.counters.dispatches += 1;
+        self.sponsor.refund(Amount { memory: effects.passing, messages: 0 });
         let name = self.name(from).to_string();
         if let Some(slot) = self.slots.get_mut(usize::from(from.0)) {
             slot.dispatches += 1;
-            slot.failures = 0;
+            if proof {
+                slot.failures = 0;
+            }
+            self.stirred |= !effects.lines.is_empty();
             for (file, line) in effects.lines {
                 if let Some(stream) = slot.streams.get_mut(file) {
                     stream.push(line);
@@ -363,9 +424,11 @@ impl<'a> Core<'a> {
     }
 
     fn cancel(&mut self, of: ComponentId, id: u32) {
-        let before = self.timers.len();
+        let before = self.timers.len() + self.queue.len();
         self.timers.retain(|t| !(t.to == of && t.id == id));
-        let gone = (before - self.timers.len()) as u64;
+        self.queue
+            .retain(|(to, q)| !(*to == of && matches!(q, Queued::Timer { id: t } if *t == id)));
+        let gone = (before - self.timers.len() - self.queue.len()) as u64;
         self.sponsor.refund(Amount { memory: gone * MESSAGE_OVERHEAD, messages: gone as u32 });
     }
 
@@ -376,23 +439,20 @@ impl<'a> Core<'a> {
         let Some(slot) = self.slots.get_mut(usize::from(id.0)) else { return };
         slot.failures += 1;
         let name = slot.plan.name;
-        let made = (slot.entry.make)(&slot.plan.params);
         if policy == OnFault::Restart
             && slot.failures < HOPELESS
-            && let Ok(body) = made
+            && let Ok(body) = (slot.entry.make)(&slot.plan.params)
         {
             slot.body = Some(body);
             slot.restarts += 1;
             let watched: Vec<usize> = (0..slot.streams.len())
                 .filter(|&f| slot.streams.get(f).is_some_and(Stream::has_readers))
                 .collect();
-            let timers: Vec<u32> =
-                self.timers.iter().filter(|t| t.to == id).map(|t| t.id).collect();
-            timers.into_iter().for_each(|t| self.cancel(id, t));
-            self.queue.push_back((id, Queued::Start));
-            for file in watched {
-                self.queue.push_back((id, Queued::Watched { file, on: true }));
+            self.forget(id);
+            for file in watched.into_iter().rev() {
+                self.queue.push_front((id, Queued::Watched { file, on: true }));
             }
+            self.queue.push_front((id, Queued::Start));
             self.say(name, "abandoned a dispatch over its budget, and was made anew");
         } else {
             self.say(name, "abandoned a dispatch over its budget: the guest stops");
@@ -400,18 +460,54 @@ impl<'a> Core<'a> {
         }
     }
 
+    /// Drops what a component that is no more has asked for: its timers, and the
+    /// results of its calls. Messages stay, for they were sent to the component
+    /// whichever instance it is.
+    fn forget(&mut self, id: ComponentId) {
+        let mut back = Amount::default();
+        let timer = Amount { memory: MESSAGE_OVERHEAD, messages: 1 };
+        self.timers.retain(|t| {
+            let gone = t.to == id;
+            back.add(if gone { timer } else { Amount::default() });
+            !gone
+        });
+        self.queue.retain(|(to, q)| {
+            let gone = *to == id && !matches!(q, Queued::Message { .. });
+            match q {
+                Queued::Timer { .. } if gone => back.add(timer),
+                Queued::Done { charged, .. } if gone => back.add(*charged),
+                _ => {}
+            }
+            !gone
+        });
+        self.namespace.forget(id, &mut back);
+        self.sponsor.refund(back);
+    }
+
+    /// Bytes have come from the host. An error: it is of no further use.
+    pub(crate) fn hear(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        let mut done = Vec::new();
+        let heard = self.namespace.feed(bytes, &mut self.sponsor, &mut done);
+        self.returned(done);
+        heard
+    }
+
     /// Queues results of calls, each charged until it is dispatched. One that the
     /// sponsor cannot pay becomes a fault, which costs nothing.
     pub(crate) fn returned(&mut self, done: Vec<Returned>) {
         for Returned { to, call, charged, result } in done {
             self.sponsor.refund(charged);
-            let bytes = result.as_ref().map_or(0, |b| b.len() as u64);
-            let charged = Amount { memory: MESSAGE_OVERHEAD + bytes, messages: 1 };
-            let (result, charged) = if self.sponsor.charge(charged) {
-                (result, charged)
+            let Some(to) = to else { continue };
+            let size = result.as_ref().map_or_else(|f| f.text().len(), Vec::len) as u64;
+            let whole = Amount { memory: MESSAGE_OVERHEAD + size, messages: 1 };
+            let (result, charged) = if self.sponsor.charge(whole) {
+                (result, whole)
             } else {
-                let text = "the result is larger than the guest's budget";
-                (Err(Fault::new(Errno::EDQUOT, text).blame(Blame::Guest)), Amount::default())
+                // No more than the call itself was charged, so that it always fits.
+                let least = Amount { memory: MESSAGE_OVERHEAD, messages: 1 };
+                let paid = self.sponsor.charge(least);
+                debug_assert!(paid);
+                (Err(namespace::too_large()), if paid { least } else { Amount::default() })
             };
             self.queue.push_back((to, Queued::Done { call, result, charged }));
         }
@@ -421,8 +517,15 @@ impl<'a> Core<'a> {
     pub(crate) fn watch(&mut self) {
         for (i, slot) in self.slots.iter_mut().enumerate() {
             for (file, stream) in slot.streams.iter_mut().enumerate() {
-                if let Some(on) = stream.take_watch() {
-                    self.queue.push_back((ComponentId(i as u16), Queued::Watched { file, on }));
+                let Some(on) = stream.take_watch() else { continue };
+                let id = ComponentId(i as u16);
+                let unheard = self.queue.iter().position(|(to, q)| {
+                    *to == id && matches!(q, Queued::Watched { file: f, .. } if *f == file)
+                });
+                // Who has not heard of the last change need not hear that it is undone.
+                match unheard {
+                    Some(at) => drop(self.queue.remove(at)),
+                    None => self.queue.push_back((id, Queued::Watched { file, on })),
                 }
             }
         }
@@ -430,6 +533,7 @@ impl<'a> Core<'a> {
 
     /// The stream behind an event file; the log's for a file that has none.
     pub(crate) fn stream(&mut self, id: ComponentId, file: usize) -> &mut Stream {
+        self.stirred = true;
         let slot = self.slots.get_mut(usize::from(id.0));
         slot.and_then(|s| s.streams.get_mut(file)).unwrap_or(&mut self.log)
     }

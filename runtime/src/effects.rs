@@ -33,6 +33,8 @@ pub(crate) struct Effects {
     pub(crate) trap: Option<Trap>,
     /// What was charged for all of it.
     pub(crate) charged: Amount,
+    /// Bytes of it that are held only until the dispatch ends: lines, cancellations.
+    pub(crate) passing: u64,
     /// A wish could not be paid.
     pub(crate) over: bool,
 }
@@ -84,11 +86,18 @@ impl Cx<'_> {
     fn charge(&mut self, amount: Amount) -> bool {
         let paid = !self.effects.over && self.sponsor.charge(amount);
         if paid {
-            self.effects.charged.memory += amount.memory;
-            self.effects.charged.messages += amount.messages;
+            self.effects.charged.add(amount);
         } else {
             self.effects.over = true;
         }
+        paid
+    }
+
+    /// Charges what is held only until the dispatch ends.
+    fn pass(&mut self, bytes: usize) -> bool {
+        let memory = MESSAGE_OVERHEAD + bytes as u64;
+        let paid = self.charge(Amount { memory, messages: 0 });
+        self.effects.passing += if paid { memory } else { 0 };
         paid
     }
 
@@ -114,26 +123,36 @@ impl Cx<'_> {
         Ok(())
     }
 
-    /// Sets a timer `ns` nanoseconds from now. One of the same number is replaced.
+    /// Sets a timer `ns` nanoseconds from now. One of the same number is replaced,
+    /// as if it had been [cancelled](Cx::cancel).
     pub fn after(&mut self, id: u32, ns: u64) {
         if self.charge(Amount { memory: MESSAGE_OVERHEAD, messages: 1 }) {
             self.effects.timers.push((id, Some(self.now.after(ns))));
         }
     }
 
-    /// Cancels a timer, if it is set.
+    /// Cancels a timer, if it is set. It is not delivered, not even one that has
+    /// come already and waits for its turn.
     pub fn cancel(&mut self, id: u32) {
-        self.effects.timers.push((id, None));
+        if self.pass(0) {
+            self.effects.timers.push((id, None));
+        }
     }
 
     /// Adds a line to an event file.
     pub fn emit(&mut self, file: usize, line: impl fmt::Display) {
-        self.effects.lines.push((file, line.to_string()));
+        let line = line.to_string();
+        if self.pass(line.len()) {
+            self.effects.lines.push((file, line));
+        }
     }
 
     /// Adds a line to the guest's log.
     pub fn log(&mut self, line: impl fmt::Display) {
-        self.effects.log.push(line.to_string());
+        let line = line.to_string();
+        if self.pass(line.len()) {
+            self.effects.log.push(line);
+        }
     }
 
     /// Calls into the guest's namespace. [`crate::component::Event::Done`] follows.

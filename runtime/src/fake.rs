@@ -306,9 +306,10 @@ impl Platform for Fake {
             w.to_guest.clear();
         }
         let of = |s: &Signal| match *s {
-            Signal::Opened(_, c) | Signal::Readable(c) | Signal::Writable(c) | Signal::Closed(c) => {
-                Some(c)
-            }
+            Signal::Opened(_, c)
+            | Signal::Readable(c)
+            | Signal::Writable(c)
+            | Signal::Closed(c) => Some(c),
             Signal::Stop => None,
         };
         self.signals.retain(|(_, s)| of(s) != Some(conn));
@@ -382,12 +383,7 @@ pub fn drive(rt: &mut Runtime<'_>, fake: &mut Fake, ends: &mut [&mut dyn End]) {
 }
 
 /// The same until a time, timers and all; the clock shows `until` afterwards.
-pub fn drive_until(
-    rt: &mut Runtime<'_>,
-    fake: &mut Fake,
-    until: u64,
-    ends: &mut [&mut dyn End],
-) {
+pub fn drive_until(rt: &mut Runtime<'_>, fake: &mut Fake, until: u64, ends: &mut [&mut dyn End]) {
     loop {
         drive(rt, fake, ends);
         match rt.deadline() {
@@ -506,9 +502,7 @@ impl End for Peer {
             {
                 op.answer(&answer);
                 *result = op.next(&mut self.client);
-            } else if let Some(slot) =
-                self.asked.iter_mut().find(|a| a.0 == tag && a.1.is_none())
-            {
+            } else if let Some(slot) = self.asked.iter_mut().find(|a| a.0 == tag && a.1.is_none()) {
                 slot.1 = Some(match answer {
                     Rmsg::Lerror { errno, text } => Err(fault(errno, text)),
                     Rmsg::Read { data } | Rmsg::Readdir { data } => Ok(data.to_vec()),
@@ -607,7 +601,12 @@ impl World<'_> {
     }
 
     /// One operation from start to end. None when it has no answer.
-    pub fn run(&mut self, peer: &mut Peer, path: &str, what: What) -> Option<Result<Vec<u8>, Fault>> {
+    pub fn run(
+        &mut self,
+        peer: &mut Peer,
+        path: &str,
+        what: What,
+    ) -> Option<Result<Vec<u8>, Fault>> {
         let op = peer.start(path, what);
         self.drive(peer);
         peer.result(op)

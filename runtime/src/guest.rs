@@ -1,11 +1,14 @@
 //! A guest and its clients.
 //!
 //! Every connection of `control` is a 9P session on the guest's tree. A request is
-//! an event like any other: it waits its turn in order of arrival, and is handled
-//! between two dispatches, never inside one.
+//! an event like any other: it waits its turn, and is handled between two
+//! dispatches, never inside one. Turns go round: every client that has a request,
+//! the queue of events, and the host get one each, in the order in which they became
+//! ready; so none of them can hold the others off.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::mem;
 
 use atoll_9p::server::{Limits, Session};
 use atoll_9p::synth::Files;
@@ -26,10 +29,13 @@ struct Client<'a> {
     starved: bool,
 }
 
-/// What is next for a guest, in order of arrival.
+/// What is next for a guest. Each stands in the line at most once.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Turn {
     /// One request of a client.
     Request(Conn),
+    /// Bytes of the host's.
+    Host,
     /// The oldest event of the queue.
     Event,
 }
@@ -38,12 +44,19 @@ enum Turn {
 pub(crate) struct Guest<'a> {
     pub(crate) files: Files<'a, Core<'a>>,
     pub(crate) place: Place,
+    /// It had something to do when it was last looked at.
+    pub(crate) busy: bool,
+    /// By connection.
     clients: Vec<Client<'a>>,
     host: Option<Conn>,
     limits: Limits,
     turns: VecDeque<Turn>,
+    host_queued: bool,
     events_queued: bool,
 }
+
+/// Reads of one turn of the host's, each as large as its buffer.
+const HOST_READS: usize = 8;
 
 /// The largest message of a guest with that much memory.
 fn msize(memory: u64) -> u32 {
@@ -66,10 +79,12 @@ impl<'a> Guest<'a> {
         let mut guest = Guest {
             files: Files { synth, state: core },
             place: Place::default(),
+            busy: false,
             clients: Vec::new(),
             host: None,
             limits,
             turns: VecDeque::new(),
+            host_queued: false,
             events_queued: false,
         };
         guest.settle();
@@ -80,9 +95,19 @@ impl<'a> Guest<'a> {
         &mut self.files.state
     }
 
+    /// Where a client is, or would be.
+    fn place_of(&self, conn: Conn) -> Result<usize, usize> {
+        self.clients.binary_search_by_key(&conn, |c| c.conn)
+    }
+
+    fn client(&mut self, conn: Conn) -> Option<&mut Client<'a>> {
+        let at = self.place_of(conn).ok()?;
+        self.clients.get_mut(at)
+    }
+
     /// Whether the connection is one of this guest's.
     pub(crate) fn has(&self, conn: Conn) -> bool {
-        self.host == Some(conn) || self.clients.iter().any(|c| c.conn == conn)
+        self.host == Some(conn) || self.place_of(conn).is_ok()
     }
 
     /// Whether there is something to do.
@@ -94,9 +119,9 @@ impl<'a> Guest<'a> {
     pub(crate) fn open_control(&mut self, conn: Conn) -> bool {
         let sessions = self.files.state.payload.budget.sessions as usize;
         let room = self.clients.len() < sessions;
-        if room {
+        if room && let Err(at) = self.place_of(conn) {
             let session = Session::new(self.limits);
-            self.clients.push(Client { conn, session, queued: false, starved: false });
+            self.clients.insert(at, Client { conn, session, queued: false, starved: false });
         }
         room
     }
@@ -114,63 +139,67 @@ impl<'a> Guest<'a> {
         old
     }
 
-    /// A connection is gone.
+    /// A connection is gone, and with it all that waited for it.
     pub(crate) fn close(&mut self, conn: Conn) {
         if self.host == Some(conn) {
             self.host = None;
             let mut done = Vec::new();
             self.core().namespace.closed(&mut done);
             self.core().returned(done);
-        } else if let Some(i) = self.clients.iter().position(|c| c.conn == conn) {
-            let mut client = self.clients.swap_remove(i);
+        } else if let Ok(at) = self.place_of(conn) {
+            let mut client = self.clients.remove(at);
             client.session.close(&mut self.files);
+            if client.queued {
+                self.turns.retain(|t| *t != Turn::Request(conn));
+            }
         }
         self.settle();
     }
 
-    /// Bytes have come. False when the connection is of no further use.
-    pub(crate) fn receive(&mut self, conn: Conn, p: &mut impl Platform) -> bool {
+    /// Bytes have come.
+    pub(crate) fn receive(&mut self, conn: Conn, p: &mut impl Platform) {
         if self.host == Some(conn) {
-            return self.receive_host(conn, p);
-        }
-        if let Some(c) = self.clients.iter_mut().find(|c| c.conn == conn) {
-            loop {
-                let spare = c.session.spare();
-                c.starved = spare.is_empty();
-                if c.starved {
-                    break;
-                }
-                let n = p.recv(conn, spare);
-                if n == 0 {
-                    break;
-                }
-                c.session.received(n);
+            if !mem::replace(&mut self.host_queued, true) {
+                self.turns.push_back(Turn::Host);
             }
-            enqueue(c, &mut self.turns);
+            return;
         }
-        true
-    }
-
-    fn receive_host(&mut self, conn: Conn, p: &mut impl Platform) -> bool {
-        let mut buf = [0; 1024];
-        let mut done = Vec::new();
-        let mut alive = true;
+        let Ok(at) = self.place_of(conn) else { return };
+        let Some(c) = self.clients.get_mut(at) else { return };
         loop {
-            let n = p.recv(conn, &mut buf);
+            let spare = c.session.spare();
+            c.starved = spare.is_empty();
+            if c.starved {
+                break;
+            }
+            let n = p.recv(conn, spare);
             if n == 0 {
                 break;
             }
-            let bytes = buf.get(..n).unwrap_or_default();
-            if let Err(fault) = self.core().namespace.feed(bytes, &mut done) {
+            c.session.received(n);
+        }
+        enqueue(c, &mut self.turns);
+    }
+
+    /// The host's turn: some of what it has sent. False when its connection is of no
+    /// further use.
+    fn receive_host(&mut self, p: &mut impl Platform) -> bool {
+        self.host_queued = false;
+        let Some(conn) = self.host else { return true };
+        let mut buf = [0; 1024];
+        for _ in 0..HOST_READS {
+            let n = p.recv(conn, &mut buf);
+            if n == 0 {
+                return true;
+            }
+            if let Err(fault) = self.core().hear(buf.get(..n).unwrap_or_default()) {
                 self.core().say("host", &fault);
-                alive = false;
-                break;
+                return false;
             }
         }
-        self.core().returned(done);
-        self.send_host(p);
-        self.settle();
-        alive
+        // There may be more, of which no signal tells again.
+        self.receive(conn, p);
+        true
     }
 
     /// Sends what there is for the host.
@@ -186,7 +215,7 @@ impl<'a> Guest<'a> {
         }
     }
 
-    /// A connection takes bytes again.
+    /// A connection takes bytes again. False when it is of no further use.
     pub(crate) fn writable(&mut self, conn: Conn, p: &mut impl Platform) -> bool {
         if self.host == Some(conn) {
             self.send_host(p);
@@ -197,7 +226,7 @@ impl<'a> Guest<'a> {
 
     /// Sends a client its answers. False when it is done with.
     fn flush(&mut self, conn: Conn, p: &mut impl Platform) -> bool {
-        let Some(c) = self.clients.iter_mut().find(|c| c.conn == conn) else { return true };
+        let Some(c) = self.client(conn) else { return true };
         while !c.session.output().is_empty() {
             let n = p.send(conn, c.session.output());
             if n == 0 {
@@ -208,10 +237,14 @@ impl<'a> Guest<'a> {
         if c.session.is_dead() {
             return !c.session.output().is_empty();
         }
+        // There is room for answers again, and so there is for requests.
         if c.starved {
-            return self.receive(conn, p);
+            self.receive(conn, p);
+        } else if let Ok(at) = self.place_of(conn)
+            && let Some(c) = self.clients.get_mut(at)
+        {
+            enqueue(c, &mut self.turns);
         }
-        enqueue(c, &mut self.turns);
         true
     }
 
@@ -224,8 +257,24 @@ impl<'a> Guest<'a> {
         self.clients.iter().all(|c| c.session.output().is_empty())
     }
 
+    /// The guest has ended: who waits for what it says hears its last lines.
+    pub(crate) fn last_words(&mut self) {
+        self.settle();
+        for c in &mut self.clients {
+            for _ in 0..c.session.waiting() {
+                c.session.step(&mut self.files);
+            }
+        }
+    }
+
     /// Does what is next. The connection is given back when it is to be closed.
     pub(crate) fn step(&mut self, p: &mut impl Platform) -> Option<Conn> {
+        // Nothing comes before the first event of a component's life.
+        if self.core().is_starting() {
+            self.core().run_one();
+            self.settle();
+            return None;
+        }
         match self.turns.pop_front()? {
             Turn::Event => {
                 self.events_queued = false;
@@ -233,34 +282,46 @@ impl<'a> Guest<'a> {
                 self.settle();
                 None
             }
+            Turn::Host => {
+                let alive = self.receive_host(p);
+                self.settle();
+                self.host.filter(|_| !alive)
+            }
             Turn::Request(conn) => {
-                let c = self.clients.iter_mut().find(|c| c.conn == conn)?;
+                // A request may show the machine's figures.
+                let core = &mut self.files.state;
+                core.machine.0 = p.memory();
+                core.machine.1.clear();
+                p.stats(&mut |name, value| core.machine.1.push((name, value)));
+                core.counters.requests += 1;
+                let at = self.place_of(conn).ok()?;
+                let c = self.clients.get_mut(at)?;
                 c.queued = false;
-                self.files.state.counters.requests += 1;
                 c.session.step(&mut self.files);
                 // Answers of one burst go out together: while its client has more
                 // for this turn's end, there is nothing to be gained by sending.
                 let more = c.session.is_ready();
-                if more {
-                    enqueue(c, &mut self.turns);
-                }
+                enqueue(c, &mut self.turns);
                 self.settle();
-                if !more && !self.flush(conn, p) {
-                    return Some(conn);
-                }
-                None
+                (!more && !self.flush(conn, p)).then_some(conn)
             }
         }
     }
 
     /// After anything that may have changed the guest: wakes readers that wait, and
-    /// queues what has become possible.
+    /// queues what has become possible. Cheap where nothing has.
     pub(crate) fn settle(&mut self) {
-        self.files.state.watch();
-        let clients = &mut self.clients;
-        self.files.woken(|node| clients.iter_mut().for_each(|c| c.session.wake(node)));
-        for c in &mut self.clients {
-            enqueue(c, &mut self.turns);
+        if self.files.state.stirred {
+            self.files.state.watch();
+            let (clients, turns) = (&mut self.clients, &mut self.turns);
+            self.files.woken(|node| {
+                for c in clients.iter_mut().filter(|c| c.session.waiting() > 0) {
+                    c.session.wake(node);
+                    enqueue(c, turns);
+                }
+            });
+            // Looking at the streams was no news.
+            self.files.state.stirred = false;
         }
         if !self.events_queued && self.files.state.has_work() {
             self.events_queued = true;

@@ -20,14 +20,19 @@ use atoll_config::payload::Import;
 
 use crate::component::{CallId, ComponentId};
 use crate::effects::Call;
-use crate::sponsor::Amount;
+use crate::sponsor::{Amount, Sponsor};
 
 /// The fid of the served root. Calls use those above it.
 const ROOT: u32 = 0;
+/// Calls that run side by side; more of them wait.
+const RUNNING: usize = 64;
+/// Bytes of a Twalk beside the path: its fields, and a length of 16 names.
+const WALK: usize = 17 + 2 * 16;
 
 /// A result for a component.
 pub(crate) struct Returned {
-    pub(crate) to: ComponentId,
+    /// None when the one who asked is no more.
+    pub(crate) to: Option<ComponentId>,
     pub(crate) call: CallId,
     /// What was charged for the call.
     pub(crate) charged: Amount,
@@ -36,9 +41,11 @@ pub(crate) struct Returned {
 
 /// A call under way.
 struct Running {
-    to: ComponentId,
+    to: Option<ComponentId>,
     call: CallId,
     charged: Amount,
+    /// Bytes of the result so far, which are part of what was charged.
+    held: usize,
     op: Op,
 }
 
@@ -62,7 +69,27 @@ pub(crate) struct Namespace {
     mounts: Vec<(String, String)>,
     msize: u32,
     link: Option<Link>,
+    /// Calls that have not started. Their paths are the host's.
     waiting: VecDeque<(ComponentId, Call)>,
+}
+
+/// A result for which the sponsor cannot pay.
+pub(crate) fn too_large() -> Fault {
+    Fault::new(Errno::EDQUOT, "the result is larger than the guest's budget").blame(Blame::Guest)
+}
+
+/// A path without `.`, `..` and empty names, as Plan 9's cleanname(2) makes it: what
+/// is above the guest's own root is that root.
+fn clean(path: &str) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for name in path.split('/') {
+        match name {
+            "" | "." => {}
+            ".." => drop(names.pop()),
+            name => names.push(name),
+        }
+    }
+    names.iter().flat_map(|n| ["/", n]).collect()
 }
 
 impl Namespace {
@@ -83,7 +110,10 @@ impl Namespace {
 
     /// Where a path of the guest's leads: the longest mount that covers it.
     fn resolve(&self, path: &str) -> Result<String, Fault> {
-        let covers = |at: &str| match path.strip_prefix(at) {
+        // Names are taken away here and not by the host: `..` leads nowhere but to
+        // what this guest has mounted.
+        let clean = clean(path);
+        let covers = |at: &str| match clean.strip_prefix(at) {
             Some(rest) if rest.is_empty() || rest.starts_with('/') => Some(rest),
             _ => None,
         };
@@ -116,24 +146,48 @@ impl Namespace {
 
     /// Takes a call. One that cannot even start has returned at once.
     pub(crate) fn call(&mut self, to: ComponentId, call: Call, done: &mut Vec<Returned>) {
-        match &mut self.link {
-            Some(Link { attach: None, .. }) => self.start(to, call, done),
-            _ => self.waiting.push_back((to, call)),
+        match self.resolve(&call.path) {
+            Ok(path) => {
+                self.waiting.push_back((to, Call { path, ..call }));
+                self.start(done);
+            }
+            Err(fault) => done.push(unstarted(to, &call, fault)),
         }
     }
 
-    fn start(&mut self, to: ComponentId, call: Call, done: &mut Vec<Returned>) {
-        let Call { id, path, what, charged } = call;
-        let path = self.resolve(&path);
-        let Some(link) = &mut self.link else { return };
-        let fid = link.next_fid;
-        match path.and_then(|p| Op::start(&mut link.client, ROOT, fid, &p, what)) {
-            Ok(op) => {
-                link.next_fid = link.next_fid.checked_add(1).unwrap_or(ROOT + 1);
-                link.running.push(Running { to, call: id, charged, op });
+    /// Starts calls that wait, as many as may run side by side.
+    fn start(&mut self, done: &mut Vec<Returned>) {
+        let Some(link) = self.link.as_mut().filter(|l| l.attach.is_none()) else { return };
+        while link.running.len() < RUNNING
+            && let Some((to, call)) = self.waiting.pop_front()
+        {
+            if call.path.len() + WALK > link.client.msize() as usize {
+                let fault = Fault::new(Errno::ENAMETOOLONG, "a path that fits no message");
+                done.push(unstarted(to, &call, fault));
+                continue;
             }
-            Err(fault) => done.push(Returned { to, call: id, charged, result: Err(fault) }),
+            let fid = link.next_fid;
+            match Op::start(&mut link.client, ROOT, fid, &call.path, call.what.clone()) {
+                Ok(op) => {
+                    link.next_fid = if fid == NOFID - 1 { ROOT + 1 } else { fid + 1 };
+                    let (call, charged) = (call.id, call.charged);
+                    link.running.push(Running { to: Some(to), call, charged, held: 0, op });
+                }
+                Err(fault) => done.push(unstarted(to, &call, fault)),
+            }
         }
+    }
+
+    /// Forgets who asked: the calls of a component that is no more. Those that have
+    /// not started never do, and what was charged for them is added to `back`.
+    pub(crate) fn forget(&mut self, id: ComponentId, back: &mut Amount) {
+        self.waiting.retain(|(to, call)| {
+            let gone = *to == id;
+            back.add(if gone { call.charged } else { Amount::default() });
+            !gone
+        });
+        let running = self.link.iter_mut().flat_map(|l| &mut l.running);
+        running.filter(|r| r.to == Some(id)).for_each(|r| r.to = None);
     }
 
     /// Bytes for the host.
@@ -148,37 +202,73 @@ impl Namespace {
         }
     }
 
-    /// Takes bytes from the host. An error means that the connection is of no
-    /// further use and is to be closed.
-    pub(crate) fn feed(&mut self, bytes: &[u8], done: &mut Vec<Returned>) -> Result<(), Fault> {
+    /// Takes bytes from the host; what they add to a result is charged as it comes.
+    /// An error means that the connection is of no further use and is to be closed.
+    pub(crate) fn feed(
+        &mut self,
+        bytes: &[u8],
+        sponsor: &mut Sponsor,
+        done: &mut Vec<Returned>,
+    ) -> Result<(), Fault> {
         let Some(Link { client, attach, running, .. }) = &mut self.link else { return Ok(()) };
         client.feed(bytes);
         let broken = |e| {
             let text = alloc::format!("host: {e}");
             Fault::new(Errno::EPROTO, text).blame(Blame::Host)
         };
-        let mut attached = false;
         while let Some((tag, answer)) = client.poll().map_err(broken)? {
             if *attach == Some(tag) {
                 if let Rmsg::Lerror { errno, text } = answer {
                     return Err(fault(errno, text).blame(Blame::Host));
                 }
                 *attach = None;
-                attached = true;
                 continue;
             }
             let Some(at) = running.iter().position(|r| r.op.tag() == tag) else { continue };
             let Some(r) = running.get_mut(at) else { continue };
             r.op.answer(&answer);
+            let more = r.op.held().saturating_sub(r.held);
+            let more = Amount { memory: more as u64, messages: 0 };
+            if sponsor.charge(more) {
+                r.held = r.op.held();
+                r.charged.add(more);
+            } else {
+                r.op.fail(too_large());
+            }
             if let Some(result) = r.op.next(client) {
                 done.push(running.swap_remove(at).returned(result));
             }
         }
-        if attached {
-            while let Some((to, call)) = self.waiting.pop_front() {
-                self.start(to, call, done);
-            }
-        }
+        self.start(done);
         Ok(())
+    }
+}
+
+fn unstarted(to: ComponentId, call: &Call, fault: Fault) -> Returned {
+    Returned { to: Some(to), call: call.id, charged: call.charged, result: Err(fault) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_stays_below_what_is_mounted() {
+        let imports = [("a", "/data"), ("b", "/data/deep/"), ("c", "/c")]
+            .map(|(name, at)| Import { name, at });
+        let ns = Namespace::new(&imports, 8192);
+        let leads = |path: &str| ns.resolve(path).ok();
+        assert_eq!(leads("/data").as_deref(), Some("a"));
+        assert_eq!(leads("//data/./x/").as_deref(), Some("a/x"));
+        assert_eq!(leads("/data/deep/y").as_deref(), Some("b/y"));
+        assert_eq!(leads("/data/deep/../y").as_deref(), Some("a/y"));
+        assert_eq!(leads("/data/../c/y").as_deref(), Some("c/y"));
+        assert_eq!(leads("/data/../../../c").as_deref(), Some("c"));
+        for nowhere in ["", "/", "/dat", "/database", "/data/..", "/data/../x", "x/../.."] {
+            assert_eq!(leads(nowhere), None, "{nowhere}");
+        }
+        let all = Namespace::new(&[Import { name: "r", at: "/" }], 8192);
+        assert_eq!(all.resolve("/../x").ok().as_deref(), Some("r/x"));
+        assert_eq!(all.resolve("/").ok().as_deref(), Some("r"));
     }
 }

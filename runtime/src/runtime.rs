@@ -11,7 +11,7 @@ use crate::component::Entry;
 use crate::core::{Core, StartError};
 use crate::guest::Guest;
 use crate::platform::{Conn, Exit, Platform, Signal, Stream, Time};
-use crate::sched;
+use crate::sched::{self, Floors};
 
 /// A guest of a runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,13 +21,23 @@ pub struct GuestId(pub usize);
 pub struct Runtime<'a> {
     registry: &'static [Entry],
     guests: Vec<Guest<'a>>,
-    arrivals: u64,
+    steps: u64,
+    floors: Floors,
+    /// The machine's CPU time at the end of the last step, while nothing but steps
+    /// has used any since.
+    cpu: Option<u64>,
 }
+
+/// Signals that are taken in between two steps: a flood of them must not keep the
+/// guests from going on.
+const SIGNALS: usize = 64;
+/// How long clients may take to receive the last answers, in nanoseconds.
+const GRACE: u64 = 100_000_000;
 
 impl<'a> Runtime<'a> {
     /// A runtime without guests, which knows these kinds of components.
     pub fn new(registry: &'static [Entry]) -> Runtime<'a> {
-        Runtime { registry, guests: Vec::new(), arrivals: 0 }
+        Runtime { registry, guests: Vec::new(), steps: 0, floors: Floors::default(), cpu: None }
     }
 
     /// Adds a guest. Its components start with the first steps.
@@ -58,6 +68,10 @@ impl<'a> Runtime<'a> {
         conn: Conn,
         p: &mut impl Platform,
     ) -> bool {
+        self.cpu = None;
+        if self.guests.iter().any(|g| g.has(conn)) {
+            return true; // it was told of before
+        }
         let Some(guest) = self.guests.get_mut(id.0) else { return false };
         match stream {
             Stream::Control => guest.open_control(conn),
@@ -73,18 +87,25 @@ impl<'a> Runtime<'a> {
     /// Takes in what the machine reports. Connections go to the first guest; who
     /// has several calls [`Runtime::connect`] instead.
     pub fn signal(&mut self, signal: Signal, p: &mut impl Platform) {
+        self.cpu = None;
+        let now = p.now();
+        self.guests.iter_mut().for_each(|g| g.core().pass(now));
         match signal {
             Signal::Opened(stream, conn) => {
                 if !self.connect(GuestId(0), stream, conn, p) {
                     p.close(conn);
                 }
             }
-            Signal::Readable(conn) => self.touch(conn, p, |g, p| g.receive(conn, p)),
+            Signal::Readable(conn) => self.touch(conn, p, |g, p| {
+                g.receive(conn, p);
+                true
+            }),
             Signal::Writable(conn) => self.touch(conn, p, |g, p| g.writable(conn, p)),
             Signal::Closed(conn) => self.touch(conn, p, |_, _| false),
             Signal::Stop => self.guests.iter_mut().for_each(|g| {
                 g.core().say("machine", "stop");
                 g.core().stop(0);
+                g.settle();
             }),
         }
         self.tell(p);
@@ -107,68 +128,68 @@ impl<'a> Runtime<'a> {
 
     /// Does one thing: one event of one guest. False when there is nothing to do.
     pub fn step(&mut self, p: &mut impl Platform) -> bool {
+        // The last step's end is this one's start, where nothing came between. All
+        // that it takes to find out who is next is part of what he is charged.
+        let before = self.cpu.take().unwrap_or_else(|| p.cpu());
         let now = p.now();
-        for i in 0..self.guests.len() {
-            self.advance(i, now);
-        }
-        let ready = self.guests.iter().enumerate().filter(|(_, g)| g.has_work());
-        let Some(next) = sched::next(ready.map(|(i, g)| (i, g.place))) else { return false };
+        let next = match self.next(now) {
+            Some(next) => next,
+            None => {
+                // The machine may have said something while it slept.
+                self.tell(p);
+                let Some(next) = self.next(now) else { return false };
+                next
+            }
+        };
         let Some(guest) = self.guests.get_mut(next) else { return false };
-        let core = guest.core();
-        core.machine.0 = p.memory();
-        core.machine.1.clear();
-        p.stats(&mut |name, value| core.machine.1.push((name, value)));
-        let before = p.cpu();
         let done_with = guest.step(p);
-        let spent = p.cpu().saturating_sub(before);
-        guest.core().sponsor.cpu += spent;
-        guest.place.used += spent;
-        self.arrivals += 1;
-        guest.place.since = self.arrivals;
         if let Some(conn) = done_with {
             guest.close(conn);
             p.close(conn);
         }
         guest.send_host(p);
-        if let Some(trap) = guest.core().take_trap() {
+        let trap = guest.core().take_trap();
+        self.tell(p);
+        let after = p.cpu();
+        if let Some(guest) = self.guests.get_mut(next) {
+            let spent = after.saturating_sub(before);
+            guest.core().sponsor.cpu += spent;
+            guest.place.used += spent;
+            self.steps += 1;
+            guest.place.since = self.steps;
+        }
+        self.cpu = Some(after);
+        if let Some(trap) = trap {
             p.trap(trap);
         }
-        self.tell(p);
         true
     }
 
-    /// Moves a guest on in time; one that wakes by it comes in level with the busy ones.
-    fn advance(&mut self, i: usize, now: Time) {
-        let Some(guest) = self.guests.get_mut(i) else { return };
-        let rested = !guest.has_work();
-        guest.core().advance(now);
-        if guest.core().has_work() {
+    /// Moves all guests on in time, and says who is next. One that comes back from
+    /// rest comes in level with the others.
+    fn next(&mut self, now: Time) -> Option<usize> {
+        for guest in &mut self.guests {
+            guest.core().advance(now);
             guest.settle();
-        }
-        if rested && guest.has_work() {
-            let mut place = guest.place;
-            let busy = self.guests.iter().enumerate().filter(|(j, g)| *j != i && g.has_work());
-            sched::level(&mut place, busy.map(|(_, g)| g.place));
-            if let Some(guest) = self.guests.get_mut(i) {
-                guest.place = place;
+            let rested = !guest.busy;
+            guest.busy = guest.has_work();
+            if rested && guest.busy {
+                self.floors.level(&mut guest.place);
             }
         }
+        let ready = self.guests.iter().enumerate().filter(|(_, g)| g.busy);
+        let next = sched::next(ready.map(|(i, g)| (i, g.place)))?;
+        self.floors.raise(self.guests.get(next)?.place);
+        Some(next)
     }
 
     /// Hands new log lines to the machine, and the machine's to the first guest.
     fn tell(&mut self, p: &mut impl Platform) {
         if let Some(first) = self.guests.first_mut() {
-            let core = first.core();
-            let mut lines = 0;
-            p.machine_log(&mut |line| {
-                core.log.push(line);
-                lines += 1;
-            });
-            if lines > 0 {
-                first.settle();
-            }
+            p.machine_log(&mut |line| first.core().overhear(line));
         }
         for guest in &mut self.guests {
+            guest.settle();
             for line in guest.core().take_log() {
                 p.log(&line);
             }
@@ -194,18 +215,29 @@ impl<'a> Runtime<'a> {
     pub fn serve(&mut self, p: &mut impl Platform) -> Exit {
         let mut give_up = None;
         loop {
-            while let Some(signal) = p.poll() {
+            let mut quiet = false;
+            for _ in 0..SIGNALS {
+                let Some(signal) = p.poll() else {
+                    quiet = true;
+                    break;
+                };
                 self.signal(signal, p);
             }
             if let Some(exit) = self.exit() {
                 // A client that does not read must not keep a guest from ending.
-                let give_up = *give_up.get_or_insert(p.now().after(100_000_000));
+                let give_up = *give_up.get_or_insert_with(|| {
+                    self.tell(p);
+                    self.guests.iter_mut().for_each(Guest::last_words);
+                    p.now().after(GRACE)
+                });
                 let flushed = self.guests.iter_mut().fold(true, |all, g| g.flush_all(p) && all);
                 if flushed || p.now() >= give_up {
                     return exit;
                 }
-                p.idle(Some(give_up));
-            } else if !self.step(p) {
+                if quiet {
+                    p.idle(Some(give_up));
+                }
+            } else if !self.step(p) && quiet {
                 p.idle(self.deadline());
             }
         }

@@ -1,8 +1,10 @@
-//! Who is next: strict priority, then fair by budget, then arrival.
+//! Who is next: strict priority, then fair by budget, then who waited longest.
 //!
 //! Among guests of one priority the one that has used the least CPU time for its
 //! share goes first. A guest that comes back from rest starts level with those that
 //! did not rest, so that nobody can save up time and then hold everybody off.
+
+use alloc::vec::Vec;
 
 /// A guest's place in the order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -11,7 +13,7 @@ pub struct Place {
     pub priority: u8,
     /// CPU nanoseconds used, by share: who has the least goes first.
     pub used: u64,
-    /// When its oldest event came: a number that grows with every event.
+    /// When it last went: a number that grows with every step of the runtime.
     pub since: u64,
 }
 
@@ -20,10 +22,28 @@ pub fn next(ready: impl Iterator<Item = (usize, Place)>) -> Option<usize> {
     ready.min_by_key(|(_, p)| (u8::MAX - p.priority, p.used, p.since)).map(|(i, _)| i)
 }
 
-/// Where a guest that rested comes in, given those of its priority that did not.
-pub fn level(place: &mut Place, busy: impl Iterator<Item = Place>) {
-    let floor = busy.filter(|b| b.priority == place.priority).map(|b| b.used).min();
-    place.used = place.used.max(floor.unwrap_or(0));
+/// How far the guests of each priority have come: what the last one that went first
+/// had used by then.
+#[derive(Clone, Debug, Default)]
+pub struct Floors(Vec<(u8, u64)>);
+
+impl Floors {
+    fn of(&self, priority: u8) -> u64 {
+        self.0.iter().find(|f| f.0 == priority).map_or(0, |f| f.1)
+    }
+
+    /// A guest goes next.
+    pub fn raise(&mut self, place: Place) {
+        match self.0.iter_mut().find(|f| f.0 == place.priority) {
+            Some(floor) => floor.1 = floor.1.max(place.used),
+            None => self.0.push((place.priority, place.used)),
+        }
+    }
+
+    /// A guest that rested has something to do: it starts level with the others.
+    pub fn level(&self, place: &mut Place) {
+        place.used = place.used.max(self.of(place.priority));
+    }
 }
 
 #[cfg(test)]
@@ -45,11 +65,17 @@ mod tests {
 
     #[test]
     fn nobody_saves_up_time() {
-        let mut rested = place(1, 10, 0);
-        level(&mut rested, [place(1, 500, 0), place(1, 400, 0), place(0, 3, 0)].into_iter());
-        assert_eq!(rested.used, 400);
-        let mut ahead = place(1, 900, 0);
-        level(&mut ahead, [place(1, 500, 0)].into_iter());
-        assert_eq!(ahead.used, 900);
+        let mut floors = Floors::default();
+        floors.raise(place(1, 500, 0));
+        floors.raise(place(1, 400, 0));
+        floors.raise(place(0, 3, 0));
+        let levelled = |mut p: Place| {
+            floors.level(&mut p);
+            p.used
+        };
+        assert_eq!(levelled(place(1, 10, 0)), 500);
+        assert_eq!(levelled(place(1, 900, 0)), 900);
+        assert_eq!(levelled(place(0, 0, 0)), 3);
+        assert_eq!(levelled(place(2, 7, 0)), 7);
     }
 }

@@ -13,6 +13,14 @@ pub struct Amount {
     pub messages: u32,
 }
 
+impl Amount {
+    /// Adds another amount.
+    pub fn add(&mut self, a: Amount) {
+        self.memory = self.memory.saturating_add(a.memory);
+        self.messages = self.messages.saturating_add(a.messages);
+    }
+}
+
 /// An account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sponsor {

@@ -10,16 +10,13 @@ use atoll_9p::fault::Fault;
 use atoll_9p::synth::{Command, Node, Synth, Verb};
 
 use crate::component::{ComponentId, Entry, Event, FileKind};
-use crate::core::Core;
+use crate::core::{Core, MAX_STATUS};
 
 const CTL: &[Verb] = &[Verb::range("stop", "[STATUS]", 0, 1)];
 
-/// The most that a guest's own status can be: a hypervisor's exit port has few bits.
-const MAX_STATUS: u64 = 63;
-
 fn ctl(core: &mut Core<'_>, c: &Command<'_>) -> Result<(), Fault> {
     let status = if c.rest.is_empty() { 0 } else { c.number(0)? };
-    if status > MAX_STATUS {
+    if status > MAX_STATUS.into() {
         return Err(c.bad("a status is 0 to 63"));
     }
     core.say("ctl", format_args!("stop {status}"));

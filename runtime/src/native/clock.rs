@@ -56,7 +56,7 @@ impl Component for Clock {
             Event::Watched { on: true, .. } => cx.after(TIMER, rest),
             Event::Watched { on: false, .. } => cx.cancel(TIMER),
             Event::Timer { .. } => {
-                self.state.ticks += 1;
+                self.state.ticks = self.state.ticks.saturating_add(1);
                 cx.emit(TICK, format_args!("{} {}", self.state.ticks, Utc(cx.wall())));
                 cx.after(TIMER, rest);
             }

@@ -61,8 +61,8 @@ impl Component for Crash {
         Vec::new()
     }
 
-    fn restore(&mut self, _: &[u8]) -> Result<(), Fault> {
-        Ok(())
+    fn restore(&mut self, state: &[u8]) -> Result<(), Fault> {
+        super::restore(state)
     }
 }
 

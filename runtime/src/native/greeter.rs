@@ -68,7 +68,7 @@ impl Component for Greeter {
                     return Err(command.bad("a name has at most 64 bytes"));
                 }
                 state.name = command.rest.into();
-                state.count += 1;
+                state.count = state.count.saturating_add(1);
                 cx.emit(EVENTS, format_args!("greet {}", state.name));
             }
             Event::Command { .. } => {

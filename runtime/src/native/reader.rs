@@ -95,7 +95,8 @@ impl Component for Reader {
                         cx.emit(EVENTS, format_args!("done {} {}", s.path, bytes.len()));
                     }
                     Err(fault) => {
-                        s.failed = Some(fault.to_string());
+                        // One record a line, whatever the host's text holds.
+                        s.failed = Some(fault.to_string().replace('\n', " "));
                         cx.emit(EVENTS, format_args!("failed {}: {fault}", s.path));
                     }
                 }

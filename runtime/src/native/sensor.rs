@@ -38,12 +38,11 @@ pub const ENTRY: Entry = Entry {
         },
     ],
     make: |params| {
-        let state = State { period: super::span(params, 0)?, base: super::int(params, 1)? };
+        let (period, base) = (super::span(params, 0)?, super::int(params, 1)?);
         Ok(Box::new(Sensor {
-            state,
+            state: State { period, base, watched: false },
             swing: super::int(params, 2)?,
             unit: super::text(params, 3)?,
-            watched: false,
         }))
     },
 };
@@ -54,13 +53,14 @@ struct State {
     period: u64,
     /// The middle of the values, in thousandths.
     base: i64,
+    /// Somebody waits on `next`.
+    watched: bool,
 }
 
 struct Sensor {
     state: State,
     swing: i64,
     unit: String,
-    watched: bool,
 }
 
 /// Thousandths, shown with their point.
@@ -83,7 +83,13 @@ impl Sensor {
             p if p < 3 * quarter => 2 * quarter - p,
             p => p - 4 * quarter,
         };
-        Milli(self.state.base + self.swing * height / quarter)
+        // swing * height / quarter, for any swing.
+        let (whole, rest) = (self.swing / quarter, self.swing % quarter);
+        Milli(
+            self.state
+                .base
+                .saturating_add((whole * height).saturating_add(rest * height / quarter)),
+        )
     }
 
     fn arm(&self, cx: &mut Cx<'_>) {
@@ -98,7 +104,7 @@ impl Component for Sensor {
                 let _ = writeln!(out, "{} {}", self.value(cx.now()), self.unit);
             }
             Event::Watched { on, .. } => {
-                self.watched = on;
+                self.state.watched = on;
                 if on {
                     self.arm(cx);
                 } else {
@@ -117,7 +123,7 @@ impl Component for Sensor {
                     return Err(command.bad("a period is 1 to 3600000 milliseconds"));
                 }
                 self.state.period = ms * 1_000_000;
-                if self.watched {
+                if self.state.watched {
                     self.arm(cx);
                 }
             }
