@@ -88,6 +88,21 @@ impl Op {
         self.fid
     }
 
+    /// Bytes read or listed so far.
+    pub fn held(&self) -> usize {
+        self.got.len()
+    }
+
+    /// Gives up: what was got is dropped and the fid is given back. The result
+    /// will be this fault, unless there is another already.
+    pub fn fail(&mut self, fault: Fault) {
+        self.got = Vec::new();
+        self.failed.get_or_insert(fault);
+        if matches!(self.step, Step::Open | Step::Transfer) {
+            self.step = Step::Clunk;
+        }
+    }
+
     /// Tells it the answer to [`Op::tag`]. What follows is [`Op::next`].
     pub fn answer(&mut self, answer: &Rmsg<'_>) {
         self.step = match (self.step, self.take(answer)) {
