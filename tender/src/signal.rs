@@ -79,6 +79,9 @@ pub fn record_failures(memory: &'static Counting) -> io::Result<()> {
         }
         end();
     }));
+    // A failed allocation would print a backtrace, for which the sandbox has no files.
+    // SAFETY: this is the only thread, and nobody holds a reference into the environment.
+    unsafe { std::env::remove_var("RUST_BACKTRACE") };
     let stack = Box::leak(vec![0u8; STACK].into_boxed_slice());
     let stack = libc::stack_t { ss_sp: stack.as_mut_ptr().cast(), ss_flags: 0, ss_size: STACK };
     // SAFETY: the stack is never freed, and the handler has the type that
@@ -120,7 +123,7 @@ extern "C" fn failed(signal: libc::c_int, info: *mut libc::siginfo_t, context: *
     };
     // SAFETY: only `record_failures` stores there, and what it stores is static.
     let memory = unsafe { MEMORY.load(Relaxed).as_ref() };
-    let rsp = regs[1].1;
+    let (rip, rsp) = (regs[0].1, regs[1].1);
     if signal == libc::SIGABRT {
         let refused = memory.map_or(0, Counting::refused);
         if refused > 0 {
@@ -134,7 +137,7 @@ extern "C" fn failed(signal: libc::c_int, info: *mut libc::siginfo_t, context: *
         } else {
             record::write(Kind::Fault, format_args!("the guest's code aborted"), None, &regs);
         }
-    } else if signal == libc::SIGSEGV && address.abs_diff(rsp) < NEAR {
+    } else if signal == libc::SIGSEGV && address.abs_diff(rsp) < NEAR && address != rip {
         record::write(
             Kind::StackOverflow,
             format_args!("the stack was used up at {address:#x}"),
