@@ -179,6 +179,7 @@ impl Fake {
         if let Some(w) = self.wires.get_mut(&conn.0)
             && w.guest
             && w.peer
+            && !bytes.is_empty()
         {
             w.to_guest.extend(bytes);
             self.signal(Signal::Readable(conn));

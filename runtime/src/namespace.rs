@@ -112,7 +112,7 @@ impl Namespace {
     fn resolve(&self, path: &str) -> Result<String, Fault> {
         // Names are taken away here and not by the host: `..` leads nowhere but to
         // what this guest has mounted.
-        let clean = clean(path);
+        let clean = if path.starts_with('/') { clean(path) } else { String::from("?") };
         let covers = |at: &str| match clean.strip_prefix(at) {
             Some(rest) if rest.is_empty() || rest.starts_with('/') => Some(rest),
             _ => None,
