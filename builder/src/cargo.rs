@@ -62,12 +62,22 @@ pub fn build(mut command: Command, ui: Ui) -> Result<Vec<PathBuf>> {
     Ok(made)
 }
 
-/// Builds a program of this workspace for the host, and says where it is.
-pub fn program(repo: &Repo, package: &str, name: &str, ui: Ui) -> Result<PathBuf> {
+/// Builds programs of this workspace for the host, and says where each is.
+pub fn programs<const N: usize>(
+    repo: &Repo,
+    programs: [(&str, &str); N],
+    ui: Ui,
+) -> Result<[PathBuf; N]> {
     let mut command = host(repo);
-    command.args(["build", "--release", "--package", package, "--bin", name]);
-    let made = build(command, ui).with_context(|| format!("cannot build `{name}`"))?;
-    made.into_iter()
-        .find(|p| p.file_name().is_some_and(|n| n == name))
-        .with_context(|| format!("package {package} made no program `{name}`"))
+    command.args(["build", "--release"]);
+    for (package, _) in programs {
+        command.args(["--package", package]);
+    }
+    let made = build(command, ui).context("cannot build the host's programs")?;
+    let mut out = [const { PathBuf::new() }; N];
+    for (path, (package, name)) in out.iter_mut().zip(programs) {
+        let found = made.iter().find(|p| p.file_name().is_some_and(|n| n == name));
+        *path = found.with_context(|| format!("{package} made no program `{name}`"))?.clone();
+    }
+    Ok(out)
 }

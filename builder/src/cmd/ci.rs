@@ -40,7 +40,7 @@ impl Ci {
                 .args(deny),
         );
         if host().args(["deny", "--version"]).output().is_ok_and(|o| o.status.success()) {
-            let check = ["--config", "deny.toml", "bans", "licenses", "sources"];
+            let check = ["bans", "licenses", "sources"];
             steps.program("dependencies", host().args(["deny", "check"]).args(check));
             let kernel = ["deny", "--manifest-path", "unikernel/Cargo.toml", "check"];
             steps.program("dependencies of the kernel", host().args(kernel).args(check));

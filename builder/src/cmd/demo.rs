@@ -39,9 +39,9 @@ impl Demo {
         stage.heading("A guest is a text file");
         let file = cx.repo.guest("hello")?;
         stage.type_out("cat images/hello/guest.toml");
-        for line in std::fs::read_to_string(&file)?.lines().filter(|l| is_said(l)) {
-            println!("{line}");
-        }
+        let text = std::fs::read_to_string(&file)?;
+        let said = text.lines().filter(|l| !l.trim_start().starts_with('#'));
+        said.skip_while(|l| l.is_empty()).for_each(|line| println!("{line}"));
 
         stage
             .heading("Building makes one small ELF of it: a kernel with just what the guest needs");
@@ -79,9 +79,4 @@ impl Demo {
         stage.close()?;
         Ok(ExitCode::SUCCESS)
     }
-}
-
-/// Whether a line of a configuration says something to a newcomer.
-fn is_said(line: &str) -> bool {
-    !line.trim_start().starts_with('#')
 }

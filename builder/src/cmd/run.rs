@@ -50,6 +50,7 @@ pub(super) fn image(cx: &Context, named: &str) -> Result<PathBuf> {
 
 /// The `atoll` program, with the tender beside it.
 pub(super) fn atoll(cx: &Context) -> Result<PathBuf> {
-    cargo::program(&cx.repo, "atoll-tender", "atoll-tender", cx.ui)?;
-    cargo::program(&cx.repo, "atoll-supervisor", "atoll", cx.ui)
+    let programs = [("atoll-supervisor", "atoll"), ("atoll-tender", "atoll-tender")];
+    let [atoll, _] = cargo::programs(&cx.repo, programs, cx.ui)?;
+    Ok(atoll)
 }

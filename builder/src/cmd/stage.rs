@@ -183,10 +183,13 @@ impl<'c> Stage<'c> {
         Ok(Lines(lines))
     }
 
-    /// Shows the first line that a background program prints.
-    pub(super) fn first_line(&self, lines: Lines) -> Result<()> {
+    /// Shows the first line that the latest background program prints, and ends it.
+    pub(super) fn first_line(&mut self, lines: Lines) -> Result<()> {
         let line = lines.0.recv_timeout(Duration::from_secs(10));
         let line = line.context("no event came within 10 s")?;
+        if let Some(mut child) = self.programs.pop() {
+            stop(&mut child);
+        }
         println!("(the one in the background printed)  {line}");
         self.rest();
         self.interrupted()

@@ -1,6 +1,6 @@
 //! `test`: every test that this machine can run.
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Result, bail};
 use atoll_builder::build::{self, Options};
@@ -63,6 +63,9 @@ pub(super) fn tests(cx: &Context, steps: &mut Steps<'_>, filter: Option<&str>) {
         .arg("--");
     steps.program("kernel tests", kernel.args(filter));
     if filter.is_none() {
+        for place in ["qemu", "process"] {
+            steps.step(&format!("demo on {place}"), || demo(place));
+        }
         steps.step("tidy", || rules(cx));
     }
 }
@@ -80,6 +83,18 @@ fn images(cx: &Context) -> Result<String> {
         cx.ui.step("Built", cx.repo.show(&built.image));
     }
     Ok(format!("{} built", guests.len()))
+}
+
+/// What a newcomer types first must always work.
+fn demo(place: &str) -> Result<String> {
+    let me = std::env::current_exe()?;
+    let args = ["demo", "--fast", "--quiet", "--on", place];
+    let out = Command::new(me).args(args).stdin(Stdio::null()).output()?;
+    if !out.status.success() {
+        eprintln!("{}", String::from_utf8_lossy(&out.stdout));
+        bail!("{}", String::from_utf8_lossy(&out.stderr).trim());
+    }
+    Ok(String::new())
 }
 
 fn rules(cx: &Context) -> Result<String> {
