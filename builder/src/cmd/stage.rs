@@ -103,8 +103,11 @@ impl<'c> Stage<'c> {
 
     /// Runs an `atoll` that must succeed.
     pub(super) fn atoll(&self, args: &[&str]) -> Result<()> {
+        self.interrupted()?;
         let mut child = self.command(args).spawn().context("cannot run atoll")?;
         let status = self.wait(&mut child, args[0])?;
+        // Ctrl-C reaches the other programs, too: they failed because of it.
+        self.interrupted()?;
         if !status.success() {
             bail!("atoll {} did not succeed ({status})", args.join(" "));
         }
