@@ -1,7 +1,8 @@
 //! `build`: from a changed value in a configuration to an image.
 //!
-//! The kernel is in the cache, as it is after the first build. The floor is what
-//! any builder must do: write the image's bytes under its name, at once.
+//! The kernel is in the cache, as it is after the first build, and the builder is
+//! the one that `cargo xtask` runs, with its profile. The floor is what any builder
+//! must do: write the image's bytes under its name, at once.
 
 use std::path::Path;
 use std::time::Instant;
@@ -22,7 +23,10 @@ pub fn run(root: &Path, runs: usize, say: &dyn Fn(&str)) -> Result<Vec<Figure>> 
     let builder = product::Builder::find(root)?;
     let source = root.join("images/hello/guest.toml");
     let text = std::fs::read_to_string(&source).context("cannot read images/hello/guest.toml")?;
-    let dir = tempfile::Builder::new().prefix("atoll-bench-").tempdir()?;
+    // Where images are made: another file system would have other figures.
+    let kept = root.join("target/atoll/bench");
+    std::fs::create_dir_all(&kept).context("cannot make target/atoll/bench")?;
+    let dir = tempfile::Builder::new().prefix("build-").tempdir_in(&kept)?;
     let (config, image) = (dir.path().join("guest.toml"), dir.path().join("hello.img"));
     std::fs::write(&config, &text)?;
     builder.build(&config, Some(&image))?;

@@ -165,7 +165,8 @@ impl Running {
         Ok(sum)
     }
 
-    /// Its memory: all that is resident, and what of it is its own, in KiB.
+    /// Its memory: all that is resident, and what of it only this process has
+    /// written, in KiB. The rest is files that every process shares.
     pub fn memory(&self) -> Result<(u64, u64)> {
         let path = format!("/proc/{}/smaps_rollup", self.id());
         let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
@@ -173,8 +174,9 @@ impl Running {
             let line = text.lines().find_map(|l| l.strip_prefix(name))?;
             line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
         };
-        let own = field("Private_Clean:").zip(field("Private_Dirty:")).map(|(a, b)| a + b);
-        field("Rss:").zip(own).with_context(|| format!("{path} has other fields than expected"))
+        field("Rss:")
+            .zip(field("Private_Dirty:"))
+            .with_context(|| format!("{path} has other fields than expected"))
     }
 
     /// Whether it has ended by itself.

@@ -77,8 +77,6 @@ fn section(runs: &[Run]) -> String {
         // Said once for runs on the same machine and day.
         if !out.contains(&line) {
             out += &line;
-        } else {
-            out += "\n";
         }
         out += &table::markdown(&run.figures);
         out += "\n";

@@ -14,7 +14,7 @@ use crate::{product, tender};
 const GOAL_BYTES: f64 = (96 << 10) as f64;
 const GOAL_MEMORY: f64 = 4.0;
 
-/// Figures of other projects' guests, as FACTS-like tables of theirs say; they
+/// Figures of other projects' guests, of their own machines; they
 /// were not run here.
 const PEER_BYTES: (&str, f64) = ("Solo5 hello virtio (quoted)", 225_400.0);
 const PEER_MEMORY: (&str, f64) = ("Solo5, Unikraft (quoted)", 2.0);
@@ -40,7 +40,7 @@ pub fn run(root: &Path, say: &dyn Fn(&str)) -> Result<Vec<Figure>> {
     serves(&mut guest.nine).context("the tender's guest")?;
     let (all, own) = guest.running.memory()?;
     out.push(Figure::new("size", "hello as a process", "resident", "KiB", all as f64));
-    out.push(Figure::new("size", "hello as a process", "resident, its own", "KiB", own as f64));
+    out.push(Figure::new("size", "hello as a process", "resident, written", "KiB", own as f64));
     Ok(out)
 }
 
@@ -85,7 +85,7 @@ fn memory(path: &Path, stated: u64, say: &dyn Fn(&str)) -> Result<Vec<Figure>> {
     }
     let (all, own) = try_with(&image, stated)?;
     out.push(Figure::new("size", "hello on QEMU", "resident", "KiB", all as f64));
-    out.push(Figure::new("size", "hello on QEMU", "resident, its own", "KiB", own as f64));
+    out.push(Figure::new("size", "hello on QEMU", "resident, written", "KiB", own as f64));
     Ok(out)
 }
 
