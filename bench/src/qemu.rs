@@ -190,12 +190,17 @@ impl Machine {
         String::from_utf8_lossy(&out).trim().to_owned()
     }
 
-    /// Whether it runs, in words.
+    /// Whether it runs, in words. An end is heard of on a socket a little before
+    /// the process is gone, so it is given a moment.
     pub fn state(&mut self) -> String {
-        match self.running.ended() {
-            Ok(Some(status)) => format!("{QEMU} {}", how(status)),
-            _ => "the guest did not answer in time".to_owned(),
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_secs(1) {
+            if let Ok(Some(status)) = self.running.ended() {
+                return format!("{QEMU} {}", how(status));
+            }
+            std::thread::sleep(Duration::from_millis(5));
         }
+        "the guest did not answer".to_owned()
     }
 }
 

@@ -14,8 +14,7 @@ use crate::{product, tender};
 const GOAL_BYTES: f64 = (96 << 10) as f64;
 const GOAL_MEMORY: f64 = 4.0;
 
-/// Figures of other projects' guests, of their own machines; they
-/// were not run here.
+/// Figures of other projects' guests, measured elsewhere and not run here.
 const PEER_BYTES: (&str, f64) = ("Solo5 hello virtio (quoted)", 225_400.0);
 const PEER_MEMORY: (&str, f64) = ("Solo5, Unikraft (quoted)", 2.0);
 
