@@ -374,7 +374,10 @@ pub fn step_all(rt: &mut Runtime<'_>, fake: &mut Fake) {
 pub fn drive(rt: &mut Runtime<'_>, fake: &mut Fake, ends: &mut [&mut dyn End]) {
     loop {
         step_all(rt, fake);
-        let busy = ends.iter_mut().fold(false, |any, end| end.pump(fake) || any);
+        let mut busy = false;
+        for end in ends.iter_mut() {
+            busy |= end.pump(fake);
+        }
         match fake.next_signal() {
             Some(late) => fake.now = fake.now.max(late.0),
             None if busy => {}
@@ -408,7 +411,7 @@ pub struct Peer {
     /// It takes no answers.
     pub deaf: bool,
     next_fid: u32,
-    ops: Vec<(Op, Option<Result<Vec<u8>, Fault>>)>,
+    ops: Vec<(Op, Option<Answer>)>,
     /// Plain requests, and what came for them.
     asked: Vec<(Tag, Option<Answer>)>,
 }

@@ -230,7 +230,10 @@ impl<'a> Runtime<'a> {
                     self.guests.iter_mut().for_each(Guest::last_words);
                     p.now().after(GRACE)
                 });
-                let flushed = self.guests.iter_mut().fold(true, |all, g| g.flush_all(p) && all);
+                let mut flushed = true;
+                for guest in &mut self.guests {
+                    flushed &= guest.flush_all(p);
+                }
                 if flushed || p.now() >= give_up {
                     return exit;
                 }

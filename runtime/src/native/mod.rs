@@ -73,12 +73,14 @@ fn mismatch() -> Fault {
 }
 
 /// A component's state as bytes.
+#[allow(dead_code)] // as above
 fn save<T: Serialize>(state: &T) -> Vec<u8> {
     // Plain numbers and strings always encode.
     postcard::to_allocvec(state).unwrap_or_default()
 }
 
 /// A component's state from bytes, all of them.
+#[allow(dead_code)] // as above
 fn restore<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, Fault> {
     match postcard::take_from_bytes(bytes) {
         Ok((state, [])) => Ok(state),
