@@ -45,10 +45,17 @@ pub enum BadKernel {
 
 /// One piece of the file: a program header and its bytes, or just a header
 /// whose bytes lie in another piece.
-struct Piece<'a> {
+pub(crate) struct Piece<'a> {
     segment: Segment,
     bytes: &'a [u8],
     inside: Option<usize>,
+}
+
+impl<'a> Piece<'a> {
+    /// A segment with bytes of its own.
+    pub(crate) fn new(segment: Segment, bytes: &'a [u8]) -> Piece<'a> {
+        Piece { segment, bytes, inside: None }
+    }
 }
 
 /// Makes the image, and reads it back before anyone else does.
@@ -90,9 +97,8 @@ pub fn assemble(
         flags: elf::PF_R.0,
         align,
     };
-    pieces.push(Piece { segment: of(SegmentKind::Note, 0, &note, 4), bytes: &note, inside: None });
-    let segment = of(SegmentKind::Load, base, &sealed, image::PAGE);
-    pieces.push(Piece { segment, bytes: &sealed, inside: None });
+    pieces.push(Piece::new(of(SegmentKind::Note, 0, &note, 4), &note));
+    pieces.push(Piece::new(of(SegmentKind::Load, base, &sealed, image::PAGE), &sealed));
 
     let mut file = write(elf.entry, &mut pieces, &elf.segments);
     let trailer = image::seal(&file);
@@ -126,7 +132,7 @@ fn note(kind: u32, desc: &[u8]) -> Vec<u8> {
 }
 
 /// Lays the pieces out and writes header, program headers and bytes.
-fn write(entry: u64, pieces: &mut [Piece<'_>], original: &[Segment]) -> Vec<u8> {
+pub(crate) fn write(entry: u64, pieces: &mut [Piece<'_>], original: &[Segment]) -> Vec<u8> {
     let mut at = HEADER + PROGRAM_HEADER * pieces.len() as u64;
     for p in pieces.iter_mut().filter(|p| p.inside.is_none()) {
         let align = p.segment.align.clamp(1, FILE_ALIGN);

@@ -18,14 +18,14 @@ use serde::Serialize;
 use crate::repo::Repo;
 use crate::rustc::Rustc;
 use crate::ui::Ui;
-use crate::{cargo, files, inputs};
+use crate::{cargo, files, inputs, pack};
 
 /// The triple of a kernel: the host's own (no other has to be installed).
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// How a kernel is compiled: raise the number when this module does it in
 /// another way.
-const RECIPE: [&[u8]; 2] = [b"2", include_bytes!("../rustc-wrapper.sh")];
+const RECIPE: [&[u8]; 2] = [b"3", include_bytes!("../rustc-wrapper.sh")];
 
 /// A kernel to be found or built.
 #[derive(Clone, Debug, Serialize)]
@@ -68,12 +68,17 @@ impl Flavour {
         })
     }
 
-    /// Where its ELF is kept, symbols and all.
-    pub fn path(&self, repo: &Repo) -> PathBuf {
+    /// Where it is kept as the compiler made it, symbols and all.
+    pub fn symbols(&self, repo: &Repo) -> PathBuf {
         repo.out().join("flavours").join(format!("{}.elf", self.key))
     }
 
-    /// Its bytes, and whether they had to be compiled.
+    /// Where it is kept as an image carries it.
+    pub fn path(&self, repo: &Repo) -> PathBuf {
+        repo.out().join("flavours").join(format!("{}.packed", self.key))
+    }
+
+    /// Its bytes as an image carries them, and whether they had to be compiled.
     pub fn get(&self, repo: &Repo, ui: Ui) -> Result<(Vec<u8>, bool)> {
         let path = self.path(repo);
         if let Ok(bytes) = std::fs::read(&path) {
@@ -95,8 +100,10 @@ impl Flavour {
         if inputs::hash(&inputs::kernel(repo)?).to_hex().as_str() != self.sources {
             bail!("a source of the kernel changed while it was compiled; build again");
         }
-        files::write_atomically(&path, &bytes)?;
-        Ok((bytes, true))
+        let packed = pack::pack(&bytes)?;
+        files::write_atomically(&self.symbols(repo), &bytes)?;
+        files::write_atomically(&path, &packed)?;
+        Ok((packed, true))
     }
 
     fn compile(&self, repo: &Repo, ui: Ui) -> Result<Vec<u8>> {

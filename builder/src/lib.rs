@@ -16,6 +16,7 @@ pub mod cargo;
 pub mod files;
 pub mod flavour;
 pub mod inputs;
+pub mod pack;
 pub mod plan;
 pub mod repo;
 pub mod rustc;

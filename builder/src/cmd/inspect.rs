@@ -63,10 +63,11 @@ fn symbols(cx: &Context, image: &Image) -> Result<PathBuf> {
     let folder = cx.repo.out().join("flavours");
     let kept = std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|e| e.path());
     let wanted = image.manifest().kernel_hash;
-    kept.filter(|p| p.extension().is_some_and(|e| e == "elf"))
+    kept.filter(|p| p.extension().is_some_and(|e| e == "packed"))
         .find(|p| {
             let bytes = std::fs::read(p).unwrap_or_default();
             Elf::parse(&bytes).is_ok_and(|elf| elf.kernel_hash(&elf.segments) == wanted)
         })
+        .map(|p| p.with_extension("elf"))
         .with_context(|| format!("the kernel of this image is not in {}", cx.repo.show(&folder)))
 }

@@ -30,8 +30,9 @@ pub(crate) struct Sizes {
 impl Sizes {
     pub(crate) fn run(self, cx: &Context) -> Result<ExitCode> {
         let plan = plan::Plan::of(&cx.repo, &cx.repo.guest(&self.guest)?)?;
-        let (elf, _) = plan.flavour.get(&cx.repo, cx.ui)?;
-        let image = assemble::assemble(&elf, &plan.guest.payload(), &plan.guest.platforms)?;
+        let (kernel, _) = plan.flavour.get(&cx.repo, cx.ui)?;
+        let image = assemble::assemble(&kernel, &plan.guest.payload(), &plan.guest.platforms)?;
+        let elf = std::fs::read(plan.flavour.symbols(&cx.repo))?;
         let symbols = sizes::symbols(&elf)?;
         let crates = sizes::crates(&symbols);
         let top = &symbols[..self.top.min(symbols.len())];

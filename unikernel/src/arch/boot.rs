@@ -5,6 +5,9 @@
 //! are mapped by one page, writable and executable; [`super::paging`] replaces
 //! it as soon as the memory map is known. SSE must be on before any Rust runs,
 //! because precompiled `core` uses it.
+//!
+//! An image carries the kernel packed, and enters at `pvh_unpack`, which puts the
+//! rest of it where it belongs (`builder/src/pack.rs` is the other half).
 
 use core::arch::global_asm;
 
@@ -44,8 +47,9 @@ pvh_start:
     cli
     cld
     rdtsc
-    mov %eax, %esi
-    mov %edx, %edi
+    mov %eax, boot_tsc
+    mov %edx, boot_tsc + 4
+unpacked:
     movl ${tables} + 0x1003, {tables}
     movl ${tables} + 0x2003, {tables} + 0x1000
     movl $0x83, {tables} + 0x2000
@@ -73,9 +77,7 @@ pvh_start:
     mov %eax, %fs
     mov %eax, %gs
     mov ${stacks} + {top}, %esp
-    mov %esi, %esi
-    shl $32, %rdi
-    or %rdi, %rsi
+    mov boot_tsc, %rsi
     mov %ebx, %edi
     xor %ebp, %ebp
     call {main}
@@ -83,6 +85,72 @@ pvh_start:
     .balign 8
 2:  .word {gdt_limit}
     .quad {gdt}
+    .balign 8
+boot_tsc:
+    .quad 0
+
+    # The entry of a packed kernel. What follows this section, up to the end of
+    # the data, lies as one LZ4 block near the end of the zeroed memory: the
+    # block, up to 3 bytes, and its length at `_end` - 4. (LZ4 block format: a
+    # token; literals; an offset and a match; the last one has no match.) There
+    # is no stack, so `esp` holds what a register more would.
+    .code32
+    .globl pvh_unpack
+pvh_unpack:
+    cli
+    cld
+    rdtsc
+    mov %eax, boot_tsc
+    mov %edx, boot_tsc + 4
+    mov _end - 4, %eax
+    mov $_end - 4, %esi
+    sub %eax, %esi
+    and $-4, %esi               # the block
+    lea (%esi, %eax), %ebp      # its end
+    mov $__packed, %edi
+1:  movzbl (%esi), %edx         # token
+    inc %esi
+    mov %edx, %ecx
+    shr $4, %ecx
+    cmp $15, %ecx
+    jne 3f
+2:  movzbl (%esi), %eax
+    inc %esi
+    add %eax, %ecx
+    cmp $255, %eax
+    je 2b
+3:  rep movsb                   # literals
+    cmp %ebp, %esi
+    jae 6f
+    movzwl (%esi), %eax
+    add $2, %esi
+    mov %edi, %esp
+    sub %eax, %esp              # where the match is
+    mov %edx, %ecx
+    and $15, %ecx
+    cmp $15, %ecx
+    jne 5f
+4:  movzbl (%esi), %eax
+    inc %esi
+    add %eax, %ecx
+    cmp $255, %eax
+    je 4b
+5:  add $4, %ecx
+    xchg %esp, %esi
+    rep movsb
+    mov %esp, %esi
+    jmp 1b
+6:  mov _end - 4, %eax          # leave zeroes, as a loader would
+    mov $_end - 4, %edi
+    sub %eax, %edi
+    and $-4, %edi
+    mov $_end, %ecx
+    sub %edi, %ecx
+    shr $2, %ecx
+    xor %eax, %eax
+    rep stosl
+    jmp unpacked
+    .code64
     .text
     "#,
     tables = sym TABLES,

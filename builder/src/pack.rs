@@ -1,0 +1,113 @@
+//! A kernel, packed: what an image carries.
+//!
+//! Machine code compresses by two fifths, and a small image is quicker to store,
+//! send and check than a large one. The first bytes of a flavour stay as they are
+//! (`.text.boot`, with the entry `pvh_unpack`); what follows them, up to the end of
+//! the data, becomes one LZ4 block. It is loaded to the end of the memory that the
+//! kernel wants zeroed, where it is in nobody's way and takes no memory of its own;
+//! the entry unpacks it and leaves zeroes (`unikernel/src/arch/boot.rs`).
+//!
+//! The result is an ELF like the flavour, so nothing else here knows of it.
+
+use anyhow::{Context, Result, bail, ensure};
+use atoll_config::image::{Elf, Segment, SegmentKind};
+use lz4::block::CompressionMode;
+use object::elf;
+use object::read::elf::ElfFile64;
+use object::{Object, ObjectSymbol};
+
+use crate::assemble::{Piece, write};
+
+/// The most that LZ4's format can be squeezed.
+const LEVEL: i32 = 12;
+
+/// The ELF note type of a PVH entry (Xen, `elfnote.h`, `XEN_ELFNOTE_PHYS32_ENTRY`).
+const PHYS32_ENTRY: u32 = 18;
+
+/// Packs a flavour.
+pub fn pack(flavour: &[u8]) -> Result<Vec<u8>> {
+    let file = ElfFile64::<object::LittleEndian>::parse(flavour).context("not an ELF")?;
+    let symbol = |name: &str| {
+        file.symbols()
+            .find(|s| s.name() == Ok(name))
+            .map(|s| s.address())
+            .with_context(|| format!("the kernel has no symbol {name}"))
+    };
+    let (start, packed) = (symbol("__text")?, symbol("__packed")?);
+    let (zero, end) = (symbol("__zero")?, symbol("_end")?);
+    let entry = symbol("pvh_unpack")?;
+    let elf = Elf::parse(flavour)?;
+    let memory = memory(&elf, start, zero)?;
+    let (boot, rest) = memory.split_at((packed - start) as usize);
+    let block = lz4::block::compress(rest, Some(CompressionMode::HIGHCOMPRESSION(LEVEL)), false)?;
+    ensure!(
+        lz4::block::decompress(&block, Some(rest.len() as i32))? == rest,
+        "LZ4 does not give back what it took"
+    );
+    let len = block.len() as u64;
+    let at = (end - 4 - len) & !3;
+    if at < zero {
+        bail!("the packed kernel of {len} bytes does not fit into the memory that it clears");
+    }
+    let mut tail = block;
+    tail.resize((end - 4 - at) as usize, 0);
+    tail.extend_from_slice(&(len as u32).to_le_bytes());
+
+    let load = |vaddr, bytes: &[u8], until: u64, flags| Segment {
+        kind: SegmentKind::Load,
+        offset: 0,
+        vaddr,
+        paddr: vaddr,
+        filesz: bytes.len() as u64,
+        memsz: until - vaddr,
+        flags,
+        align: 4,
+    };
+    let notes: Vec<(Segment, Vec<u8>)> = elf
+        .segments
+        .iter()
+        .filter(|s| s.kind == SegmentKind::Note)
+        .map(|s| Ok((*s, enter_at(elf.data(s), entry as u32)?)))
+        .collect::<Result<_>>()?;
+    let mut pieces = vec![
+        Piece::new(load(start, boot, at, elf::PF_R.0 | elf::PF_X.0), boot),
+        Piece::new(load(at, &tail, end, elf::PF_R.0 | elf::PF_W.0), &tail),
+    ];
+    pieces.extend(
+        notes.iter().map(|(s, bytes)| Piece::new(Segment { vaddr: 0, paddr: 0, ..*s }, bytes)),
+    );
+    Ok(write(entry, &mut pieces, &[]))
+}
+
+/// A kernel's memory as a loader would leave it, from one address to another.
+fn memory(elf: &Elf<'_>, from: u64, to: u64) -> Result<Vec<u8>> {
+    let mut memory =
+        vec![0; to.checked_sub(from).context("the kernel's symbols are out of order")? as usize];
+    for s in elf.loads() {
+        let at = s.paddr.checked_sub(from).context("a segment lies before the kernel")? as usize;
+        memory
+            .get_mut(at..at + s.filesz as usize)
+            .context("a segment lies behind the kernel's data")?
+            .copy_from_slice(elf.data(s));
+    }
+    Ok(memory)
+}
+
+/// The notes, with another PVH entry. A note is three words (length of the owner,
+/// length of the description, type) and both of these, each padded to a word.
+fn enter_at(notes: &[u8], entry: u32) -> Result<Vec<u8>> {
+    let mut out = notes.to_vec();
+    let mut at = 0;
+    while at + 12 <= out.len() {
+        let word = |i: usize| u32::from_le_bytes([out[i], out[i + 1], out[i + 2], out[i + 3]]);
+        let (owner, desc, kind) = (word(at) as usize, word(at + 4) as usize, word(at + 8));
+        let desc_at = at + 12 + owner.next_multiple_of(4);
+        if kind == PHYS32_ENTRY && (4..=8).contains(&desc) && out.len() >= desc_at + desc {
+            // The description may be as wide as an address; its upper half is 0.
+            out[desc_at..desc_at + 4].copy_from_slice(&entry.to_le_bytes());
+            return Ok(out);
+        }
+        at = desc_at + desc.next_multiple_of(4);
+    }
+    bail!("the kernel has no note that says where it is entered")
+}
