@@ -56,6 +56,11 @@ impl Guard {
         self.tell("folder", path.as_os_str().as_bytes())
     }
 
+    /// There will be a file of that name, which nobody else would choose.
+    pub fn name(&mut self, path: &Path) -> io::Result<()> {
+        self.tell("name", path.as_os_str().as_bytes())
+    }
+
     /// The file that is now at `from` will have the name `path` too.
     pub fn file(&mut self, from: &Path, path: &Path) -> io::Result<()> {
         let meta = std::fs::symlink_metadata(from)?;
@@ -86,6 +91,7 @@ impl Drop for Guard {
 #[derive(Debug, Default)]
 struct Ours {
     children: Vec<OwnedFd>,
+    names: Vec<PathBuf>,
     files: Vec<(u64, u64, PathBuf)>,
     folders: Vec<PathBuf>,
 }
@@ -102,6 +108,7 @@ pub fn run(from: impl BufRead) -> io::Result<()> {
         match what {
             b"bye" => return Ok(()),
             b"folder" => ours.folders.push(path(rest)),
+            b"name" => ours.names.push(path(rest)),
             b"file" => {
                 let mut parts = rest.splitn(3, |&b| b == b' ');
                 let mut number = || {
@@ -135,6 +142,9 @@ fn clean(ours: &Ours) {
     for child in &ours.children {
         let _ = pidfd_send_signal(child, Signal::KILL);
     }
+    for name in &ours.names {
+        let _ = std::fs::remove_file(name);
+    }
     for (dev, ino, path) in &ours.files {
         // Another may have come in the meantime and taken the name.
         match std::fs::symlink_metadata(path) {
@@ -161,14 +171,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         std::fs::create_dir_all(at("all/ours")).unwrap();
-        for name in ["all/ours/x", "mine", "stranger"] {
+        for name in ["all/ours/x", "mine", "named", "stranger"] {
             std::fs::write(at(name), "").unwrap();
         }
         let meta = std::fs::metadata(at("mine")).unwrap();
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let orders = format!(
-            "folder {}\nfile {} {} {}\nfile {} 1 {}\nchild {}\nchild 999999999\nnonsense\n",
+            "folder {}\nname {}\nfile {} {} {}\nfile {} 1 {}\nchild {}\nchild 999999999\nnonsense\n",
             at("all/ours").display(),
+            at("named").display(),
             meta.dev(),
             meta.ino(),
             at("mine").display(),
@@ -179,7 +190,12 @@ mod tests {
         run(Cursor::new(format!("{orders}bye \n"))).unwrap();
         assert!(at("mine").exists() && child.try_wait().unwrap().is_none());
         run(Cursor::new(orders)).unwrap();
-        assert!(!at("mine").exists() && !at("all").exists() && at("stranger").exists());
+        assert!(
+            !at("named").exists()
+                && !at("mine").exists()
+                && !at("all").exists()
+                && at("stranger").exists()
+        );
         assert!(!child.wait().unwrap().success());
     }
 }

@@ -29,7 +29,7 @@ use crate::conn::Conn;
 use crate::guard::Guard;
 use crate::host;
 use crate::hostdir::HostDirs;
-use crate::joint::Joint;
+use crate::joint::{self, Joint};
 use crate::record::Record;
 use crate::show::Printer;
 use crate::socket::{Private, Public};
@@ -110,7 +110,7 @@ pub async fn run(options: &Options) -> anyhow::Result<bool> {
         Some(path) => std::path::absolute(path)?,
         None => address::default_socket(&manifest.name),
     };
-    let (public, listener) = Public::listen(&path, &private, &mut guard)?;
+    let (public, listener) = Public::listen(&path, &mut guard)?;
     let mut tcp = Vec::new();
     for addr in &options.listen {
         let listener = TcpListener::bind(addr).await.with_context(|| format!("tcp:{addr}"))?;
@@ -189,7 +189,11 @@ impl Guest {
                 }
                 end = &mut guest, if lost.is_none() => {
                     // Most often it is about to end. If not, it is of no use.
-                    lost = Some(end?);
+                    let end = end?;
+                    if !matches!(end, joint::Ended::Closed) {
+                        self.printer.tell(&format!("{:#}", anyhow::Error::from(end)));
+                    }
+                    lost = Some(());
                     deadline.get_or_insert(Instant::now() + STOP);
                     continue;
                 }

@@ -1,8 +1,9 @@
 //! Sockets of a guest: the one that everybody knows, and those of its streams.
 //!
-//! A private folder holds what must not be seen. A socket gets its public name by
-//! a link from there, which fails when the name is taken: so two supervisors that
-//! start at once cannot both have it, and no socket is ever seen half made.
+//! A private folder holds what must not be seen. The public socket is made under a
+//! name beside its own and gets that by a link, which fails when it is taken: so
+//! two supervisors that start at once cannot both have it, and no socket is ever
+//! seen half made.
 
 use std::fs::DirBuilder;
 use std::io;
@@ -81,10 +82,16 @@ impl Private {
     /// A listening socket in it.
     pub fn listen(&self, name: &str) -> Result<(PathBuf, UnixListener), Error> {
         let path = self.path.join(name);
-        let listener = UnixListener::bind(&path).map_err(at(&path))?;
-        chmod(&path, Mode::RUSR | Mode::WUSR).map_err(|e| at(&path)(e.into()))?;
+        let listener = bind(&path)?;
         Ok((path, listener))
     }
+}
+
+/// A listening socket for this user alone.
+fn bind(path: &Path) -> Result<UnixListener, Error> {
+    let listener = UnixListener::bind(path).map_err(at(path))?;
+    chmod(path, Mode::RUSR | Mode::WUSR).map_err(|e| at(path)(e.into()))?;
+    Ok(listener)
 }
 
 impl Drop for Private {
@@ -106,25 +113,30 @@ pub struct Public {
 
 impl Public {
     /// Listens at `path`, for this user alone.
-    pub fn listen(
-        path: &Path,
-        private: &Private,
-        guard: &mut Guard,
-    ) -> Result<(Public, UnixListener), Error> {
-        let (from, listener) = private.listen("tree")?;
-        listener.set_nonblocking(true).map_err(at(&from))?;
-        guard.file(&from, path).map_err(at(path))?;
-        let ino = std::fs::symlink_metadata(&from).map_err(at(&from))?.ino();
+    pub fn listen(path: &Path, guard: &mut Guard) -> Result<(Public, UnixListener), Error> {
+        // Beside it, for a link cannot lead into another file system.
+        let from = path.with_extension(format!("{}.new", std::process::id()));
+        guard.name(&from).map_err(at(&from))?;
+        let listener = bind(&from)?;
+        let linked = Public::link(&from, path, guard);
+        let _ = std::fs::remove_file(&from);
+        let public = linked?;
+        listener.set_nonblocking(true).map_err(at(path))?;
+        Ok((public, listener))
+    }
+
+    fn link(from: &Path, path: &Path, guard: &mut Guard) -> Result<Public, Error> {
+        guard.file(from, path).map_err(at(path))?;
+        let ino = std::fs::symlink_metadata(from).map_err(at(from))?.ino();
         let mut tries = 0;
-        while let Err(why) = std::fs::hard_link(&from, path) {
+        while let Err(why) = std::fs::hard_link(from, path) {
             tries += 1;
             if why.kind() != io::ErrorKind::AlreadyExists || tries > 8 {
                 return Err(at(path)(why));
             }
             remove_stale(path)?;
         }
-        let _ = std::fs::remove_file(&from);
-        Ok((Public { path: path.into(), ino }, listener))
+        Ok(Public { path: path.into(), ino })
     }
 
     /// Its name.

@@ -11,7 +11,8 @@ Runs one guest as a sandboxed process, in the foreground.
 
 usage: atoll-tender [OPTION VALUE]... IMAGE
 
-  --control PATH     serve the guest's tree on a unix socket made here
+  --control PATH     serve the guest's tree on a unix socket made here (its name
+                     stays behind: the sandbox removes no files)
   --control-fd N     the same, on a listening socket that was inherited
   --host PATH        be a 9P client of whoever connects to this unix socket
   --host-fd N        the same, on a listening socket that was inherited

@@ -54,8 +54,7 @@ impl Backend for Process {
             (_, Some(SIGSYS)) => {
                 Ended::Lost("it made a system call that its sandbox does not allow".into())
             }
-            (_, Some(signal)) => Ended::Lost(format!("the tender was ended by signal {signal}")),
-            _ => Ended::Lost(format!("the tender ended with {status}: {stderr}")),
+            _ => Ended::Lost(format!("the tender ended with {status} {stderr}").trim_end().into()),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! QEMU: a microvm without anything that a guest does not use.
 
 use std::ffi::OsString;
-use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
@@ -71,15 +70,14 @@ impl Backend for Qemu {
     fn ended(&self, status: ExitStatus, stderr: &str) -> Ended {
         // QEMU's own failures end with 1 too, but not without a word.
         let complaint = stderr.lines().any(|l| l.contains("qemu") && !l.contains("warning:"));
-        match (status.code(), status.signal()) {
-            (Some(1), _) if complaint => Ended::Unstarted(stderr.to_owned()),
-            (Some(0), _) => Ended::Lost("the machine reset itself (a triple fault)".into()),
-            (Some(code), _) if code & 1 == 1 => match code >> 1 {
+        match status.code() {
+            Some(1) if complaint => Ended::Unstarted(stderr.to_owned()),
+            Some(0) => Ended::Lost("the machine reset itself (a triple fault)".into()),
+            Some(code) if code & 1 == 1 => match code >> 1 {
                 RECORDED => Ended::Recorded,
                 status => Ended::Status(status as u8),
             },
-            (_, Some(signal)) => Ended::Lost(format!("QEMU was ended by signal {signal}")),
-            _ => Ended::Lost(format!("QEMU ended with {status}: {stderr}")),
+            _ => Ended::Lost(format!("QEMU ended with {status} {stderr}").trim_end().into()),
         }
     }
 }
@@ -87,6 +85,7 @@ impl Backend for Qemu {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::process::ExitStatusExt;
 
     #[test]
     fn the_command_line_is_data() {

@@ -148,7 +148,7 @@ pub(super) struct Write {
     /// The file
     path: String,
     /// What to write: words, with spaces between; or - for standard input
-    #[arg(required = true, allow_hyphen_values = true)]
+    #[arg(required = true, allow_negative_numbers = true)]
     text: Vec<String>,
 }
 

@@ -201,3 +201,21 @@ fn a_name_is_served_once_and_a_dead_socket_is_replaced() {
     guest.stop();
     place.assert_empty();
 }
+
+#[test]
+fn a_socket_may_be_anywhere_that_is_free() {
+    let place = Place::new();
+    let socket = place.dir.path().join("other.sock");
+    let socket = socket.to_str().unwrap();
+    let guest = Guest::start(&place, "hello", "process", &["--socket", socket]);
+    assert_eq!(place.ok(&["cat", socket, "name"]), "hello\n");
+    assert_eq!(place.ok(&["cat", &format!("unix:{socket}"), "name"]), "hello\n");
+    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(socket).unwrap());
+    assert_eq!(mode & 0o777, 0o600);
+    guest.stop();
+    assert!(!std::path::Path::new(socket).exists());
+    std::fs::write(socket, "not a socket").unwrap();
+    let (code, said) = Guest::spawn(&place, "hello", "process", &["--socket", socket]).wait();
+    assert!(code == Some(1) && said.contains("is no socket"), "{code:?}: {said}");
+    place.assert_empty();
+}

@@ -10,6 +10,9 @@ use super::Needs;
 /// when the sandbox begins: its stack, and what the allocator holds in reserve.
 pub const ALLOWANCE: u64 = 16 << 20;
 
+/// The most that may be written to a file, should the record go to one.
+const RECORD: u64 = 1 << 20;
+
 /// Sets the limits.
 pub(super) fn set(needs: &Needs<'_>) -> io::Result<()> {
     let statm = std::fs::read_to_string("/proc/self/statm")?;
@@ -27,7 +30,7 @@ pub(super) fn set(needs: &Needs<'_>) -> io::Result<()> {
         (Resource::Nofile, highest + 1 + needs.connections),
         (Resource::Core, 0),
         (Resource::Nproc, 0),
-        (Resource::Fsize, 0),
+        (Resource::Fsize, RECORD),
     ] {
         let limit = Rlimit { current: Some(limit), maximum: Some(limit) };
         setrlimit(resource, limit)?;
