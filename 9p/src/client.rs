@@ -36,7 +36,9 @@ impl fmt::Display for Broken {
         match self {
             Broken::Version => f.write_str("the server speaks no 9P2000.L"),
             Broken::Size(n) => write!(f, "the server sent a message of {n} bytes"),
-            Broken::Frame(why) => write!(f, "the server sent a malformed message: {why:?}"),
+            Broken::Frame(why) => {
+                write!(f, "the server sent a malformed message: {}", Fault::from(*why))
+            }
             Broken::Unasked => f.write_str("the server answered what nobody asked"),
         }
     }

@@ -5,6 +5,7 @@
 //! depends on the dialect that was negotiated.
 
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use core::fmt;
 
 use crate::wire::BadFrame;
@@ -97,13 +98,14 @@ pub struct Fault {
     pub errno: Errno,
     /// Who has to act.
     pub blame: Blame,
-    text: Option<Cow<'static, str>>,
+    /// Boxed, because results are moved about far more often than they fail.
+    text: Option<Box<Cow<'static, str>>>,
 }
 
 impl Fault {
     /// A fault of whoever asked, with a text that says what to do.
     pub fn new(errno: Errno, text: impl Into<Cow<'static, str>>) -> Fault {
-        Fault { errno, blame: Blame::Operator, text: Some(text.into()) }
+        Fault { errno, blame: Blame::Operator, text: Some(Box::new(text.into())) }
     }
 
     /// The same fault, blamed on somebody else.
@@ -114,7 +116,7 @@ impl Fault {
 
     /// The face for 9P2000: what went wrong, in words.
     pub fn text(&self) -> &str {
-        self.text.as_deref().unwrap_or(self.errno.text())
+        self.text.as_ref().map_or(self.errno.text(), |t| t)
     }
 }
 
@@ -125,6 +127,8 @@ impl From<Errno> for Fault {
 }
 
 impl From<BadFrame> for Fault {
+    #[cold]
+    #[inline(never)]
     fn from(bad: BadFrame) -> Fault {
         let text = match bad {
             BadFrame::Type(_) => return Errno::EOPNOTSUPP.into(),

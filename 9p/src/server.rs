@@ -471,7 +471,10 @@ impl<T: Tree> Session<T> {
             // Tremove ends the fid whether or not the file goes, and none does.
             Tmsg::Remove { fid } => {
                 self.drop_fid(tree, fid)?;
-                Err(Errno::EPERM.into())
+                // Not as an error of `handle`: that would take back the answers that
+                // requests waiting on the fid have just been given.
+                self.error(tag, &Errno::EPERM.into());
+                Ok(())
             }
         }
     }

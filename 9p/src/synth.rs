@@ -374,7 +374,10 @@ fn usage(verbs: &[Verb]) -> String {
 fn echo(line: &str) -> String {
     let part = crate::server::clip(line, 40);
     let more = if part.len() < line.len() { "..." } else { "" };
-    alloc::format!("{part:?}{more}")
+    // What could move a terminal's cursor is shown as something that cannot.
+    let clean = |c: char| if c.is_control() { '?' } else { c };
+    let part: String = part.chars().map(clean).collect();
+    alloc::format!("\"{part}\"{more}")
 }
 
 /// A command line, taken apart.

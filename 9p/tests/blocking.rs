@@ -90,6 +90,21 @@ fn a_tag_in_use_is_refused_and_its_request_goes_on() {
 }
 
 #[test]
+fn a_remove_ends_the_reads_that_wait_on_its_fid_though_it_fails() {
+    let (mut t, mut p) = start();
+    assert_eq!(p.read(&mut t, 5, 1), None);
+    let answers = p.raw(&mut t, &frame(7, &Tmsg::Remove { fid: 1 }));
+    let errors: Vec<_> = answers.iter().map(|f| (tag_of(f), Rmsg::decode(f).unwrap())).collect();
+    let error = |tag, e: Errno| match errors.iter().find(|(t, _)| *t == tag) {
+        Some((_, Rmsg::Lerror { errno, .. })) => assert_eq!(*errno, e.0),
+        other => panic!("{other:?}"),
+    };
+    error(5, Errno::EBADF);
+    error(7, Errno::EPERM);
+    assert_eq!(p.s.waiting(), 0);
+}
+
+#[test]
 fn a_clunk_ends_the_reads_that_wait_on_its_fid() {
     let (mut t, mut p) = start();
     p.open(&mut t, 2, "blk", OpenFlags::RDONLY);

@@ -61,7 +61,7 @@ pub(crate) fn start(slots: &[Slot], buffers: usize) -> Result<Devices, &'static 
             DeviceType::EntropySource if devices.rng.is_none() => {
                 devices.rng = Rng::start(registers);
             }
-            other => log::warn!("virtio: {other:?} at {:#x} is not used", slot.base),
+            other => log::warn!("virtio: device {} at {:#x} is not used", other as u8, slot.base),
         }
         if devices.console.is_some() && devices.rng.is_some() {
             break;
