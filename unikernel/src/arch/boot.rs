@@ -93,7 +93,9 @@ boot_tsc:
     # the data, lies as one LZ4 block near the end of the zeroed memory: the
     # block, up to 3 bytes, and its length at `_end` - 4. (LZ4 block format: a
     # token; literals; an offset and a match; the last one has no match.) There
-    # is no stack, so `esp` holds what a register more would.
+    # is no stack, so `esp` holds what a register more would. Words are copied, not
+    # bytes, and up to three bytes too many: emulators take a while for each step
+    # of a `rep`, and what follows overwrites them.
     .code32
     .globl pvh_unpack
 pvh_unpack:
@@ -119,9 +121,17 @@ pvh_unpack:
     add %eax, %ecx
     cmp $255, %eax
     je 2b
-3:  rep movsb                   # literals
-    cmp %ebp, %esi
+3:  lea (%esi, %ecx), %eax
+    cmp %ebp, %eax
     jae 6f
+    mov %ecx, %eax              # literals
+    neg %eax
+    and $3, %eax
+    add $3, %ecx
+    shr $2, %ecx
+    rep movsl
+    sub %eax, %esi
+    sub %eax, %edi
     movzwl (%esi), %eax
     add $2, %esi
     mov %edi, %esp
@@ -130,17 +140,29 @@ pvh_unpack:
     and $15, %ecx
     cmp $15, %ecx
     jne 5f
-4:  movzbl (%esi), %eax
+4:  movzbl (%esi), %edx
     inc %esi
-    add %eax, %ecx
-    cmp $255, %eax
+    add %edx, %ecx
+    cmp $255, %edx
     je 4b
 5:  add $4, %ecx
     xchg %esp, %esi
-    rep movsb
+    cmp $4, %eax
+    jb 7f
+    mov %ecx, %edx
+    neg %edx
+    and $3, %edx
+    add $3, %ecx
+    shr $2, %ecx
+    rep movsl
+    mov %esp, %esi
+    sub %edx, %edi
+    jmp 1b
+7:  rep movsb                   # a match that overlaps itself
     mov %esp, %esi
     jmp 1b
-6:  mov _end - 4, %eax          # leave zeroes, as a loader would
+6:  rep movsb                   # the last literals
+    mov _end - 4, %eax          # leave zeroes, as a loader would
     mov $_end - 4, %edi
     sub %eax, %edi
     and $-4, %edi
