@@ -111,16 +111,25 @@ impl Joint {
 
     async fn guest(&self, stream: &Stream) -> Result<std::convert::Infallible, Ended> {
         let mut buf = vec![0; 64 << 10];
+        // A guest that takes no more may still have said something: it is read to
+        // its end all the same.
+        let mut deaf = false;
         loop {
             let waiting = {
                 let mut inner = self.inner.borrow_mut();
                 loop {
-                    if inner.mux.to_server().is_empty() {
+                    let left = inner.mux.to_server().len();
+                    if left == 0 {
                         break false;
                     }
-                    match stream.try_write(inner.mux.to_server())? {
-                        Some(n) => inner.mux.sent_to_server(n),
-                        None => break true,
+                    if deaf {
+                        inner.mux.sent_to_server(left);
+                        continue;
+                    }
+                    match stream.try_write(inner.mux.to_server()) {
+                        Ok(Some(n)) => inner.mux.sent_to_server(n),
+                        Ok(None) => break true,
+                        Err(_) => deaf = true,
                     }
                 }
             };
@@ -129,7 +138,7 @@ impl Joint {
                 r = stream.writable(), if waiting => r?,
                 r = stream.readable() => {
                     r?;
-                    while let Some(n) = stream.try_read(&mut buf)? {
+                    while let Some(n) = read(stream, &mut buf)? {
                         if n == 0 {
                             return Err(Ended::Closed);
                         }
@@ -207,5 +216,14 @@ impl Joint {
                 }
             }
         }
+    }
+}
+
+/// Reads from a guest. One that ends with something unread resets the stream: to
+/// us that is its end like any other.
+fn read(stream: &Stream, buf: &mut [u8]) -> io::Result<Option<usize>> {
+    match stream.try_read(buf) {
+        Err(e) if e.kind() == io::ErrorKind::ConnectionReset => Ok(Some(0)),
+        done => done,
     }
 }
