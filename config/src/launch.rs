@@ -17,15 +17,39 @@ pub struct Launch {
 
 impl Launch {
     /// Reads a command line. A value that is no number counts as not given.
-    pub fn parse(line: &str) -> Launch {
+    pub fn parse(line: &[u8]) -> Launch {
         let mut launch = Launch::default();
-        for word in line.split_ascii_whitespace() {
-            if let Some(("atoll.wall", n)) = word.split_once('=') {
-                launch.wall = n.parse().unwrap_or(0);
-            }
+        for wall in values(line, b"atoll.wall=") {
+            launch.wall = number(wall).unwrap_or(0);
         }
         launch
     }
+}
+
+/// What follows `key`, in every word of the line that begins with it.
+pub fn values<'l>(line: &'l [u8], key: &'l [u8]) -> impl Iterator<Item = &'l [u8]> {
+    line.split(|b| *b == b' ').filter_map(move |word| word.strip_prefix(key))
+}
+
+/// A whole number as Linux writes them on command lines: decimal or `0x`
+/// hexadecimal, with `K` or `M` behind it or not. Bytes, because this is read in a
+/// kernel before anything else is known.
+pub fn number(text: &[u8]) -> Option<u64> {
+    let (text, unit) = match text {
+        [rest @ .., b'k' | b'K'] => (rest, 1 << 10),
+        [rest @ .., b'm' | b'M'] => (rest, 1 << 20),
+        _ => (text, 1),
+    };
+    let (digits, base) = match text {
+        [b'0', b'x', rest @ ..] => (rest, 16),
+        _ => (text, 10),
+    };
+    let mut value = if digits.is_empty() { None } else { Some(0u64) };
+    for b in digits {
+        let digit = u64::from((*b as char).to_digit(base)?);
+        value = value?.checked_mul(base.into())?.checked_add(digit);
+    }
+    value?.checked_mul(unit)
 }
 
 impl fmt::Display for Launch {
@@ -36,15 +60,34 @@ impl fmt::Display for Launch {
 
 #[cfg(test)]
 mod tests {
-    use super::Launch;
+    use super::{Launch, number};
     use alloc::string::ToString;
 
     #[test]
     fn a_line_survives_the_trip_and_alien_words() {
         let launch = Launch { wall: 1_790_000_000_000_000_007 };
         let line = alloc::format!("quiet {launch} virtio_mmio.device=512@0xfeb00e00:12");
-        assert_eq!(Launch::parse(&line), launch);
-        assert_eq!(Launch::parse("atoll.wall=soon"), Launch::default());
+        assert_eq!(Launch::parse(line.as_bytes()), launch);
+        assert_eq!(Launch::parse(b"atoll.wall=soon"), Launch::default());
         assert_eq!(launch.to_string(), "atoll.wall=1790000000000000007");
+    }
+
+    #[test]
+    fn numbers_are_those_of_command_lines() {
+        for (text, n) in [
+            ("0", Some(0)),
+            ("0x1fK", Some(31 << 10)),
+            ("3m", Some(3 << 20)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("18446744073709551615K", None),
+            ("", None),
+            ("K", None),
+            ("0x", None),
+            ("-1", None),
+            ("1 ", None),
+        ] {
+            assert_eq!(number(text.as_bytes()), n, "{text:?}");
+        }
     }
 }

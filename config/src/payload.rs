@@ -17,7 +17,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 /// The first eight bytes of a payload.
 pub const MAGIC: [u8; 8] = *b"ATOLLPLD";
@@ -29,7 +29,7 @@ pub const HEADER: usize = 48;
 pub const MAX_BODY: usize = 64 << 20;
 
 /// A BLAKE3 hash, shown as 64 hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Hash(pub [u8; 32]);
 
 impl fmt::Display for Hash {
@@ -45,7 +45,7 @@ impl fmt::Debug for Hash {
 }
 
 /// One guest, checked.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Payload<'a> {
     /// The guest's name: `[a-z0-9-]`, 1 to 63 characters.
     pub name: &'a str,
@@ -58,13 +58,10 @@ pub struct Payload<'a> {
     /// What the guest may use.
     pub budget: Budget,
     /// Files served as they are, below `export/`.
-    #[serde(borrow)]
     pub files: Vec<File<'a>>,
     /// The components, in the order in which they are started.
-    #[serde(borrow)]
     pub components: Vec<Component<'a>>,
     /// What the guest mounts into its private namespace.
-    #[serde(borrow)]
     pub imports: Vec<Import<'a>>,
     /// Paths below `export/` that clients of the `control` stream may write
     /// to. A path covers everything below it; the empty path covers all.
@@ -72,7 +69,7 @@ pub struct Payload<'a> {
 }
 
 /// What follows an abandoned dispatch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum OnFault {
     /// The component is made anew from its configuration.
     Restart,
@@ -81,7 +78,7 @@ pub enum OnFault {
 }
 
 /// The root sponsor of a guest: an account that everything it uses is charged to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Budget {
     /// Bytes that queued messages, event streams and answers may hold at one time.
     pub memory: u64,
@@ -94,17 +91,17 @@ pub struct Budget {
 }
 
 /// A file that never changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct File<'a> {
     /// Path below `export/`, `/` between names, no `.` or `..`.
     pub path: &'a str,
     /// Its bytes.
-    #[serde(with = "bytes")]
+    #[serde(serialize_with = "bytes")]
     pub data: &'a [u8],
 }
 
 /// One native component.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Component<'a> {
     /// Its name, unique in the guest; its files are at `export/NAME/`.
     pub name: &'a str,
@@ -113,12 +110,11 @@ pub struct Component<'a> {
     /// [`crate::kinds::Kind::state_version`] of the kind it was built against.
     pub state_version: u16,
     /// One value for each of the kind's parameters, in the kind's order.
-    #[serde(borrow)]
     pub params: Vec<Value<'a>>,
 }
 
 /// A parameter of a component.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub enum Value<'a> {
     /// A whole number.
     Int(i64),
@@ -131,7 +127,7 @@ pub enum Value<'a> {
 }
 
 /// A tree of somebody else's, mounted into the guest's namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Import<'a> {
     /// The name that the host binds when it launches the guest.
     pub name: &'a str,
@@ -139,26 +135,119 @@ pub struct Import<'a> {
     pub at: &'a str,
 }
 
-mod bytes {
-    //! Byte slices as one borrowed run, not as a sequence of numbers.
-    use serde::{Deserializer, Serializer, de::Visitor};
+/// Byte slices as one run, not as a sequence of numbers.
+fn bytes<S: serde::Serializer>(data: &&[u8], s: S) -> Result<S::Ok, S::Error> {
+    s.serialize_bytes(data)
+}
 
-    pub(super) fn serialize<S: Serializer>(data: &&[u8], s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_bytes(data)
+mod wire {
+    //! Reading a payload: postcard's wire format, by hand.
+    //!
+    //! A guest reads its payload before it does anything else, on a machine that may
+    //! be emulated, where every instruction met for the first time is dear. What a
+    //! derived reader spreads over two hundred places is some twenty here. Hosts
+    //! write with postcard itself, and a test compares the two.
+
+    use alloc::vec::Vec;
+
+    use super::{Budget, Component, File, Import, OnFault, Payload, Value};
+
+    struct Reader<'a>(&'a [u8]);
+
+    /// Reads a whole body; nothing may follow.
+    pub(super) fn payload(body: &[u8]) -> Option<Payload<'_>> {
+        let mut r = Reader(body);
+        let payload = Payload {
+            name: r.str()?,
+            version: r.str()?,
+            memory: r.int()?,
+            on_fault: match r.int()? {
+                0 => OnFault::Restart,
+                1 => OnFault::Stop,
+                _ => return None,
+            },
+            budget: Budget {
+                memory: r.int()?,
+                messages: r.int()?.try_into().ok()?,
+                sessions: r.int()?.try_into().ok()?,
+                fids: r.int()?.try_into().ok()?,
+            },
+            files: r.list(|r| Some(File { path: r.str()?, data: r.bytes()? }))?,
+            components: r.list(|r| {
+                Some(Component {
+                    name: r.str()?,
+                    kind: r.str()?,
+                    state_version: r.int()?.try_into().ok()?,
+                    params: r.list(Reader::value)?,
+                })
+            })?,
+            imports: r.list(|r| Some(Import { name: r.str()?, at: r.str()? }))?,
+            writable: r.list(Reader::str)?,
+        };
+        r.0.is_empty().then_some(payload)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<&'de [u8], D::Error> {
-        struct Bytes;
-        impl<'de> Visitor<'de> for Bytes {
-            type Value = &'de [u8];
-            fn expecting(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-                f.write_str("bytes")
+    impl<'a> Reader<'a> {
+        /// A number: seven bits a byte, the lowest first, the top bit set on all but
+        /// the last.
+        #[inline(never)]
+        fn int(&mut self) -> Option<u64> {
+            let mut value = 0u64;
+            for shift in (0..64).step_by(7) {
+                let (&byte, rest) = self.0.split_first()?;
+                self.0 = rest;
+                let bits = u64::from(byte & 0x7f);
+                value |= bits << shift;
+                if byte < 0x80 {
+                    // The tenth byte has room for one bit.
+                    return (shift < 63 || bits < 2).then_some(value);
+                }
             }
-            fn visit_borrowed_bytes<E>(self, v: &'de [u8]) -> Result<&'de [u8], E> {
-                Ok(v)
-            }
+            None
         }
-        d.deserialize_bytes(Bytes)
+
+        #[inline(never)]
+        fn bytes(&mut self) -> Option<&'a [u8]> {
+            let len = self.int()?.try_into().ok()?;
+            let (bytes, rest) = self.0.split_at_checked(len)?;
+            self.0 = rest;
+            Some(bytes)
+        }
+
+        #[inline(never)]
+        fn str(&mut self) -> Option<&'a str> {
+            core::str::from_utf8(self.bytes()?).ok()
+        }
+
+        fn value(&mut self) -> Option<Value<'a>> {
+            Some(match self.int()? {
+                0 => {
+                    let zigzag = self.int()?;
+                    Value::Int((zigzag >> 1) as i64 ^ -((zigzag & 1) as i64))
+                }
+                1 => Value::Text(self.str()?),
+                2 => Value::Bool(match self.int()? {
+                    0 => false,
+                    1 => true,
+                    _ => return None,
+                }),
+                3 => Value::Span(self.int()?),
+                _ => return None,
+            })
+        }
+
+        /// As many items as are said, each of which takes at least one byte.
+        fn list<T>(&mut self, item: impl Fn(&mut Self) -> Option<T>) -> Option<Vec<T>> {
+            let count: usize = self.int()?.try_into().ok()?;
+            if count > self.0.len() {
+                return None;
+            }
+            let mut items = Vec::with_capacity(count);
+            for _ in 0..count {
+                items.push(item(self)?);
+            }
+            Some(items)
+        }
     }
 }
 
@@ -224,7 +313,7 @@ impl<'a> Sealed<'a> {
 
     /// Decodes the body.
     pub fn open(&self) -> Result<Payload<'a>, BadPayload> {
-        postcard::from_bytes(self.body).map_err(|_| BadPayload::Body)
+        wire::payload(self.body).ok_or(BadPayload::Body)
     }
 }
 

@@ -14,7 +14,7 @@ use core::mem;
 
 use atoll_9p::fault::{Blame, Errno, Fault};
 use atoll_9p::stream::Stream;
-use atoll_config::payload::{Component as Plan, Hash, OnFault, Payload};
+use atoll_config::payload::{Hash, OnFault, Payload};
 
 use crate::component::{CallId, Component, ComponentId, Cx, Entry, Event, FileKind};
 use crate::effects::{Effects, MESSAGE_OVERHEAD};
@@ -33,8 +33,7 @@ pub(crate) const MAX_STATUS: u8 = 63;
 const FAILED: u8 = 1;
 
 /// A component and what belongs to it.
-struct Slot<'a> {
-    plan: Plan<'a>,
+struct Slot {
     entry: &'static Entry,
     /// None while it runs.
     body: Option<Box<dyn Component>>,
@@ -94,8 +93,7 @@ pub struct Core<'a> {
     pub(crate) stirred: bool,
     now: Time,
     wall_at_start: u64,
-    slots: Vec<Slot<'a>>,
-    names: Vec<String>,
+    slots: Vec<Slot>,
     queue: VecDeque<(ComponentId, Queued)>,
     timers: Vec<Timer>,
     random: Random,
@@ -160,7 +158,6 @@ impl<'a> Core<'a> {
             now: Time(0),
             wall_at_start,
             slots: Vec::new(),
-            names: payload.components.iter().map(|c| c.name.to_string()).collect(),
             queue: VecDeque::new(),
             timers: Vec::new(),
             random: Random::new(seed),
@@ -170,7 +167,7 @@ impl<'a> Core<'a> {
             trap: None,
             payload,
         };
-        for plan in core.payload.components.clone() {
+        for plan in &core.payload.components {
             let kind = || plan.kind.to_string();
             let entry = registry
                 .iter()
@@ -188,7 +185,6 @@ impl<'a> Core<'a> {
             }
             core.queue.push_back((ComponentId(core.slots.len() as u16), Queued::Start));
             core.slots.push(Slot {
-                plan,
                 entry,
                 body: Some(body),
                 streams,
@@ -327,7 +323,7 @@ impl<'a> Core<'a> {
     }
 
     fn name(&self, id: ComponentId) -> &str {
-        self.names.get(usize::from(id.0)).map_or("?", |n| n)
+        self.payload.components.get(usize::from(id.0)).map_or("?", |c| c.name)
     }
 
     /// Runs one event through one component: all of what it asks for happens, or
@@ -351,7 +347,7 @@ impl<'a> Core<'a> {
             now: self.now,
             wall,
             me: to,
-            names: &self.names,
+            components: &self.payload.components,
             effects: &mut effects,
             sponsor: &mut self.sponsor,
             random: &mut self.random,
@@ -436,12 +432,14 @@ impl<'a> Core<'a> {
     fn abandon(&mut self, id: ComponentId) {
         self.counters.abandoned += 1;
         let policy = self.payload.on_fault;
-        let Some(slot) = self.slots.get_mut(usize::from(id.0)) else { return };
+        let plan = self.payload.components.get(usize::from(id.0));
+        let slot = self.slots.get_mut(usize::from(id.0));
+        let (Some(plan), Some(slot)) = (plan, slot) else { return };
         slot.failures += 1;
-        let name = slot.plan.name;
+        let name = plan.name;
         if policy == OnFault::Restart
             && slot.failures < HOPELESS
-            && let Ok(body) = (slot.entry.make)(&slot.plan.params)
+            && let Ok(body) = (slot.entry.make)(&plan.params)
         {
             slot.body = Some(body);
             slot.restarts += 1;
@@ -541,7 +539,7 @@ impl<'a> Core<'a> {
     /// What the file `status` of a component shows.
     pub(crate) fn show_component(&self, id: ComponentId, out: &mut String) {
         let Some(slot) = self.slots.get(usize::from(id.0)) else { return };
-        let _ = writeln!(out, "kind {}", slot.plan.kind);
+        let _ = writeln!(out, "kind {}", slot.entry.kind);
         let _ = writeln!(out, "state_version {}", slot.entry.state_version);
         let _ = writeln!(out, "dispatches {}", slot.dispatches);
         let _ = writeln!(out, "restarts {}", slot.restarts);

@@ -12,6 +12,8 @@ use core::fmt;
 use atoll_9p::fault::{Errno, Fault};
 use atoll_9p::ops::What;
 
+use atoll_config::payload::Component as Plan;
+
 use crate::component::{CallId, ComponentId};
 use crate::platform::{Time, Trap};
 use crate::random::Random;
@@ -54,7 +56,7 @@ pub struct Cx<'c> {
     pub(crate) now: Time,
     pub(crate) wall: u64,
     pub(crate) me: ComponentId,
-    pub(crate) names: &'c [String],
+    pub(crate) components: &'c [Plan<'c>],
     pub(crate) effects: &'c mut Effects,
     pub(crate) sponsor: &'c mut Sponsor,
     pub(crate) random: &'c mut Random,
@@ -109,12 +111,12 @@ impl Cx<'_> {
 
     /// The component of that name.
     pub fn find(&self, name: &str) -> Option<ComponentId> {
-        self.names.iter().position(|n| n == name).map(|i| ComponentId(i as u16))
+        self.components.iter().position(|c| c.name == name).map(|i| ComponentId(i as u16))
     }
 
     /// Sends a message.
     pub fn send(&mut self, to: ComponentId, body: &[u8]) -> Result<(), Fault> {
-        if usize::from(to.0) >= self.names.len() {
+        if usize::from(to.0) >= self.components.len() {
             return Err(Errno::ENOENT.into());
         }
         if self.charge(Amount { memory: MESSAGE_OVERHEAD + body.len() as u64, messages: 1 }) {

@@ -61,41 +61,57 @@ fn sponsor(core: &mut Core<'_>, out: &mut String) -> Result<(), Fault> {
     Ok(())
 }
 
+fn ns(core: &mut Core<'_>, out: &mut String) -> Result<(), Fault> {
+    core.namespace.show(out);
+    Ok(())
+}
+
+fn name(core: &mut Core<'_>, out: &mut String) -> Result<(), Fault> {
+    line(core.payload.name, out)
+}
+
+fn version(core: &mut Core<'_>, out: &mut String) -> Result<(), Fault> {
+    line(core.payload.version, out)
+}
+
+fn line(text: &str, out: &mut String) -> Result<(), Fault> {
+    *out += text;
+    *out += "\n";
+    Ok(())
+}
+
+type Render = fn(&mut Core<'_>, &mut String) -> Result<(), Fault>;
+
+/// The text files of every guest. A table, because a kernel under an emulator pays
+/// for each instruction that it meets for the first time.
+const TEXTS: [(&str, Render); 7] = [
+    ("name", name),
+    ("version", version),
+    ("status", status),
+    ("stats", stats),
+    ("mem", mem),
+    ("sponsor", sponsor),
+    ("ns", ns),
+];
+
 /// Builds the names of a guest.
 pub(crate) fn build<'a>(core: &Core<'a>, registry: &'static [Entry]) -> Synth<'a, Core<'a>> {
     let mut t = Synth::new();
     let root = t.root();
-    let line = |s: &'a str| {
-        move |_: &mut Core<'a>, out: &mut String| {
-            *out += s;
-            *out += "\n";
-            Ok(())
-        }
-    };
-    t.text(root, "name", line(core.payload.name));
-    t.text(root, "version", line(core.payload.version));
+    for (name, render) in TEXTS {
+        t.text(root, name, render);
+    }
     t.ctl(root, "ctl", CTL, ctl);
-    t.text(root, "status", status);
-    t.text(root, "stats", stats);
-    t.text(root, "mem", mem);
-    t.text(root, "sponsor", sponsor);
-    t.text(root, "ns", |core: &mut Core<'a>, out| {
-        core.namespace.show(out);
-        Ok(())
-    });
     t.stream(root, "log", |core: &mut Core<'a>| &mut core.log);
     let components = t.dir(root, "component");
     let export = t.dir(root, "export");
     for file in &core.payload.files {
-        let mut names = file.path.split('/').filter(|n| !n.is_empty()).peekable();
-        let mut at = export;
-        while let Some(name) = names.next() {
-            if names.peek().is_some() {
-                at = t.dir_or_new(at, name);
-            } else {
-                t.bytes(at, name, file.data);
-            }
+        let (mut at, mut rest) = (export, file.path);
+        while let Some((dir, below)) = cut(rest) {
+            at = t.dir_or_new(at, dir);
+            rest = below;
         }
+        t.bytes(at, rest, file.data);
     }
     for (i, plan) in core.payload.components.iter().enumerate() {
         let id = ComponentId(i as u16);
@@ -144,11 +160,17 @@ fn add<'a>(
     }
 }
 
+/// A path in two, at its first slash.
+fn cut(path: &str) -> Option<(&str, &str)> {
+    let at = path.bytes().position(|b| b == b'/')?;
+    Some((path.get(..at)?, path.get(at + 1..)?))
+}
+
 /// Whether a writable path covers a component's file: it is empty, the component,
 /// or the file.
 fn covers(path: &str, component: &str, file: &str) -> bool {
-    match path.trim_matches('/').split_once('/') {
-        None => path.is_empty() || path.trim_matches('/') == component,
+    match cut(path) {
+        None => path.is_empty() || path == component,
         Some((dir, name)) => dir == component && name == file,
     }
 }

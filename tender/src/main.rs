@@ -65,7 +65,7 @@ fn run(args: &Args) -> Result<u8, String> {
     record::prepare(to);
     let image = Image::open(&args.image).map_err(|e| e.to_string())?;
     let memory = args.memory.unwrap_or(image.manifest().memory);
-    let launch = Launch::parse(&args.launch);
+    let launch = Launch::parse(args.launch.as_bytes());
     let wall = if launch.wall == 0 { wall() } else { launch.wall };
 
     let stop = signal::stop_requests().map_err(said("signals"))?;

@@ -3,8 +3,6 @@
 //! All of it is read before the page tables are made, and copied, so that the
 //! firmware's memory where it lies need not be mapped for good.
 
-use core::ffi::CStr;
-
 use atoll_config::launch::Launch;
 use heapless::Vec;
 use pvh::start_info::reader::StartInfoReader;
@@ -50,10 +48,14 @@ pub(crate) unsafe fn read(address: u32) -> Result<Host, &'static str> {
     if raw.cmdline_paddr != 0 {
         // SAFETY: these bytes are readable, and nothing writes them now.
         let line = unsafe { core::slice::from_raw_parts(raw.cmdline_paddr as *const u8, LINE) };
-        let line = CStr::from_bytes_until_nul(line).ok().and_then(|l| l.to_str().ok());
-        let line = line.ok_or("the command line is no text of less than 4096 bytes")?;
+        let end = line.iter().position(|b| *b == 0);
+        let line = end.and_then(|end| line.get(..end));
+        let line = line.ok_or("the command line is longer than 4095 bytes")?;
         host.launch = Launch::parse(line);
-        host.slots.extend(slots(line).take(host.slots.capacity()));
+        for slot in slots(line) {
+            // More than there is room for are more than any guest uses.
+            let _ = host.slots.push(slot);
+        }
     }
     Ok(host)
 }

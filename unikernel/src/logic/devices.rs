@@ -4,6 +4,8 @@
 //! slot, in the notation of Linux' `virtio_mmio.device=`: size, address and
 //! interrupt line. An empty slot is announced too; its device id is zero.
 
+use atoll_config::launch::{number, values};
+
 /// A virtio-mmio slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot {
@@ -17,32 +19,16 @@ pub struct Slot {
 
 /// Every slot that a command line names, in its order. Words that are not of
 /// the form `virtio_mmio.device=SIZE@BASE:LINE` are passed over.
-pub fn slots(cmdline: &str) -> impl Iterator<Item = Slot> {
-    cmdline
-        .split_ascii_whitespace()
-        .filter_map(|word| slot(word.strip_prefix("virtio_mmio.device=")?))
+pub fn slots(cmdline: &[u8]) -> impl Iterator<Item = Slot> {
+    values(cmdline, b"virtio_mmio.device=").filter_map(slot)
 }
 
-fn slot(text: &str) -> Option<Slot> {
-    let (size, rest) = text.split_once('@')?;
-    let mut parts = rest.split(':');
+fn slot(text: &[u8]) -> Option<Slot> {
+    let mut parts = text.splitn(4, |b| matches!(b, b'@' | b':'));
+    let size = number(parts.next()?)?;
     let base = number(parts.next()?)?;
     let line = u8::try_from(number(parts.next()?)?).ok()?;
-    Some(Slot { base, size: number(size)?, line })
-}
-
-/// A number as Linux' `memparse` reads it: decimal or `0x`, and a suffix K or M.
-fn number(text: &str) -> Option<u64> {
-    let (digits, shift) = match text.as_bytes().last()? {
-        b'k' | b'K' => (text.get(..text.len() - 1)?, 10),
-        b'm' | b'M' => (text.get(..text.len() - 1)?, 20),
-        _ => (text, 0),
-    };
-    let value = match digits.strip_prefix("0x") {
-        Some(hex) => u64::from_str_radix(hex, 16).ok()?,
-        None => digits.parse().ok()?,
-    };
-    value.checked_mul(1 << shift)
+    Some(Slot { base, size, line })
 }
 
 #[cfg(test)]
@@ -52,7 +38,7 @@ mod tests {
     #[test]
     fn qemu_words_are_read_and_others_passed_over() {
         let line =
-            "atoll.wall=7 virtio_mmio.device=512@0xfeb00e00:12 x virtio_mmio.device=1K@4096:3:0";
+            b"atoll.wall=7 virtio_mmio.device=512@0xfeb00e00:12 x virtio_mmio.device=1K@4096:3:0";
         let found: Vec<Slot> = slots(line).collect();
         assert_eq!(
             found,
@@ -77,7 +63,7 @@ mod tests {
             "99999999999999999999@1:1",
             "18446744073709551615K@1:1",
         ] {
-            assert_eq!(slots(&format!("virtio_mmio.device={word}")).count(), 0, "{word}");
+            assert_eq!(slots(format!("virtio_mmio.device={word}").as_bytes()).count(), 0, "{word}");
         }
     }
 }

@@ -17,7 +17,7 @@ use super::hal::Identity;
 
 /// Descriptors of a queue. More than there are buffers, because QEMU loses one
 /// each time that a host leaves while its socket is full (see [`Tx::kick`]).
-const DEPTH: usize = 32;
+pub(super) const DEPTH: usize = 32;
 /// Buffers of a queue, at most.
 pub(super) const BUFFERS: usize = 16;
 

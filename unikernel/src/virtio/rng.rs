@@ -5,6 +5,7 @@ use virtio_drivers::queue::VirtQueue;
 use virtio_drivers::transport::Transport;
 
 use super::hal::Identity;
+use super::queue::DEPTH;
 use super::{Features, Registers};
 
 /// Bytes of a seed.
@@ -13,7 +14,8 @@ pub(crate) const SEED: usize = 32;
 /// An entropy device with one request.
 pub(crate) struct Rng {
     registers: Registers,
-    queue: VirtQueue<Identity, 2>,
+    /// As deep as the streams' queues, so that the same code drives it.
+    queue: VirtQueue<Identity, DEPTH>,
     buffer: &'static mut [u8; SEED],
     token: u16,
 }
