@@ -23,9 +23,9 @@ use crate::{cargo, files, inputs, pack};
 /// The triple of a kernel: the host's own (no other has to be installed).
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// How a kernel is compiled: raise the number when this module does it in
-/// another way.
-const RECIPE: [&[u8]; 2] = [b"3", include_bytes!("../rustc-wrapper.sh")];
+/// How a kernel is compiled and packed: raise the number when this module does it
+/// in another way.
+const RECIPE: [&[u8]; 3] = [b"3", include_bytes!("../rustc-wrapper.sh"), include_bytes!("pack.rs")];
 
 /// A kernel to be found or built.
 #[derive(Clone, Debug, Serialize)]

@@ -24,6 +24,9 @@ const LEVEL: i32 = 12;
 /// The ELF note type of a PVH entry (Xen, `elfnote.h`, `XEN_ELFNOTE_PHYS32_ENTRY`).
 const PHYS32_ENTRY: u32 = 18;
 
+/// Bytes that unpacking may write, and clears, behind the end of the data.
+const OVERRUN: u64 = 32;
+
 /// Packs a flavour.
 pub fn pack(flavour: &[u8]) -> Result<Vec<u8>> {
     let file = ElfFile64::<object::LittleEndian>::parse(flavour).context("not an ELF")?;
@@ -39,6 +42,9 @@ pub fn pack(flavour: &[u8]) -> Result<Vec<u8>> {
     let elf = Elf::parse(flavour)?;
     let memory = memory(&elf, start, zero)?;
     let (boot, rest) = memory.split_at((packed - start) as usize);
+    let boot = boot
+        .get(..(symbol("__boot_end")? - start) as usize)
+        .context("the kernel's entry does not lie before the packed part")?;
     let block = lz4::block::compress(rest, Some(CompressionMode::HIGHCOMPRESSION(LEVEL)), false)?;
     ensure!(
         lz4::block::decompress(&block, Some(rest.len() as i32))? == rest,
@@ -46,7 +52,7 @@ pub fn pack(flavour: &[u8]) -> Result<Vec<u8>> {
     );
     let len = block.len() as u64;
     let at = (end - 4 - len) & !3;
-    if at < zero {
+    if at < zero + OVERRUN {
         bail!("the packed kernel of {len} bytes does not fit into the memory that it clears");
     }
     let mut tail = block;

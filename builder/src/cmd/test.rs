@@ -1,5 +1,6 @@
 //! `test`: every test that this machine can run.
 
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Result, bail};
@@ -35,6 +36,8 @@ impl Test {
 
 /// Adds the test steps.
 pub(super) fn tests(cx: &Context, steps: &mut Steps<'_>, filter: Option<&str>) {
+    // Asked now: building the programs may replace this one.
+    let me = std::env::current_exe().unwrap_or_default();
     steps.step("set-up", || setup::ensure(cx, "test").map(|()| String::new()));
     steps.step("images", || images(cx));
     // Tests of one program start others, which `cargo test` alone does not build.
@@ -64,7 +67,7 @@ pub(super) fn tests(cx: &Context, steps: &mut Steps<'_>, filter: Option<&str>) {
     steps.program("kernel tests", kernel.args(filter));
     if filter.is_none() {
         for place in ["qemu", "process"] {
-            steps.step(&format!("demo on {place}"), || demo(place));
+            steps.step(&format!("demo on {place}"), || demo(&me, place));
         }
         steps.step("tidy", || rules(cx));
     }
@@ -86,8 +89,7 @@ fn images(cx: &Context) -> Result<String> {
 }
 
 /// What a newcomer types first must always work.
-fn demo(place: &str) -> Result<String> {
-    let me = std::env::current_exe()?;
+fn demo(me: &Path, place: &str) -> Result<String> {
     let args = ["demo", "--fast", "--quiet", "--on", place];
     let out = Command::new(me).args(args).stdin(Stdio::null()).output()?;
     if !out.status.success() {

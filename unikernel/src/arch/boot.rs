@@ -92,10 +92,10 @@ boot_tsc:
     # The entry of a packed kernel. What follows this section, up to the end of
     # the data, lies as one LZ4 block near the end of the zeroed memory: the
     # block, up to 3 bytes, and its length at `_end` - 4. (LZ4 block format: a
-    # token; literals; an offset and a match; the last one has no match.) There
-    # is no stack, so `esp` holds what a register more would. Words are copied, not
-    # bytes, and up to three bytes too many: emulators take a while for each step
-    # of a `rep`, and what follows overwrites them.
+    # token; literals; an offset and a match; the last one has no match.) Nearly
+    # all runs are short, and those are copied as 16 or 20 bytes whatever their
+    # length: what is too many is overwritten by what follows, or cleared at the
+    # end. There is no stack, so `esp` holds what a register more would.
     .code32
     .globl pvh_unpack
 pvh_unpack:
@@ -104,6 +104,9 @@ pvh_unpack:
     rdtsc
     mov %eax, boot_tsc
     mov %edx, boot_tsc + 4
+    mov %cr4, %eax
+    or $0x200, %eax             # OSFXSR
+    mov %eax, %cr4
     mov _end - 4, %eax
     mov $_end - 4, %esi
     sub %eax, %esi
@@ -111,58 +114,56 @@ pvh_unpack:
     lea (%esi, %eax), %ebp      # its end
     mov $__packed, %edi
 1:  movzbl (%esi), %edx         # token
-    inc %esi
+    movups 1(%esi), %xmm0
     mov %edx, %ecx
-    shr $4, %ecx
+    inc %esi
+    shr $4, %ecx                # literals
     cmp $15, %ecx
-    jne 3f
-2:  movzbl (%esi), %eax
+    je 4f
+    movups %xmm0, (%edi)
+    add %ecx, %esi
+    add %ecx, %edi
+2:  cmp %ebp, %esi
+    jae 9f
+    movzwl (%esi), %eax         # offset
+    add $2, %esi
+    mov %edi, %ecx
+    sub %eax, %ecx              # where the match is
+    and $15, %edx
+    cmp $15, %edx
+    je 5f
+    cmp $16, %eax
+    jb 6f
+    movups (%ecx), %xmm0
+    movups %xmm0, (%edi)
+    mov 16(%ecx), %eax
+    mov %eax, 16(%edi)
+    lea 4(%edi, %edx), %edi
+    jmp 1b
+
+4:  movzbl (%esi), %eax         # many literals
     inc %esi
     add %eax, %ecx
     cmp $255, %eax
-    je 2b
-3:  lea (%esi, %ecx), %eax
-    cmp %ebp, %eax
-    jae 6f
-    mov %ecx, %eax              # literals
-    neg %eax
-    and $3, %eax
-    add $3, %ecx
-    shr $2, %ecx
-    rep movsl
-    sub %eax, %esi
-    sub %eax, %edi
-    movzwl (%esi), %eax
-    add $2, %esi
-    mov %edi, %esp
-    sub %eax, %esp              # where the match is
-    mov %edx, %ecx
-    and $15, %ecx
-    cmp $15, %ecx
-    jne 5f
-4:  movzbl (%esi), %edx
-    inc %esi
-    add %edx, %ecx
-    cmp $255, %edx
     je 4b
-5:  add $4, %ecx
-    xchg %esp, %esi
-    cmp $4, %eax
-    jb 7f
-    mov %ecx, %edx
-    neg %edx
-    and $3, %edx
-    add $3, %ecx
-    shr $2, %ecx
-    rep movsl
-    mov %esp, %esi
-    sub %edx, %edi
-    jmp 1b
-7:  rep movsb                   # a match that overlaps itself
+    rep movsb
+    jmp 2b
+5:  movzbl (%esi), %eax         # a long match
+    inc %esi
+    add %eax, %edx
+    cmp $255, %eax
+    je 5b
+6:  mov %esi, %esp              # one that may overlap itself
+    mov %ecx, %esi
+    lea 4(%edx), %ecx
+    rep movsb
     mov %esp, %esi
     jmp 1b
-6:  rep movsb                   # the last literals
-    mov _end - 4, %eax          # leave zeroes, as a loader would
+
+9:  xorps %xmm0, %xmm0          # leave zeroes, as a loader would
+    movups %xmm0, (%edi)
+    movups %xmm0, 16(%edi)
+    mov _end - 4, %eax
     mov $_end - 4, %edi
     sub %eax, %edi
     and $-4, %edi
