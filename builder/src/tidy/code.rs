@@ -55,9 +55,11 @@ pub(super) fn short_files(sources: &[Source], found: &mut Found) {
             .text
             .lines()
             .take_while(|l| l.starts_with("//!"))
-            .any(|l| l.contains("Long because:"));
+            .any(|l| l.starts_with("//! Long") && l.contains("because"));
         if n > LONG && !reason {
-            let what = format!("{n} lines: split it, or say //! Long because: … at its top");
+            let what = format!(
+                "{n} lines: split it, or begin a line of its head with //! Long… because …"
+            );
             found.push((s.path.clone(), 0, what));
         }
     }
