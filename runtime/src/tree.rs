@@ -99,9 +99,11 @@ pub(crate) fn build<'a>(core: &Core<'a>, registry: &'static [Entry]) -> Synth<'a
     let mut t = Synth::new();
     let root = t.root();
     for (name, render) in TEXTS {
+        if name == "status" {
+            t.ctl(root, "ctl", CTL, ctl);
+        }
         t.text(root, name, render);
     }
-    t.ctl(root, "ctl", CTL, ctl);
     t.stream(root, "log", |core: &mut Core<'a>| &mut core.log);
     let components = t.dir(root, "component");
     let export = t.dir(root, "export");

@@ -84,11 +84,18 @@ fn only_what_is_exported_for_writing_takes_commands() {
         let mut p = Peer::open(&mut w.fake);
         w.echo(&mut p, "export/greeter/ctl", "greet you").map_err(|f| f.errno)
     };
-    for yes in [&[""][..], &["greeter"], &["greeter/ctl"], &["clock", "greeter"], &["/greeter/"]] {
+    for yes in [&[""][..], &["greeter"], &["greeter/ctl"], &["clock", "greeter"]] {
         assert_eq!(writes(yes), Ok(()), "{yes:?}");
     }
-    for no in [&[][..], &["clock"], &["greeter/greeting"], &["greet"], &["greeter/ctl/x"], &["ctl"]]
-    {
+    for no in [
+        &[][..],
+        &["clock"],
+        &["greeter/greeting"],
+        &["greet"],
+        &["greeter/ctl/x"],
+        &["ctl"],
+        &["/greeter/"],
+    ] {
         assert_eq!(writes(no), Err(Errno::EACCES), "{no:?}");
     }
 }
