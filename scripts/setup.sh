@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that the demo, the tests and the benchmarks need.
 #
-#   scripts/setup.sh [--check] [demo|test|bench]
+#   scripts/setup.sh [--check] [demo|test|bench|ci]
 #
-# --check only reports what is missing (exit code 1 when something is). Each of
-# demo, test and bench includes the ones before it; without a word: test.
+# --check only reports what is missing (exit code 1 when something is). bench
+# and ci include test, which includes demo; without a word: test. ci also
+# compiles cargo-deny where it is missing, which takes some minutes.
 # Nothing is installed that is there already, and `apt-get update` runs only
 # when something is missing. `cargo xtask demo`, `test` and `bench` call this.
 set -euo pipefail
@@ -15,9 +16,9 @@ level=test
 for word in "$@"; do
   case $word in
     --check) check=yes ;;
-    demo | test | bench) level=$word ;;
-    -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
-    *) echo "setup: unknown word '$word'; known: --check, demo, test, bench" >&2; exit 2 ;;
+    demo | test | bench | ci) level=$word ;;
+    -h | --help) sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) echo "setup: unknown word '$word'; known: --check, demo, test, bench, ci" >&2; exit 2 ;;
   esac
 done
 
@@ -58,14 +59,21 @@ if [ "$level" = bench ]; then
 fi
 want_linux() { [ "$level" = bench ] && [ -z "$linux" ]; }
 
-if [ ${#missing[@]} = 0 ] && ! want_linux; then
+# Checks what other projects' crates may come in, and is one of those itself.
+deny=no
+if [ "$level" = ci ] && ! cargo deny --version >/dev/null 2>&1; then
+  say "missing: cargo-deny, for checking dependencies"
+  deny=yes
+fi
+
+if [ ${#missing[@]} = 0 ] && [ $deny = no ] && ! want_linux; then
   exit 0
 fi
 if [ $check = yes ]; then
   say "run scripts/setup.sh $level to install what is missing"
   exit 1
 fi
-if ! command -v apt-get >/dev/null; then
+if [ ${#missing[@]} != 0 ] && ! command -v apt-get >/dev/null; then
   say "this system has no apt-get: install by its own means: ${missing[*]:-}"
   say "(the names are Debian's; QEMU for x86-64, and the diod tools from https://github.com/chaos/diod)"
   exit 1
@@ -96,5 +104,9 @@ if want_linux; then
   fi
   mkdir -p target/atoll/debian
   (cd target/atoll/debian && apt-get download -q "$package" >&2 && dpkg-deb -x "$package"_*.deb . && rm -- *.deb)
+fi
+if [ $deny = yes ]; then
+  say "compiling cargo-deny"
+  cargo install --quiet --locked --version 0.20.2 cargo-deny >&2
 fi
 say "all there"
