@@ -96,7 +96,7 @@ impl Shell {
             let (at_host, _) = stream("host")?;
             qemu = qemu
                 .args(["-global", "virtio-mmio.force-legacy=false"])
-                .args(["-device", "virtio-serial-device,max_ports=4"])
+                .args(["-device", "virtio-serial-device,max_ports=3"])
                 .args(port("control", 1, CONTROL))
                 .fd(CONTROL, at_control)
                 .args(port("host", 2, HOST))

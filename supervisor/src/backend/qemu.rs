@@ -51,7 +51,7 @@ impl Backend for Qemu {
         add(&format!("-m {}", spec.memory.div_ceil(1 << 20)));
         add("-nodefaults -no-user-config -nographic -no-reboot");
         add("-global virtio-mmio.force-legacy=false");
-        add("-device virtio-serial-device,max_ports=4");
+        add("-device virtio-serial-device,max_ports=3");
         for (name, fd, nr) in [("control", CONTROL_FD, 1), ("host", HOST_FD, 2)] {
             add(&format!("-chardev socket,id={name},fd={fd},server=on,wait=off"));
             add(&format!("-device virtserialport,chardev={name},name={name},nr={nr}"));
