@@ -1,12 +1,12 @@
-//! Devices: found on the command line, driven through `virtio-drivers`' queues.
+//! Devices: found on the command line, driven through `virtio-drivers`' transport.
 //!
-//! The queues and the transport are that crate's; the console driver is ours,
-//! because the crate's has one port and one small buffer.
+//! The rest is ours: that crate's console has one port and one small buffer, and
+//! its queue loses a descriptor with each buffer that a device never returns.
 
 pub(crate) mod console;
-mod hal;
 mod queue;
 mod rng;
+mod split;
 
 use core::ptr::NonNull;
 

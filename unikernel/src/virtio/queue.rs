@@ -6,42 +6,30 @@
 //! turn; the receiver tells it only after all the buffers it knew of came back,
 //! because only then can it have run out.
 
-use alloc::boxed::Box;
 use core::sync::atomic::{Ordering, fence};
 
-use virtio_drivers::queue::VirtQueue;
 use virtio_drivers::transport::Transport;
 
 use super::Registers;
-use super::hal::Identity;
+use super::split::{SIZE, Split};
 
-/// Descriptors of a queue. More than there are buffers, because QEMU loses one
-/// each time that a host leaves while its socket is full (see [`Tx::kick`]).
-pub(super) const DEPTH: usize = 32;
-/// Buffers of a queue, at most.
-pub(super) const BUFFERS: usize = 16;
-
-/// No buffer.
-const NONE: u8 = u8::MAX;
+/// Buffers of a queue, at most: each has its descriptor.
+pub(super) const BUFFERS: usize = SIZE;
 
 /// A queue with its buffers, all of one size.
 struct Ring {
-    queue: VirtQueue<Identity, DEPTH>,
+    queue: Split,
     index: u16,
     memory: &'static mut [u8],
     size: usize,
-    /// The buffer that was added under each token, and how many bytes of it.
-    tokens: [(u8, u16); DEPTH],
+    /// How many bytes of each buffer the device has; 0 for none.
+    out: [u16; BUFFERS],
 }
 
 impl Ring {
-    /// Not inlined, and in a box: a queue is 2 KiB, of which the caller's stack
-    /// would hold one for each time that it is moved.
-    #[inline(never)]
-    fn new(registers: &mut Registers, index: u16) -> Option<Box<Ring>> {
-        let mut queue = VirtQueue::new(registers, index, false, false).ok()?;
-        queue.set_dev_notify(false);
-        Some(Box::new(Ring { queue, index, memory: &mut [], size: 0, tokens: [(NONE, 0); DEPTH] }))
+    fn new(registers: &mut Registers, index: u16) -> Option<Ring> {
+        let queue = Split::new(registers, index)?;
+        Some(Ring { queue, index, memory: &mut [], size: 0, out: [0; BUFFERS] })
     }
 
     /// Gets its memory, once: `count` buffers of `size` bytes. Says whether there was any.
@@ -66,57 +54,34 @@ impl Ring {
     fn add(&mut self, slot: u8, len: usize, to_write: bool) {
         let Some(buffer) = self.memory.chunks_exact_mut(self.size).nth(slot.into()) else { return };
         let Some(part) = buffer.get_mut(..len).filter(|p| !p.is_empty()) else { return };
-        // SAFETY: the memory is never freed, and a buffer that is named in
-        // `tokens` is not used until it has come back.
-        let token = unsafe {
-            if to_write {
-                self.queue.add(&[], &mut [part])
-            } else {
-                self.queue.add(&[part], &mut [])
-            }
-        };
-        // There are more descriptors than buffers, until too many were lost.
-        let token = token.expect("the host left too often without reading what it was sent");
-        if let Some(entry) = self.tokens.get_mut(usize::from(token)) {
-            *entry = (slot, len as u16);
-        }
+        let Some(out) = self.out.get_mut(usize::from(slot)) else { return };
+        *out = len as u16;
+        // SAFETY: the memory is never freed; a buffer that is `out` is neither used
+        // nor given again until it has come back or the device has forgotten it.
+        unsafe { self.queue.give(slot, part, to_write) };
     }
 
-    /// What is still out will not come back. Its descriptors stay taken.
+    /// What is still out will not come back: the device has forgotten it.
     fn forget(&mut self) {
-        self.tokens = [(NONE, 0); DEPTH];
+        self.out = [0; BUFFERS];
     }
 
     /// Takes back a buffer that the device is done with, and how many bytes it
     /// says to have written: a claim.
-    fn take(&mut self, to_write: bool) -> Option<(u8, usize)> {
-        let token = self.queue.peek_used()?;
-        let entry = self.tokens.get_mut(usize::from(token));
-        let Some((slot, len)) =
-            entry.filter(|e| e.0 != NONE).map(|e| core::mem::replace(e, (NONE, 0)))
-        else {
+    fn take(&mut self) -> Option<(u8, usize)> {
+        let (slot, got) = self.queue.take()?;
+        let len = self.out.get_mut(slot as usize).map_or(0, core::mem::take);
+        if len == 0 {
             // A device that lies about its buffers cannot be worked with.
-            panic!("virtio: queue {} returned buffer {token}, which it does not have", self.index);
-        };
-        let len = usize::from(len);
-        let part = self.buffer(slot).get_mut(..len).unwrap_or_default();
-        let part: *mut [u8] = part;
-        // SAFETY: the same bytes were added under that token; the device is done
-        // with them, and `pop_used` does not touch them.
-        let got = unsafe {
-            if to_write {
-                self.queue.pop_used(token, &[], &mut [&mut *part])
-            } else {
-                self.queue.pop_used(token, &[&*part], &mut [])
-            }
-        };
-        Some((slot, (got.unwrap_or(0) as usize).min(len)))
+            panic!("virtio: queue {} returned buffer {slot}, which it does not have", self.index);
+        }
+        Some((slot as u8, (got as usize).min(len.into())))
     }
 }
 
 /// Bytes from the device.
 pub(super) struct Rx {
-    ring: Box<Ring>,
+    ring: Ring,
     /// The buffer that is being read: slot, from, to.
     now: Option<(u8, usize, usize)>,
     /// Buffers that the device knew of when it was last notified, and how many
@@ -150,12 +115,12 @@ impl Rx {
 
     /// Whether there is something to read.
     pub(super) fn ready(&self) -> bool {
-        self.now.is_some() || self.ring.queue.can_pop()
+        self.now.is_some() || self.ring.queue.done()
     }
 
     /// Whether the device should interrupt when there is.
     pub(super) fn listen(&mut self, on: bool) {
-        self.ring.queue.set_dev_notify(on);
+        self.ring.queue.listen(on);
     }
 
     /// The next whole buffer, read by `f`; for messages.
@@ -164,7 +129,7 @@ impl Rx {
         registers: &mut Registers,
         f: impl FnOnce(&[u8]) -> R,
     ) -> Option<R> {
-        let (slot, len) = self.ring.take(true)?;
+        let (slot, len) = self.ring.take()?;
         let out = f(self.ring.buffer(slot).get(..len).unwrap_or_default());
         self.give_back(registers, slot);
         Some(out)
@@ -175,7 +140,7 @@ impl Rx {
         let mut done = 0;
         while let Some(rest) = out.get_mut(done..).filter(|r| !r.is_empty()) {
             let Some((slot, from, to)) =
-                self.now.take().or_else(|| self.ring.take(true).map(|(s, n)| (s, 0, n)))
+                self.now.take().or_else(|| self.ring.take().map(|(s, n)| (s, 0, n)))
             else {
                 break;
             };
@@ -214,7 +179,7 @@ impl Rx {
 
 /// Bytes to the device.
 pub(super) struct Tx {
-    ring: Box<Ring>,
+    ring: Ring,
     /// One bit for each buffer that is ours.
     free: u16,
     /// The buffer that is being written, and how full it is.
@@ -246,7 +211,7 @@ impl Tx {
 
     /// Whether the device should interrupt when it is done with a buffer.
     pub(super) fn listen(&mut self, on: bool) {
-        self.ring.queue.set_dev_notify(on);
+        self.ring.queue.listen(on);
     }
 
     /// Takes as many bytes as there is room for.
@@ -276,7 +241,7 @@ impl Tx {
         if core::mem::take(&mut self.untold) {
             // The device must see the buffers before its wish is looked at.
             fence(Ordering::SeqCst);
-            if self.ring.queue.should_notify() {
+            if self.ring.queue.wants_notice() {
                 registers.notify(self.ring.index);
             }
         }
@@ -285,7 +250,7 @@ impl Tx {
     /// The host has left: forgets what the device has not got yet, and makes it
     /// drop the rest. QEMU (7.2, `discard_throttle_data`) forgets the one buffer
     /// that it could not write out for good and never returns it. So a probe goes
-    /// behind all others: when it is back, whatever is not is lost.
+    /// behind all others: when it is back, whatever is not is forgotten, and ours.
     pub(super) fn kick(&mut self, registers: &mut Registers) {
         if let Some((slot, _)) = self.open.take() {
             self.free |= 1 << slot;
@@ -307,13 +272,14 @@ impl Tx {
 
     /// Whether a buffer has come back.
     pub(super) fn returned(&self) -> bool {
-        self.ring.queue.can_pop()
+        self.ring.queue.done()
     }
 
-    /// Whether the device holds nothing.
+    /// Whether the device holds nothing. A probe that is out would take later
+    /// buffers for forgotten ones.
     pub(super) fn settled(&mut self) -> bool {
         self.reclaim();
-        self.open.is_none() && self.free == self.all()
+        self.open.is_none() && !self.probing && self.free == self.all()
     }
 
     /// The buffers that are written into: all but the probe.
@@ -329,7 +295,7 @@ impl Tx {
     }
 
     fn reclaim(&mut self) {
-        while let Some((slot, _)) = self.ring.take(false) {
+        while let Some((slot, _)) = self.ring.take() {
             if usize::from(slot) + 1 == self.ring.count() {
                 self.probing = false;
                 self.free = self.all();
