@@ -94,6 +94,9 @@ pub struct Entry {
     pub state_version: u16,
     /// The files of a component of this kind, in `export/NAME/`.
     pub files: &'static [FileSpec],
+    /// Whether it wants to hear [`Event::Start`]. One that does not costs nothing
+    /// until somebody asks something of it.
+    pub starts: bool,
     /// Makes a component from its parameters, in the kind's order.
     pub make: Make,
 }

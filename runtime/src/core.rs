@@ -183,7 +183,9 @@ impl<'a> Core<'a> {
             if !core.sponsor.charge(Amount { memory: kept, messages: 0 }) {
                 return Err(StartError::Budget);
             }
-            core.queue.push_back((ComponentId(core.slots.len() as u16), Queued::Start));
+            if entry.starts {
+                core.queue.push_back((ComponentId(core.slots.len() as u16), Queued::Start));
+            }
             core.slots.push(Slot {
                 entry,
                 body: Some(body),
@@ -443,6 +445,7 @@ impl<'a> Core<'a> {
         {
             slot.body = Some(body);
             slot.restarts += 1;
+            let starts = slot.entry.starts;
             let watched: Vec<usize> = (0..slot.streams.len())
                 .filter(|&f| slot.streams.get(f).is_some_and(Stream::has_readers))
                 .collect();
@@ -450,7 +453,9 @@ impl<'a> Core<'a> {
             for file in watched.into_iter().rev() {
                 self.queue.push_front((id, Queued::Watched { file, on: true }));
             }
-            self.queue.push_front((id, Queued::Start));
+            if starts {
+                self.queue.push_front((id, Queued::Start));
+            }
             self.say(name, "abandoned a dispatch over its budget, and was made anew");
         } else {
             self.say(name, "abandoned a dispatch over its budget: the guest stops");

@@ -54,6 +54,7 @@ static HOGS: &[Entry] = &[Entry {
     kind: "hog",
     state_version: 1,
     files: &[],
+    starts: true,
     make: |params| match params {
         [Value::Int(name), Value::Int(cost), Value::Int(left), Value::Span(wait)] => {
             Ok(Box::new(Hog { name: *name, cost: *cost, left: *left, wait: *wait }))

@@ -164,6 +164,7 @@ static REGISTRY: &[Entry] = &[Entry {
         FileSpec { name: "events", kind: FileKind::Events { keep: 128 } },
         FileSpec { name: "ctl", kind: FileKind::Ctl(POKE) },
     ],
+    starts: true,
     make: |_: &[Value<'_>]| Ok(Box::new(Program)),
 }];
 

@@ -27,6 +27,7 @@ pub const ENTRY: Entry = Entry {
         FileSpec { name: "uptime", kind: FileKind::Text },
         FileSpec { name: "tick", kind: FileKind::Next { keep: 256 } },
     ],
+    starts: false,
     make: |params| Ok(Box::new(Clock { period: super::span(params, 0)?, state: State::default() })),
 };
 

@@ -28,6 +28,7 @@ pub const ENTRY: Entry = Entry {
             Verb::new("exit", "STATUS", 1),
         ]),
     }],
+    starts: false,
     make: |_| Ok(Box::new(Crash)),
 };
 

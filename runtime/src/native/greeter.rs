@@ -32,6 +32,7 @@ pub const ENTRY: Entry = Entry {
         },
         FileSpec { name: "events", kind: FileKind::Events { keep: 1024 } },
     ],
+    starts: false,
     make: |params| {
         let (greeting, name) = (super::text(params, 0)?, super::text(params, 1)?);
         let first = name.clone();

@@ -33,6 +33,7 @@ pub const ENTRY: Entry = Entry {
         },
         FileSpec { name: "events", kind: FileKind::Events { keep: 1024 } },
     ],
+    starts: true,
     make: |params| Ok(Box::new(Reader { first: super::text(params, 0)?, state: State::default() })),
 };
 

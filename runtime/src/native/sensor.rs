@@ -37,6 +37,7 @@ pub const ENTRY: Entry = Entry {
             ]),
         },
     ],
+    starts: false,
     make: |params| {
         let (period, base) = (super::span(params, 0)?, super::int(params, 1)?);
         Ok(Box::new(Sensor {
