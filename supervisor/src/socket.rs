@@ -28,7 +28,7 @@ pub enum Error {
     #[error("{} belongs to somebody else or is open to others; choose a socket with --socket", .0.display())]
     Foreign(PathBuf),
     /// The system said no.
-    #[error("{}: {why}", path.display())]
+    #[error("cannot serve at {}: {why}", path.display())]
     Io {
         /// Where.
         path: PathBuf,
@@ -117,7 +117,11 @@ impl Public {
         // Beside it, for a link cannot lead into another file system.
         let from = path.with_extension(format!("{}.new", std::process::id()));
         guard.name(&from).map_err(at(&from))?;
-        let listener = bind(&from)?;
+        let listener = bind(&from).map_err(|e| match e {
+            // The name beside it is nobody's but ours.
+            Error::Io { why, .. } => at(path)(why),
+            e => e,
+        })?;
         let linked = Public::link(&from, path, guard);
         let _ = std::fs::remove_file(&from);
         let public = linked?;

@@ -63,7 +63,7 @@ fn run(args: &Args) -> Result<u8, String> {
         }
     }
     record::prepare(to);
-    let image = Image::open(&args.image).map_err(|e| e.to_string())?;
+    let image = Image::open(&args.image).map_err(|e| format!("{}: {e}", args.image.display()))?;
     let memory = args.memory.unwrap_or(image.manifest().memory);
     let launch = Launch::parse(args.launch.as_bytes());
     let wall = if launch.wall == 0 { wall() } else { launch.wall };

@@ -12,7 +12,7 @@ const REBUILD: &str = "rebuild it with `cargo xtask build`";
 #[non_exhaustive]
 pub enum BadImage {
     /// The file cannot be read.
-    #[error("cannot read the image {}: {why}", path.display())]
+    #[error("cannot read the image: {why}")]
     Read {
         /// The file.
         path: PathBuf,

@@ -123,8 +123,6 @@ pub fn start(
     ])?;
     let mut child =
         command.spawn().map_err(|e| anyhow::anyhow!("cannot start {}: {e}", line[0].display()))?;
-    // What was handed over is closed here with the command that holds it.
-    drop(command);
     if let Some(pid) = child.id() {
         guard.child(pid)?;
     }
@@ -133,9 +131,14 @@ pub fn start(
         std::fs::remove_file(path)?;
         stream.try_into()
     };
+    let (control, host) = (connect(&control_at)?, connect(&host_at)?);
+    // What was handed over is closed here with the command that holds it. Not before:
+    // a program that ends at once would be seen as a refused connection, and what it
+    // said as to why not at all.
+    drop(command);
     Ok(Machine {
-        control: Some(connect(&control_at)?),
-        host: Some(connect(&host_at)?),
+        control: Some(control),
+        host: Some(host),
         debug: Some(pipe::Receiver::from_owned_fd(debug)?),
         stderr: child.stderr.take(),
         child,
@@ -203,7 +206,10 @@ pub fn exec(parent: u32, line: &[OsString]) -> io::Error {
         return io::Error::other("the parent is gone");
     }
     match line {
-        [program, args @ ..] => std::process::Command::new(program).args(args).exec(),
+        [program, args @ ..] => {
+            let why = std::process::Command::new(program).args(args).exec();
+            io::Error::new(why.kind(), format!("cannot start {}: {why}", program.display()))
+        }
         [] => io::Error::other("no program"),
     }
 }

@@ -68,10 +68,12 @@ impl Backend for Qemu {
     }
 
     fn ended(&self, status: ExitStatus, stderr: &str) -> Ended {
-        // QEMU's own failures end with 1 too, but not without a word.
-        let complaint = stderr.lines().any(|l| l.contains("qemu") && !l.contains("warning:"));
+        // QEMU's own failures end with 1 too, the loader's with 127, but not without a
+        // word; nor does whoever was to start it.
+        let of = |l: &str| l.contains("qemu") || l.starts_with("atoll:");
+        let complaint = stderr.lines().any(|l| of(l) && !l.contains("warning:"));
         match status.code() {
-            Some(1) if complaint => Ended::Unstarted(stderr.to_owned()),
+            Some(1 | 127) if complaint => Ended::Unstarted(stderr.to_owned()),
             Some(0) => Ended::Lost("the machine reset itself (a triple fault)".into()),
             Some(code) if code & 1 == 1 => match code >> 1 {
                 RECORDED => Ended::Recorded,
@@ -115,6 +117,10 @@ mod tests {
         assert_eq!(ended(7 << 8, ""), Ended::Status(3));
         assert_eq!(ended(129 << 8, ""), Ended::Recorded);
         assert!(matches!(ended(1 << 8, "qemu-system-x86_64: no"), Ended::Unstarted(_)));
+        let loader = "qemu-system-x86_64: error while loading shared libraries: libx.so";
+        assert!(matches!(ended(127 << 8, loader), Ended::Unstarted(_)));
+        assert!(matches!(ended(1 << 8, "atoll: cannot start /x: no"), Ended::Unstarted(_)));
+        assert_eq!(ended(127 << 8, ""), Ended::Status(63));
         assert!(matches!(ended(0, ""), Ended::Lost(_)));
         assert!(matches!(ended(9, ""), Ended::Lost(_)));
     }

@@ -180,6 +180,14 @@ fn what_is_asked_wrongly_is_refused_before_anything_runs() {
         assert_eq!(got, code, "{args:?}: {error}");
         assert!(error.contains(want), "{args:?}: {error}");
     }
+    let taken = place.fails(&["run", hello, "--socket", "/nowhere/x.sock"]);
+    assert!(taken.1.contains("cannot serve at /nowhere/x.sock: "), "{taken:?}");
+    let mut lost = place.atoll();
+    lost.env("ATOLL_QEMU", "/nowhere/qemu");
+    let lost = lost.args(["run", hello, "--on", "qemu", "--accel", "tcg"]).output().unwrap();
+    let error = String::from_utf8_lossy(&lost.stderr);
+    assert_eq!(lost.status.code(), Some(1), "{error}");
+    assert!(error.contains("cannot start /nowhere/qemu: "), "{error}");
     assert!(place.ok(&["image", "verify", hello]).contains("payload_hash "));
     let line = place.ok(&["run", hello, "--on", "qemu", "--accel", "tcg", "--print"]);
     assert!(line.contains("-M microvm,") && line.ends_with('\n'), "{line}");
