@@ -37,6 +37,9 @@ use crate::stream::Stream;
 
 /// How long a guest may take to stop when it was asked to.
 const STOP: Duration = Duration::from_secs(2);
+/// Interrupts within this time are one: `timeout` and some shells signal a process
+/// and then its group.
+const ONCE: Duration = Duration::from_millis(200);
 /// How long what a guest has said before its end may take to arrive.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// A boot may take long on a slow machine, and nobody waits for it but the log.
@@ -172,7 +175,7 @@ impl Guest {
         let k = kill.clone();
         let mut machine = self.machine;
         let mut wait = spawn_local(async move { machine.wait(&*backend, &k).await });
-        let mut asked = false;
+        let mut asked: Option<Instant> = None;
         let mut deadline: Option<Instant> = None;
         let mut lost = None;
         let ended = loop {
@@ -198,10 +201,12 @@ impl Guest {
                     continue;
                 }
             }
-            if asked {
-                kill.notify_one();
+            if let Some(first) = asked {
+                if Instant::now().duration_since(first) >= ONCE {
+                    kill.notify_one();
+                }
             } else {
-                asked = true;
+                asked = Some(Instant::now());
                 self.printer.say("is asked to stop");
                 deadline = Some(Instant::now() + STOP);
                 spawn_local(stop(joint.clone()));
@@ -212,7 +217,7 @@ impl Guest {
         }
         let _ = timeout(LAST_WORDS, log).await;
         let record = timeout(LAST_WORDS, record).await.ok().and_then(Result::ok).flatten();
-        Ok(tell(&self.printer, &ended, record, asked))
+        Ok(tell(&self.printer, &ended, record, asked.is_some()))
     }
 }
 

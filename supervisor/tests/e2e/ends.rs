@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::fixture::{Guest, Place, backends};
+use crate::fixture::{Guest, Place, backends, image};
 
 #[test]
 fn every_way_to_die_is_recorded_and_shown() {
@@ -36,6 +36,39 @@ fn every_way_to_die_is_recorded_and_shown() {
 }
 
 #[test]
+fn a_record_ends_with_the_last_lines_of_the_log() {
+    // `crash`, but with a component that is made anew, which the log tells: so there
+    // is a line before the end.
+    let crash = include_str!("../../../images/crash/guest.toml");
+    let relapse = crash.replace("name = \"crash\"", "name = \"relapse\"");
+    let relapse = relapse.replace("on_fault = \"stop\"", "on_fault = \"restart\"");
+    let folder = tempfile::tempdir().unwrap();
+    let toml = folder.path().join("guest.toml");
+    std::fs::write(&toml, relapse).unwrap();
+    let image = image(toml.to_str().unwrap());
+    for on in backends() {
+        for command in ["panic", "overflow", "oom", "read", "double"] {
+            if command == "double" && *on == "process" {
+                continue; // a process knows no such way
+            }
+            let place = Place::new();
+            let guest = Guest::start_image(&place, "relapse", &image, on, &[]);
+            for _ in 0..2 {
+                let refused = place.fails(&["write", "relapse", "/export/relapse/ctl", "budget"]);
+                assert!(refused.1.contains("over its budget"), "{on}: {refused:?}");
+            }
+            let _ = place.run(&["write", "relapse", "/export/relapse/ctl", command]);
+            let (code, said) = guest.wait();
+            assert_eq!(code, Some(1), "{on}: {command}: {said}");
+            let last = said.split("the last lines of its log:\n").nth(1).unwrap_or_default();
+            assert_eq!(last.matches("was made anew").count(), 2, "{on}: {command}: {said}");
+            assert!(!said.contains("cut off"), "{on}: {command}: {said}");
+            place.assert_empty();
+        }
+    }
+}
+
+#[test]
 fn a_status_of_the_guests_own_is_told() {
     for on in backends() {
         let place = Place::new();
@@ -57,6 +90,14 @@ fn an_interrupt_stops_and_a_guest_that_does_not_is_killed() {
         let (code, said) = guest.wait();
         assert_eq!(code, Some(0), "{on}: {said}");
         assert!(said.contains("is asked to stop") && said.contains("stopped"), "{on}: {said}");
+        place.assert_empty();
+
+        // A process and then its group, as `timeout` does it: that is once.
+        let guest = Guest::start(&place, "hello", on, &[]);
+        guest.signal(Signal::INT);
+        guest.signal(Signal::TERM);
+        let (code, said) = guest.wait();
+        assert_eq!(code, Some(0), "{on}: {said}");
         place.assert_empty();
 
         let guest = Guest::start(&place, "hello", on, &[]);

@@ -152,16 +152,31 @@ pub(crate) struct Guest {
 impl Guest {
     /// Starts an image, and waits until its tree is there.
     pub(crate) fn start(place: &Place, name: &str, on: &str, more: &[&str]) -> Guest {
-        let guest = Guest::spawn(place, name, on, more);
+        Guest::start_image(place, name, &image(name), on, more)
+    }
+
+    /// Starts an image of a test's own, and waits until its tree is there.
+    pub(crate) fn start_image(
+        place: &Place,
+        name: &str,
+        image: &Path,
+        on: &str,
+        more: &[&str],
+    ) -> Guest {
+        let guest = Guest::spawn_image(place, name, image, on, more);
         guest.wait_for("tree at unix:");
         guest
     }
 
     /// Starts an image.
     pub(crate) fn spawn(place: &Place, name: &str, on: &str, more: &[&str]) -> Guest {
+        Guest::spawn_image(place, name, &image(name), on, more)
+    }
+
+    fn spawn_image(place: &Place, name: &str, image: &Path, on: &str, more: &[&str]) -> Guest {
         let log = place.dir.path().join(format!("{name}-{:x}.log", rand()));
         let mut command = place.atoll();
-        command.arg("run").arg(image(name)).args(["--on", on]).args(more);
+        command.arg("run").arg(image).args(["--on", on]).args(more);
         command.stdout(Stdio::null()).stderr(std::fs::File::create(&log).unwrap());
         Guest { child: command.spawn().unwrap(), log }
     }
