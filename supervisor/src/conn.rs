@@ -47,7 +47,7 @@ pub enum Error {
     Timeout(Duration),
     /// The connection broke.
     #[error("the connection failed")]
-    Io(#[from] io::Error),
+    Io(#[source] io::Error),
     /// The guest closed the connection, or is gone.
     #[error("the guest closed the connection")]
     Closed,
@@ -57,6 +57,16 @@ pub enum Error {
     /// The server refused.
     #[error("{} ({:?})", .0.text(), .0.errno)]
     Refused(Fault),
+}
+
+impl From<io::Error> for Error {
+    fn from(e: io::Error) -> Error {
+        match e.kind() {
+            // How a closed connection looks to whoever was writing.
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Error::Closed,
+            _ => Error::Io(e),
+        }
+    }
 }
 
 impl From<Fault> for Error {

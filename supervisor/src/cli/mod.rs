@@ -63,19 +63,11 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-    #[command(name = guard::COMMAND, hide = true)]
-    Guard,
-    #[command(name = backend::EXEC, hide = true)]
-    Exec {
-        parent: u32,
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        line: Vec<OsString>,
-    },
 }
 
-/// Runs the command that the process was started with.
-pub fn main() -> ExitCode {
-    let done = match Cli::parse().command {
+/// Does what a person asked for.
+fn asked() -> anyhow::Result<bool> {
+    match Cli::parse().command {
         Command::Run(args) => block_on(run::run(args)),
         Command::Ls(args) => block_on(files::ls(args)),
         Command::Cat(args) => block_on(files::cat(args)),
@@ -84,15 +76,32 @@ pub fn main() -> ExitCode {
         Command::Tail(args) => block_on(tail::tail(args)),
         Command::Image(args) => image::run(&args),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "atoll", &mut std::io::stdout());
-            Ok(true)
+            // In one piece: what is generated panics when its reader has read enough.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "atoll", &mut script);
+            files::print(&script).map(|()| true).map_err(anyhow::Error::from)
         }
-        Command::Guard => {
-            guard::run(std::io::stdin().lock()).map(|()| true).map_err(anyhow::Error::from)
-        }
-        Command::Exec { parent, line } => Err(backend::exec(parent, &line).into()),
-    };
-    match done {
+    }
+}
+
+/// Commands that are for this program itself, and neither shown nor completed.
+fn internal() -> Option<anyhow::Result<bool>> {
+    let mut args = std::env::args_os().skip(1);
+    let command = args.next()?;
+    if command == guard::COMMAND {
+        return Some(guard::run(std::io::stdin().lock()).map(|()| true).map_err(Into::into));
+    }
+    if command == backend::EXEC {
+        let parent = args.next()?.to_str()?.parse().ok()?;
+        let line: Vec<OsString> = args.collect();
+        return Some(Err(backend::exec(parent, &line).into()));
+    }
+    None
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    match internal().unwrap_or_else(asked) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         // Whoever reads us has read enough.
