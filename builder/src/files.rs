@@ -19,6 +19,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     temp.write_all(bytes).with_context(what)?;
     // A temporary file is its owner's alone; what is made of it is not secret.
     temp.as_file().set_permissions(std::fs::Permissions::from_mode(0o644)).with_context(what)?;
-    temp.persist(path).with_context(what)?;
+    // The error of `persist` would name a file that nobody knows.
+    temp.persist(path).map_err(|e| e.error).with_context(what)?;
     Ok(())
 }

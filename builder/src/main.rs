@@ -3,6 +3,8 @@
 
 mod cmd;
 
+use std::any::Any;
+use std::panic;
 use std::process::ExitCode;
 
 use atoll_builder::repo::Repo;
@@ -42,6 +44,27 @@ struct Talk {
 }
 
 fn main() -> ExitCode {
+    let told = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        if !is_unread(info.payload()) {
+            told(info);
+        }
+    }));
+    match panic::catch_unwind(run) {
+        Ok(code) => code,
+        Err(why) if is_unread(&*why) => ExitCode::SUCCESS,
+        Err(why) => panic::resume_unwind(why),
+    }
+}
+
+/// Whether a panic is only that whoever reads our output, such as `head`, has read
+/// enough. It is let unwind, so that whatever runs is taken down.
+fn is_unread(why: &(dyn Any + Send)) -> bool {
+    let why = why.downcast_ref::<String>().map_or("", |s| s);
+    why.starts_with("failed printing to stdout") && why.contains("Broken pipe")
+}
+
+fn run() -> ExitCode {
     let args = Args::parse();
     let ui = Ui::new(args.talk.quiet, args.talk.verbose);
     match Repo::find().and_then(|repo| args.verb.run(&cmd::Context { repo, ui })) {

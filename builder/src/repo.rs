@@ -65,9 +65,13 @@ impl Repo {
             .map(|e| e.file_name().to_string_lossy().into_owned())
             .collect();
         known.sort();
+        let help = match atoll_config::rules::guest_name(named) {
+            Ok(()) => format!("`cargo xtask new {named}` makes a guest of that name"),
+            Err(_) => "name one of those, or a folder that holds a guest.toml".into(),
+        };
         bail!(
             "no guest `{named}`: it is no guest.toml, no folder with one, and not in images/ (there: {})\n\
-             help: `cargo xtask new {named}` makes a guest of that name",
+             help: {help}",
             known.join(", ")
         )
     }

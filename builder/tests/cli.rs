@@ -131,12 +131,40 @@ fn what_new_makes_is_checked_and_never_overwritten() {
     let folder = dir.path().join("weather");
     let out = xtask(&["new", "weather", shown(&folder)]);
     assert!(out.status.success());
-    assert!(xtask(&["check", shown(&folder)]).status.success());
+    let checked = xtask(&["check", shown(&folder)]);
+    assert!(checked.status.success());
+    let said = text(&checked.stderr);
+    assert!(said.contains("1 component, 1 file\n"), "{said}");
+    assert!(folder.join("README.md").is_file());
     let again = xtask(&["new", "weather", shown(&folder)]);
     assert_eq!(again.status.code(), Some(1));
     assert!(text(&again.stderr).contains("is there already"));
     let bad = xtask(&["new", "Weather"]);
     assert!(text(&bad.stderr).contains("only a to z"));
+}
+
+#[test]
+fn what_does_not_exist_is_told_with_what_to_do() {
+    for (args, want) in [
+        (["build", "nosuch"], "`cargo xtask new nosuch` makes"),
+        (["build", "/nosuch/guest.toml"], "a folder that holds a guest.toml"),
+        (["build", "."], "a folder that holds a guest.toml"),
+        (["inspect", "nosuch"], "no image `nosuch`"),
+    ] {
+        let out = xtask(&args);
+        assert_eq!(out.status.code(), Some(1));
+        let said = text(&out.stderr);
+        assert!(said.contains(want), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn a_reader_that_has_read_enough_is_no_failure() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut xtask = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    let out = xtask.args(["completions", "bash"]).stdout(writer).output().unwrap();
+    assert_eq!((out.status.code(), text(&out.stderr)), (Some(0), String::new()));
 }
 
 #[test]

@@ -40,11 +40,11 @@ impl Build {
         cx.ui.step(
             "Built",
             format_args!(
-                "{} ({} bytes, kernel {}, {} ms)",
+                "{} ({} bytes, kernel {}, {})",
                 cx.repo.show(&built.image),
                 built.bytes,
                 built.kernel,
-                built.ms.total
+                took(built.ms.total)
             ),
         );
         if self.json {
@@ -54,4 +54,9 @@ impl Build {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Milliseconds as people say them: a kernel that is compiled takes seconds.
+fn took(ms: f64) -> String {
+    if ms < 1000.0 { format!("{ms:.1} ms") } else { format!("{:.1} s", ms / 1000.0) }
 }

@@ -31,12 +31,12 @@ impl Check {
                 cx.ui.step(
                     "Correct",
                     format_args!(
-                        "{}: guest {} with {}, {} components, {} files",
+                        "{}: guest {} with {}, {}, {}",
                         cx.repo.show(&file),
                         guest.name,
                         show_size(guest.memory),
-                        guest.components.len(),
-                        guest.files.len()
+                        count(guest.components.len(), "component"),
+                        count(guest.files.len(), "file")
                     ),
                 );
                 Ok(ExitCode::SUCCESS)
@@ -50,4 +50,9 @@ impl Check {
             Err(e) => Err(e.into()),
         }
     }
+}
+
+/// So many of a thing, in words.
+fn count(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }

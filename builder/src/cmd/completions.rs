@@ -21,7 +21,9 @@ pub(crate) struct Completions {
 impl Completions {
     pub(crate) fn run(self) -> Result<ExitCode> {
         let mut command = crate::Args::command().bin_name("xtask").name("xtask");
-        clap_complete::generate(self.shell, &mut command, "xtask", &mut std::io::stdout());
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut command, "xtask", &mut script);
+        print!("{}", String::from_utf8_lossy(&script));
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use atoll_builder::show;
 use atoll_config::image::{Elf, Image};
 use serde_json::json;
@@ -30,6 +30,12 @@ impl Inspect {
     pub(crate) fn run(self, cx: &Context) -> Result<ExitCode> {
         let built = cx.repo.image(&self.image.to_string_lossy());
         let path = if !self.image.is_file() && built.is_file() { built } else { self.image };
+        if !path.exists() {
+            let name = path.display();
+            bail!(
+                "no image `{name}`: no such file, and no guest of that name was built; `cargo xtask build GUEST` makes one"
+            );
+        }
         let image = Image::open(&path).with_context(|| format!("{}", path.display()))?;
         let symbols = if self.symbols { Some(self::symbols(cx, &image)?) } else { None };
         if self.json {

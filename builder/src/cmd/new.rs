@@ -11,7 +11,7 @@ use atoll_config::text::show_span;
 
 use super::Context;
 
-/// Begin a guest: a folder with a commented guest.toml that builds right away.
+/// Begin a guest: a folder with a commented guest.toml that builds right away, and a page.
 #[derive(clap::Args)]
 #[command(after_help = "Example:
   cargo xtask new weather && cargo xtask run weather")]
@@ -33,12 +33,21 @@ impl New {
             bail!("{} is there already; choose another name or folder", cx.repo.show(&file));
         }
         files::write_atomically(&file, skeleton(&self.name).as_bytes())?;
+        let page = folder.join("README.md");
+        if !page.exists() {
+            files::write_atomically(&page, readme(&self.name).as_bytes())?;
+        }
         let shown = cx.repo.show(&folder);
         cx.ui.step("Made", format_args!("{}", cx.repo.show(&file)));
         cx.ui.step("Next", format_args!("cargo xtask run {shown}"));
         println!("{}", file.display());
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// A page to begin with, for every guest in images/ has one.
+fn readme(name: &str) -> String {
+    format!("# {name}\n\nWhat it is for.\n\n```console\n$ cargo xtask run {name}\n```\n")
 }
 
 fn skeleton(name: &str) -> String {
