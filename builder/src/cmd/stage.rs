@@ -65,13 +65,28 @@ impl<'c> Stage<'c> {
         }
     }
 
-    /// An `atoll` whose sockets are in the private folder.
+    /// An `atoll` that is shown as a user would type it.
     fn command(&self, args: &[&str]) -> Command {
-        let shown: Vec<_> = args.iter().map(|a| quoted(a)).collect();
+        let mut command = self.untold(args);
+        command.args(args);
+        command
+    }
+
+    /// The same, which ends with this program, even when that is killed.
+    fn tied(&self, args: &[&str]) -> Command {
+        let mut command = self.untold(args);
+        // A command of atoll's own: sets the signal of the parent's death, and is
+        // then the program named.
+        command.args(["__exec", &std::process::id().to_string()]).arg(&self.atoll).args(args);
+        command
+    }
+
+    /// An `atoll` whose sockets are in the private folder, still without arguments.
+    fn untold(&self, shown: &[&str]) -> Command {
+        let shown: Vec<_> = shown.iter().map(|a| quoted(a)).collect();
         self.type_out(&format!("atoll {}", shown.join(" ")));
         let mut command = Command::new(&self.atoll);
         command
-            .args(args)
             .current_dir(&self.cx.repo.root)
             .env("XDG_RUNTIME_DIR", self.private())
             .stdin(Stdio::null());
@@ -130,7 +145,7 @@ impl<'c> Stage<'c> {
     /// Starts the guest and waits until it answers.
     pub(super) fn boot(&mut self, args: &[&str], name: &str) -> Result<()> {
         let log = std::fs::File::create(self.log())?;
-        let mut command = self.command(args);
+        let mut command = self.tied(args);
         command.stdout(log.try_clone()?).stderr(log);
         let start = Instant::now();
         self.programs.push(command.spawn().context("cannot run atoll")?);
