@@ -81,10 +81,11 @@ impl Check<'_> {
             return None;
         };
         if let Err(why) = rule(text.get_ref()) {
+            let what = if key == "at" { "path for an import" } else { key };
             self.problems.push(
-                Problem::new(text.span(), format!("`{}` is no {key}: {why}", text.get_ref()))
+                Problem::new(text.span(), format!("`{}` is no {what}: {why}", text.get_ref()))
                     .label("not possible")
-                    .help(format!("choose another {key}")),
+                    .help(format!("choose another {what}")),
             );
             return None;
         }

@@ -279,7 +279,7 @@ fn imports_do_not_hide_each_other() {
     good(&import("/a", "/b/c"));
     one(&import("/a", "/a"), "9:6", &["`/a` is taken by another import"]);
     one(&import("/a", "/a/b"), "9:6", &["one lies inside the other"]);
-    one(&import("/a", "b"), "9:6", &["must be absolute"]);
+    one(&import("/a", "b"), "9:6", &["`b` is no path for an import", "must be absolute"]);
     one(&import("/a", "/"), "9:6", &["over the root"]);
     one(&import("/a", "/b").replace("\"b\"", "\"a\""), "8:8", &["import `a` is there twice"]);
 }
