@@ -123,8 +123,7 @@ impl Namespace {
             .max_by_key(|m| m.0)
             .map(|(_, name, rest)| alloc::format!("{name}{rest}"))
             .ok_or_else(|| {
-                let text = alloc::format!("{path}: no import is mounted there");
-                Fault::new(Errno::ENOENT, text).blame(Blame::Guest)
+                Fault::new(Errno::ENOENT, "no import is mounted there").blame(Blame::Guest)
             })
     }
 

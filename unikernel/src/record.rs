@@ -47,7 +47,8 @@ fn panic(info: &PanicInfo<'_>) -> ! {
         Some(size) if says_out_of_memory(&message) => {
             let all = crate::heap::memory();
             let reason = format_args!("no {size} bytes: {} of {} in use", all.used, all.total);
-            end(Kind::OutOfMemory, reason, info.location(), &[])
+            // The place is always the same one, inside `alloc`.
+            end(Kind::OutOfMemory, reason, None, &[])
         }
         _ => end(Kind::Panic, format_args!("{message}"), info.location(), &[]),
     }
