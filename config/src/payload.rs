@@ -236,12 +236,16 @@ mod wire {
             })
         }
 
-        /// As many items as are said, each of which takes at least one byte.
+        /// How many items follow, each of which takes at least one byte.
+        #[inline(never)]
+        fn count(&mut self) -> Option<usize> {
+            let count = self.int()?.try_into().ok()?;
+            (count <= self.0.len()).then_some(count)
+        }
+
+        /// As many items as are said.
         fn list<T>(&mut self, item: impl Fn(&mut Self) -> Option<T>) -> Option<Vec<T>> {
-            let count: usize = self.int()?.try_into().ok()?;
-            if count > self.0.len() {
-                return None;
-            }
+            let count = self.count()?;
             let mut items = Vec::with_capacity(count);
             for _ in 0..count {
                 items.push(item(self)?);

@@ -146,6 +146,11 @@ pvh_unpack:
     add %eax, %ecx
     cmp $255, %eax
     je 4b
+    mov %ecx, %eax
+    and $3, %eax
+    shr $2, %ecx
+    rep movsl
+    mov %eax, %ecx
     rep movsb
     jmp 2b
 5:  movzbl (%esi), %eax         # a long match
@@ -154,9 +159,18 @@ pvh_unpack:
     cmp $255, %eax
     je 5b
 6:  mov %esi, %esp              # one that may overlap itself
+    mov %edi, %eax
+    sub %ecx, %eax
     mov %ecx, %esi
     lea 4(%edx), %ecx
-    rep movsb
+    cmp $4, %eax
+    jb 7f
+    mov %ecx, %eax
+    and $3, %eax
+    shr $2, %ecx
+    rep movsl
+    mov %eax, %ecx
+7:  rep movsb
     mov %esp, %esi
     jmp 1b
 
