@@ -8,10 +8,10 @@
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::dialect::Dialect;
 use crate::fault::{Errno, Fault};
 use crate::frames::{Incoming, Outgoing};
 use crate::msg::{self, Rmsg, Tmsg, ty};
-use crate::server::Dialect;
 use crate::wire::{BadFrame, MAX_NAME, MIN_MSIZE, NOTAG};
 
 /// The tag of an outstanding request.
@@ -211,7 +211,8 @@ fn next<'a>(
         match answer {
             Rmsg::Version { msize, version } if (MIN_MSIZE..=*max).contains(&msize) => {
                 *max = msize;
-                *dialect = Some(Dialect::choose(version).ok_or(Broken::Version)?);
+                *dialect =
+                    Some(Dialect::choose(version).filter(|d| d.is_linux()).ok_or(Broken::Version)?);
             }
             _ => return Err(Broken::Version),
         }

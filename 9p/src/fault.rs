@@ -134,6 +134,7 @@ impl From<BadFrame> for Fault {
             BadFrame::Type(_) => return Errno::EOPNOTSUPP.into(),
             BadFrame::Names => "more than 16 names in a walk",
             BadFrame::Text => "a string is not UTF-8",
+            BadFrame::Value => "a field holds a number that means nothing",
             BadFrame::Length => "the message's fields do not fill its size",
         };
         Fault::new(Errno::EINVAL, text)

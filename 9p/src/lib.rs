@@ -86,7 +86,9 @@
 
 extern crate alloc;
 
+pub mod access;
 pub mod client;
+pub mod dialect;
 pub mod fault;
 mod frames;
 pub mod msg;

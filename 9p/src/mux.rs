@@ -13,10 +13,11 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use crate::client::Broken;
+use crate::dialect::Dialect;
 use crate::fault::{Errno, Fault};
 use crate::frames::{Incoming, Outgoing};
 use crate::msg::{self, Rmsg, Tmsg, ty};
-use crate::server::{Dialect, clip};
+use crate::server::clip;
 use crate::wire::{HEADER, MIN_MSIZE, NOFID, NOTAG, READ_OVERHEAD, Writer, patch};
 
 /// One of the clients. A number is never used again.
@@ -323,7 +324,7 @@ impl Mux {
         let Some(port) = self.ports.get_mut(&id) else {
             return Ok(());
         };
-        let chosen = Dialect::choose(v);
+        let chosen = Dialect::choose(v).filter(|d| d.is_linux());
         port.msize = chosen.map_or(0, |_| msize);
         port.dialect = chosen.unwrap_or(Dialect::L);
         let mut w = Writer::new(&mut port.tx.bytes, ty::TVERSION + 1, tag);
@@ -425,6 +426,7 @@ impl Mux {
                 fields[0] = Some((7, fid_of(fid)?));
                 Effect::None
             }
+            _ => return Err(Errno::EOPNOTSUPP.into()),
         };
         let up = match self.new_tag() {
             Ok(up) => up,
@@ -523,7 +525,7 @@ impl Mux {
             Effect::Version => match answer {
                 Rmsg::Version { msize, version } if (MIN_MSIZE..=self.msize).contains(&msize) => {
                     self.msize = msize;
-                    self.dialect = Some(Dialect::choose(version).ok_or(Broken::Version)?);
+                    self.dialect = Some(linux(version)?);
                     let waiting: Vec<_> = self.clients().collect();
                     waiting.into_iter().for_each(|id| self.pump(id));
                     return Ok(());
@@ -681,6 +683,11 @@ impl Asked {
         };
         self.on.into_iter().chain(made)
     }
+}
+
+/// The dialect of a server's answer, if it is one that carries error numbers.
+fn linux(version: &str) -> Result<Dialect, Broken> {
+    Dialect::choose(version).filter(|d| d.is_linux()).ok_or(Broken::Version)
 }
 
 fn retag(frame: &mut [u8], tag: u16) {

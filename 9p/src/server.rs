@@ -13,6 +13,8 @@
 use alloc::vec::Vec;
 use core::mem;
 
+use crate::access::Identity;
+use crate::dialect::Dialect;
 use crate::fault::{Errno, Fault};
 use crate::msg::{self, Tmsg, put_qid, put_stat, ty};
 use crate::tree::{Entries, Reply, Tree, Who};
@@ -33,34 +35,6 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits { msize: 64 << 10, fids: 4096, blocked: 256 }
-    }
-}
-
-/// The language that a client and this server agreed on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialect {
-    /// 9P2000.L.
-    L,
-    /// The same, and an Rlerror carries the fault's text behind its number.
-    Atoll,
-}
-
-impl Dialect {
-    /// Its name in Tversion.
-    pub fn name(self) -> &'static str {
-        match self {
-            Dialect::L => "9P2000.L",
-            Dialect::Atoll => "9P2000.L.atoll",
-        }
-    }
-
-    /// What a server answers to a version: it knows the base, whatever the suffix.
-    pub fn choose(version: &str) -> Option<Dialect> {
-        match version.strip_prefix("9P2000.L")? {
-            ".atoll" => Some(Dialect::Atoll),
-            "" => Some(Dialect::L),
-            other => other.starts_with('.').then_some(Dialect::L),
-        }
     }
 }
 
@@ -352,7 +326,7 @@ impl<T: Tree> Session<T> {
         }
         self.reset(tree);
         let msize = msize.min(self.limits.msize);
-        let name = match Dialect::choose(v) {
+        let name = match Dialect::choose(v).filter(|d| d.is_linux()) {
             Some(dialect) => {
                 self.dialect = dialect;
                 self.msize = msize;
@@ -381,7 +355,8 @@ impl<T: Tree> Session<T> {
                 if afid != NOFID {
                     return Err(Fault::new(Errno::EBADF, "there is no authentication here"));
                 }
-                let node = tree.attach(&Who { uname, uid: n_uname, aname })?;
+                let node =
+                    tree.attach(&Who { uname, user: Identity::Owner.user(n_uname), aname })?;
                 let qid = tree.qid(node).inspect_err(|_| tree.forget(node))?;
                 self.fids.insert(slot, (fid, Fid { node, depth: 0, open: None }));
                 let mut w = self.reply(ty::TATTACH, tag);
@@ -405,7 +380,7 @@ impl<T: Tree> Session<T> {
                 if qid.is_dir() && flags.writes() {
                     return Err(Errno::EISDIR.into());
                 }
-                f.open = Some((tree.open(f.node, flags)?, flags));
+                f.open = Some((tree.open(&mut f.node, flags)?, flags));
                 let mut w = self.reply(ty::TLOPEN, tag);
                 put_qid(&mut w, qid);
                 w.u32(msize - 24); // header of Rread or Twrite, as Plan 9's IOHDRSZ
@@ -439,15 +414,15 @@ impl<T: Tree> Session<T> {
                 Ok(())
             }
             Tmsg::Statfs { fid } => {
-                self.fid(fid)?;
-                let fs = tree.statfs();
+                let node = self.fid(fid)?.node;
+                let fs = tree.statfs(node)?;
                 let mut w = self.reply(ty::TSTATFS, tag);
-                w.u32(0x0102_1997); // V9FS_MAGIC
+                w.u32(fs.ty);
                 w.u32(fs.bsize);
-                for v in [fs.blocks, fs.bfree, fs.bfree, fs.files, 0, 0] {
+                for v in [fs.blocks, fs.bfree, fs.bavail, fs.files, fs.ffree, fs.fsid] {
                     w.u64(v);
                 }
-                w.u32(MAX_NAME as u32);
+                w.u32(fs.namelen);
                 w.finish();
                 Ok(())
             }
@@ -476,6 +451,7 @@ impl<T: Tree> Session<T> {
                 self.error(tag, &Errno::EPERM.into());
                 Ok(())
             }
+            _ => Err(Errno::EOPNOTSUPP.into()),
         }
     }
 
@@ -746,19 +722,12 @@ fn step_to<T: Tree>(
     if name.len() > MAX_NAME {
         return Err(Errno::ENAMETOOLONG.into());
     }
-    if !tree.qid(at)?.is_dir() {
-        return Err(Errno::ENOTDIR.into());
-    }
-    let next = match name {
-        ".." if depth == 0 => tree.again(at),
-        _ => tree.walk(at, name)?,
-    };
-    match tree.qid(next) {
-        Ok(qid) => Ok((next, qid)),
-        Err(e) => {
-            tree.forget(next);
-            Err(e)
+    match name {
+        ".." if depth == 0 => {
+            let qid = tree.qid(at)?;
+            Ok((tree.again(at), qid))
         }
+        _ => tree.walk(at, name),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::fault::{Errno, Fault};
 use crate::msg::SetAttr;
 use crate::stream::{Cursor, Stream};
 use crate::tree::{Entries, Reply, Tree, Who, slice_at};
-use crate::types::{OpenFlags, Qid, Stat, mode, qid_type, setattr};
+use crate::types::{OpenFlags, Qid, Stat, Time, mode, qid_type, setattr};
 
 /// A file of a [`Synth`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -190,13 +190,6 @@ pub struct Files<'a, S> {
     pub state: S,
 }
 
-impl<S> Files<'_, S> {
-    /// Tells which nodes have something new for readers that wait, since the last call.
-    pub fn woken(&mut self, wake: impl FnMut(Node)) {
-        self.synth.woken(&mut self.state, wake);
-    }
-}
-
 /// What an open file of a [`Synth`] holds.
 #[derive(Debug)]
 pub enum Open {
@@ -214,14 +207,17 @@ impl<S> Tree for Files<'_, S> {
 
     fn attach(&mut self, who: &Who<'_>) -> Result<Node, Fault> {
         let mut names = who.aname.split('/').filter(|n| !n.is_empty());
-        names.try_fold(Node(0), |at, name| self.walk(at, name))
+        names.try_fold(Node(0), |at, name| self.walk(at, name).map(|(node, _)| node))
     }
 
-    fn walk(&mut self, at: Node, name: &str) -> Result<Node, Fault> {
-        if name == ".." {
-            return Ok(get(&self.synth.entries, at)?.parent);
-        }
-        self.synth.child(at, name).ok_or(Errno::ENOENT.into())
+    fn walk(&mut self, at: Node, name: &str) -> Result<(Node, Qid), Fault> {
+        let entry = get(&self.synth.entries, at)?;
+        let node = match (name, &entry.kind) {
+            ("..", _) => entry.parent,
+            (_, Kind::Dir(_)) => self.synth.child(at, name).ok_or(Errno::ENOENT)?,
+            _ => return Err(Errno::ENOTDIR.into()),
+        };
+        Ok((node, self.synth.qid_of(node)?))
     }
 
     fn qid(&mut self, node: Node) -> Result<Qid, Fault> {
@@ -237,7 +233,17 @@ impl<S> Tree for Files<'_, S> {
             _ => (mode::FILE | 0o444, 0),
         };
         let nlink = if qid.is_dir() { 2 } else { 1 };
-        Ok(Stat { qid, mode, nlink, size, mtime: self.synth.mtime, ..Stat::default() })
+        let time = Time::from_secs(self.synth.mtime);
+        Ok(Stat {
+            qid,
+            mode,
+            nlink,
+            size,
+            mtime: time,
+            ctime: time,
+            atime: time,
+            ..Stat::default()
+        })
     }
 
     /// A truncation comes before a shell's write, and is no reason to fail.
@@ -252,8 +258,8 @@ impl<S> Tree for Files<'_, S> {
         }
     }
 
-    fn open(&mut self, node: Node, flags: OpenFlags) -> Result<Open, Fault> {
-        match &get(&self.synth.entries, node)?.kind {
+    fn open(&mut self, node: &mut Node, flags: OpenFlags) -> Result<Open, Fault> {
+        match &get(&self.synth.entries, *node)?.kind {
             Kind::Ctl { writable: true, .. } => Ok(Open::Plain),
             _ if flags.writes() => Err(Errno::EACCES.into()),
             Kind::Stream(pick) => Ok(Open::At(pick(&mut self.state).open())),
@@ -310,6 +316,10 @@ impl<S> Tree for Files<'_, S> {
         {
             pick(&mut self.state).close();
         }
+    }
+
+    fn woken(&mut self, wake: &mut dyn FnMut(Node)) {
+        self.synth.woken(&mut self.state, wake);
     }
 
     fn list(

@@ -5,19 +5,24 @@
 //! and give each back with [`Tree::forget`]. A read or write may answer
 //! [`Reply::Later`]: the session keeps the request, and asks again when it is told
 //! that the node woke.
+//!
+//! A session has checked what the protocol says before it calls: names are not
+//! empty, no `.` or `..` but in a walk, and hold no slash; an open file is open for
+//! what is asked; and [`Tree::may`] has been asked who may do it.
 
+use crate::access::{User, Want, allowed, owns};
 use crate::fault::{Errno, Fault};
-use crate::msg::{SetAttr, put_qid};
-use crate::types::{OpenFlags, Qid, Stat, StatFs, dirent_type};
-use crate::wire::Writer;
+use crate::msg::put_qid;
+use crate::types::{Lock, LockStatus, OpenFlags, Qid, SetAttr, Stat, StatFs, dirent_type};
+use crate::wire::{MAX_NAME, Writer};
 
 /// Who attaches, as far as the protocol tells.
 #[derive(Clone, Copy, Debug)]
 pub struct Who<'a> {
     /// The name given.
     pub uname: &'a str,
-    /// The user number given; 0xffff_ffff when there was none.
-    pub uid: u32,
+    /// Who it is, as far as the session's transport tells.
+    pub user: User,
     /// The tree asked for: a path from the root.
     pub aname: &'a str,
 }
@@ -31,6 +36,43 @@ pub enum Reply {
     Later,
 }
 
+/// A file to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct Make<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// What it is to be.
+    pub kind: MakeKind<'a>,
+    /// Its permissions ([`crate::types::mode::PERM`]).
+    pub mode: u32,
+    /// Who makes it, and so owns it.
+    pub user: User,
+    /// The group it is to have.
+    pub gid: u32,
+}
+
+/// What is to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MakeKind<'a> {
+    /// A plain file.
+    File,
+    /// A directory.
+    Dir,
+    /// A symbolic link to this.
+    Symlink(&'a str),
+    /// A device, pipe or socket: its bits of [`crate::types::mode::TYPE`], major and minor.
+    Special(u32, u32, u32),
+}
+
+/// What is to be removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remove {
+    /// Anything but a directory.
+    File,
+    /// An empty directory.
+    Dir,
+}
+
 /// A file tree.
 pub trait Tree {
     /// Names a file. Ordered only so that sessions can keep waiters by node.
@@ -41,8 +83,9 @@ pub trait Tree {
     /// The node that a client of this name starts from.
     fn attach(&mut self, who: &Who<'_>) -> Result<Self::Node, Fault>;
 
-    /// The file of that name in a directory. `..` at the root is the root.
-    fn walk(&mut self, at: Self::Node, name: &str) -> Result<Self::Node, Fault>;
+    /// The file of that name in a directory, and its qid; ENOTDIR for what is none.
+    /// `..` at the root is the root, and of a plain file where it lies.
+    fn walk(&mut self, at: Self::Node, name: &str) -> Result<(Self::Node, Qid), Fault>;
 
     /// A second reference to a node. A tree that counts references counts here.
     fn again(&mut self, node: Self::Node) -> Self::Node {
@@ -62,16 +105,30 @@ pub trait Tree {
     /// What there is to know about a node.
     fn stat(&mut self, node: Self::Node) -> Result<Stat, Fault>;
 
-    /// Changes attributes.
+    /// Whether a user may do something with a node. What the mode says, unless the
+    /// tree knows better, or asks somebody who does anyhow.
+    fn may(&mut self, node: Self::Node, user: User, want: Want) -> Result<(), Fault> {
+        allowed(&self.stat(node)?, user, want)
+    }
+
+    /// Changes attributes. The length only of what the user may write; all else
+    /// only by whom [`Tree::may_set`] lets.
     fn set(&mut self, node: Self::Node, set: &SetAttr) -> Result<(), Fault> {
         let _ = (node, set);
         Err(Errno::EPERM.into())
     }
 
-    /// Opens a node, a directory too.
-    fn open(&mut self, node: Self::Node, flags: OpenFlags) -> Result<Self::Open, Fault>;
+    /// Whether a user may change a node's attributes.
+    fn may_set(&mut self, node: Self::Node, user: User) -> Result<(), Fault> {
+        owns(&self.stat(node)?, user)
+    }
 
-    /// Reads into `buf`. `Done(0)` is the end.
+    /// Opens a node, a directory too. A file that makes another when it is opened
+    /// (a clone file) puts that one in the place of `node`: the reference to the
+    /// old is the tree's again, and that to the new is the session's.
+    fn open(&mut self, node: &mut Self::Node, flags: OpenFlags) -> Result<Self::Open, Fault>;
+
+    /// Reads into `buf`, whatever that held before. `Done(0)` is the end.
     fn read(
         &mut self,
         node: Self::Node,
@@ -93,7 +150,7 @@ pub trait Tree {
     }
 
     /// Lists a directory from a cookie on: 0 is the start, any other is the
-    /// cookie of the last entry that the client has.
+    /// cookie of the last entry that the client has. Neither `.` nor `..` is listed.
     fn list(
         &mut self,
         node: Self::Node,
@@ -113,9 +170,95 @@ pub trait Tree {
         Ok(())
     }
 
-    /// What there is to know about the whole.
-    fn statfs(&mut self) -> StatFs {
-        StatFs { bsize: 4096, ..StatFs::default() }
+    /// Makes a file in a directory, which has none of that name.
+    fn create(&mut self, dir: Self::Node, make: &Make<'_>) -> Result<Self::Node, Fault> {
+        let _ = (dir, make);
+        Err(Fault::new(Errno::EPERM, "no files can be made here"))
+    }
+
+    /// Makes a plain file and opens it, whatever its mode would let the user do later.
+    fn create_open(
+        &mut self,
+        dir: Self::Node,
+        make: &Make<'_>,
+        flags: OpenFlags,
+    ) -> Result<(Self::Node, Self::Open), Fault> {
+        let mut node = self.create(dir, make)?;
+        match self.open(&mut node, flags) {
+            Ok(open) => Ok((node, open)),
+            Err(fault) => {
+                self.forget(node);
+                Err(fault)
+            }
+        }
+    }
+
+    /// Gives a file another name beside those that it has.
+    fn link(&mut self, node: Self::Node, dir: Self::Node, name: &str) -> Result<(), Fault> {
+        let _ = (node, dir, name);
+        Err(Errno::EOPNOTSUPP.into())
+    }
+
+    /// What a symbolic link leads to: its text goes into `out`, which is empty.
+    fn readlink(&mut self, node: Self::Node, out: &mut alloc::string::String) -> Result<(), Fault> {
+        let _ = (node, out);
+        Err(Fault::new(Errno::EINVAL, "not a symbolic link"))
+    }
+
+    /// Moves a name, and with it what it names, over one that may be there.
+    fn rename(
+        &mut self,
+        from: Self::Node,
+        name: &str,
+        to: Self::Node,
+        newname: &str,
+    ) -> Result<(), Fault> {
+        let _ = (from, name, to, newname);
+        Err(Fault::new(Errno::EPERM, "no files can be renamed here"))
+    }
+
+    /// Takes a name out of a directory. Who has the file open keeps it.
+    fn remove(&mut self, dir: Self::Node, name: &str, what: Remove) -> Result<(), Fault> {
+        let _ = (dir, name, what);
+        Err(Fault::new(Errno::EPERM, "no files can be removed here"))
+    }
+
+    /// Takes or releases a lock on an open file. Never waits: who is in the way
+    /// makes it [`LockStatus::Blocked`], and the client asks again. Locks end when
+    /// the open file that took them is closed.
+    fn lock(
+        &mut self,
+        node: Self::Node,
+        open: &mut Self::Open,
+        lock: &Lock<'_>,
+    ) -> Result<LockStatus, Fault> {
+        let _ = (node, open, lock);
+        Err(Errno::EOPNOTSUPP.into())
+    }
+
+    /// Whether a lock could be taken: nothing, or the kind, start, length and
+    /// process of one that is in its way.
+    fn test_lock(
+        &mut self,
+        node: Self::Node,
+        open: &mut Self::Open,
+        lock: &Lock<'_>,
+    ) -> Result<Option<Lock<'static>>, Fault> {
+        let _ = (node, open, lock);
+        Err(Errno::EOPNOTSUPP.into())
+    }
+
+    /// What there is to know about the file system that a node lies in.
+    fn statfs(&mut self, node: Self::Node) -> Result<StatFs, Fault> {
+        let _ = node;
+        let ty = 0x0102_1997; // V9FS_MAGIC
+        Ok(StatFs { ty, bsize: 4096, namelen: MAX_NAME as u32, ..StatFs::default() })
+    }
+
+    /// Tells which nodes have something new for requests that wait, since this was
+    /// last called. Whoever serves the tree passes it on to [`crate::server::Session::wake`].
+    fn woken(&mut self, wake: &mut dyn FnMut(Self::Node)) {
+        let _ = wake;
     }
 }
 

@@ -1,11 +1,13 @@
 //! The values that messages are made of.
 
-/// What kind of file a [`Qid`] names: the high byte of a mode.
+/// What kind of file a [`Qid`] names: the high byte of a mode of 9P2000.
 pub mod qid_type {
     /// A directory.
     pub const DIR: u8 = 0x80;
     /// Writes go to the end, whatever their offset.
     pub const APPEND: u8 = 0x40;
+    /// One client at a time has it open.
+    pub const EXCLUSIVE: u8 = 0x20;
     /// A symbolic link.
     pub const SYMLINK: u8 = 0x02;
     /// A plain file.
@@ -32,18 +34,49 @@ impl Qid {
     pub fn is_dir(self) -> bool {
         self.ty & qid_type::DIR != 0
     }
+
+    /// Whether it names a symbolic link.
+    pub fn is_symlink(self) -> bool {
+        self.ty & qid_type::SYMLINK != 0
+    }
 }
 
 /// File types in the upper bits of a mode (`sys/stat.h`).
 pub mod mode {
     /// The bits that hold the type.
     pub const TYPE: u32 = 0o170_000;
-    /// A directory.
-    pub const DIR: u32 = 0o040_000;
-    /// A plain file.
-    pub const FILE: u32 = 0o100_000;
+    /// A socket.
+    pub const SOCKET: u32 = 0o140_000;
     /// A symbolic link.
     pub const SYMLINK: u32 = 0o120_000;
+    /// A plain file.
+    pub const FILE: u32 = 0o100_000;
+    /// A block device.
+    pub const BLOCK: u32 = 0o060_000;
+    /// A directory.
+    pub const DIR: u32 = 0o040_000;
+    /// A character device.
+    pub const CHAR: u32 = 0o020_000;
+    /// A named pipe.
+    pub const PIPE: u32 = 0o010_000;
+    /// The permissions, with set-user-id, set-group-id and sticky.
+    pub const PERM: u32 = 0o7777;
+}
+
+/// A moment: seconds and nanoseconds since 1970 UTC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Time {
+    /// Seconds.
+    pub sec: u64,
+    /// Nanoseconds, less than 1,000,000,000.
+    pub nsec: u32,
+}
+
+impl Time {
+    /// A moment on the second.
+    pub fn from_secs(sec: u64) -> Time {
+        Time { sec, nsec: 0 }
+    }
 }
 
 /// What Rgetattr tells of a file.
@@ -59,10 +92,18 @@ pub struct Stat {
     pub gid: u32,
     /// Number of names.
     pub nlink: u64,
+    /// Which device it stands for, if it does: Linux's `makedev`.
+    pub rdev: u64,
     /// Length in bytes; 0 for a file that is computed when it is read.
     pub size: u64,
-    /// When its content last changed: seconds since 1970 UTC.
-    pub mtime: u64,
+    /// Blocks of 512 bytes that it takes.
+    pub blocks: u64,
+    /// When it was last read.
+    pub atime: Time,
+    /// When its content last changed.
+    pub mtime: Time,
+    /// When its content or attributes last changed.
+    pub ctime: Time,
 }
 
 /// Bits of the mask of Tgetattr and Rgetattr.
@@ -75,13 +116,47 @@ pub mod getattr {
 pub mod setattr {
     /// Change the permissions.
     pub const MODE: u32 = 0x1;
+    /// Change the owner.
+    pub const UID: u32 = 0x2;
+    /// Change the group.
+    pub const GID: u32 = 0x4;
     /// Change the length.
     pub const SIZE: u32 = 0x8;
-    /// Change one of the times: atime, mtime, ctime, and whether to given values.
-    pub const TIMES: u32 = 0x10 | 0x20 | 0x40 | 0x80 | 0x100;
+    /// Change the time of the last read.
+    pub const ATIME: u32 = 0x10;
+    /// Change the time of the last change of content.
+    pub const MTIME: u32 = 0x20;
+    /// Change the time of the last change of anything: always to now.
+    pub const CTIME: u32 = 0x40;
+    /// Change the time of the last read to the one given, not to now.
+    pub const ATIME_SET: u32 = 0x80;
+    /// Change the time of the last change of content to the one given, not to now.
+    pub const MTIME_SET: u32 = 0x100;
+    /// All that is about times.
+    pub const TIMES: u32 = ATIME | MTIME | CTIME | ATIME_SET | MTIME_SET;
 }
 
-/// Flags of Tlopen, with the values of Linux on x86 (`asm-generic/fcntl.h`).
+/// Which attributes to change, and to what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SetAttr {
+    /// Bits of [`setattr`].
+    pub valid: u32,
+    /// Permissions.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Length in bytes.
+    pub size: u64,
+    /// Time of the last read.
+    pub atime: Time,
+    /// Time of the last change of content.
+    pub mtime: Time,
+}
+
+/// Flags of Tlopen and Tlcreate, with the values of Linux on x86
+/// (`asm-generic/fcntl.h`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenFlags(pub u32);
 
@@ -92,8 +167,18 @@ impl OpenFlags {
     pub const WRONLY: OpenFlags = OpenFlags(1);
     /// For both.
     pub const RDWR: OpenFlags = OpenFlags(2);
+    /// Make the file if there is none.
+    pub const CREATE: u32 = 0o100;
+    /// With [`OpenFlags::CREATE`]: fail if there is one.
+    pub const EXCL: u32 = 0o200;
     /// Empty the file first.
     pub const TRUNC: u32 = 0o1000;
+    /// Writes go to the end.
+    pub const APPEND: u32 = 0o2000;
+    /// Fail instead of waiting.
+    pub const NONBLOCK: u32 = 0o4000;
+    /// Fail if it is no directory.
+    pub const DIRECTORY: u32 = 0o200_000;
 
     /// Whether reads are asked for.
     pub fn reads(self) -> bool {
@@ -104,6 +189,23 @@ impl OpenFlags {
     pub fn writes(self) -> bool {
         matches!(self.0 & 3, 1 | 2)
     }
+
+    /// Whether all of these bits are set.
+    pub fn has(self, bits: u32) -> bool {
+        self.0 & bits == bits
+    }
+
+    /// The same without these bits.
+    #[must_use]
+    pub fn without(self, bits: u32) -> OpenFlags {
+        OpenFlags(self.0 & !bits)
+    }
+}
+
+/// Flags of Tunlinkat.
+pub mod unlink {
+    /// Remove a directory (`AT_REMOVEDIR` of `fcntl.h`).
+    pub const DIR: u32 = 0x200;
 }
 
 /// File types in a directory entry (`dirent.h`, `DT_*`).
@@ -118,12 +220,82 @@ pub fn dirent_type(qid: Qid) -> u8 {
 /// What Rstatfs tells of a file system (`statfs(2)`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StatFs {
+    /// Which kind of file system it is: a magic number of `linux/magic.h`.
+    pub ty: u32,
     /// Block size in bytes.
     pub bsize: u32,
     /// Blocks in all.
     pub blocks: u64,
     /// Blocks free.
     pub bfree: u64,
+    /// Blocks free for users.
+    pub bavail: u64,
     /// Files in all.
     pub files: u64,
+    /// Files free.
+    pub ffree: u64,
+    /// Number of the file system.
+    pub fsid: u64,
+    /// The most bytes in a name.
+    pub namelen: u32,
+}
+
+/// What kind of lock is asked for or held (`Tlock`, `Tgetlock`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockKind {
+    /// Shared.
+    Read,
+    /// Exclusive.
+    Write,
+    /// None: release.
+    Unlock,
+}
+
+impl LockKind {
+    /// From its number in a message.
+    pub fn from_wire(v: u8) -> Option<LockKind> {
+        Some(match v {
+            0 => LockKind::Read,
+            1 => LockKind::Write,
+            2 => LockKind::Unlock,
+            _ => return None,
+        })
+    }
+
+    /// Its number in a message.
+    pub fn to_wire(self) -> u8 {
+        match self {
+            LockKind::Read => 0,
+            LockKind::Write => 1,
+            LockKind::Unlock => 2,
+        }
+    }
+}
+
+/// A lock on a range of a file, as Tlock asks for it. Locks bind only those who ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lock<'a> {
+    /// Which kind.
+    pub kind: LockKind,
+    /// Its first byte.
+    pub start: u64,
+    /// Bytes; 0 is up to the end, however far that moves.
+    pub length: u64,
+    /// The process that asks, in its client's numbering.
+    pub pid: u32,
+    /// The client's name.
+    pub client: &'a str,
+}
+
+/// What became of a Tlock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockStatus {
+    /// It is held.
+    Success,
+    /// Somebody else holds what is in its way.
+    Blocked,
+    /// It is refused.
+    Error,
+    /// The server has just started, and waits for old locks to be claimed again.
+    Grace,
 }

@@ -35,6 +35,8 @@ pub enum BadFrame {
     Type(u8),
     /// More names than [`MAX_WALK`].
     Names,
+    /// A number that stands for nothing, where it should for something.
+    Value,
 }
 
 /// Reads fields from a frame.

@@ -3,10 +3,11 @@
 mod common;
 
 use atoll_9p::client::{Broken, Client, Tag};
+use atoll_9p::dialect::Dialect;
 use atoll_9p::fault::{Errno, Fault};
 use atoll_9p::msg::{Rmsg, Tmsg, ty};
 use atoll_9p::ops::{Op, What};
-use atoll_9p::server::{Dialect, Limits};
+use atoll_9p::server::Limits;
 use atoll_9p::wire::{BadFrame, NOTAG};
 use common::*;
 use proptest::prelude::*;

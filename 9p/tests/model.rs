@@ -9,6 +9,7 @@ use atoll_9p::msg::{Rmsg, Tmsg, entries};
 use atoll_9p::server::Limits;
 use atoll_9p::stream::Stream;
 use atoll_9p::synth::{Files, Synth, Verb};
+use atoll_9p::tree::Tree;
 use atoll_9p::types::OpenFlags;
 use common::*;
 use proptest::prelude::*;
@@ -197,7 +198,7 @@ proptest! {
                 }
             }
             // Whoever waits hears what is new, the first in a file first.
-            t.woken(|node| peers.iter_mut().for_each(|p| p.s.wake(node)));
+            t.woken(&mut |node| peers.iter_mut().for_each(|p| p.s.wake(node)));
             for (p, m) in peers.iter_mut().zip(&mut models) {
                 let mut want = Vec::new();
                 for (tag, fid) in std::mem::take(&mut m.waiting) {
@@ -220,7 +221,7 @@ fn a_shell_s_echo_into_ctl_works() {
     let mut t = files();
     let mut p = Peer::attached(&mut t, Limits::default());
     assert_eq!(p.walk(&mut t, 0, 1, "ctl"), 0);
-    let set = atoll_9p::msg::SetAttr { valid: 8 | 0x40, mode: 0, size: 0 };
+    let set = atoll_9p::msg::SetAttr { valid: 8 | 0x40, ..Default::default() };
     assert_eq!(p.errno(&mut t, &Tmsg::Setattr { fid: 1, set }), 0);
     let flags = OpenFlags(1 | OpenFlags::TRUNC);
     assert_eq!(p.errno(&mut t, &Tmsg::Lopen { fid: 1, flags }), 0);

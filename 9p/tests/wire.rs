@@ -3,7 +3,7 @@
 mod common;
 
 use atoll_9p::msg::{Rmsg, SetAttr, Tmsg, encode_walk, entries};
-use atoll_9p::types::{OpenFlags, Qid, Stat, StatFs};
+use atoll_9p::types::{OpenFlags, Qid, Stat, StatFs, Time};
 use atoll_9p::wire::{BadFrame, Front, front};
 use common::*;
 use proptest::prelude::*;
@@ -37,9 +37,20 @@ fn requests_are_the_bytes_of_the_manual() {
         (4, Tmsg::Getattr { fid: 5, mask: 0x7ff }, "13000000 18 0400 05000000 ff07000000000000"),
         (
             4,
-            Tmsg::Setattr { fid: 5, set: SetAttr { valid: 8, mode: 0o644, size: 0x10 } },
-            "43000000 1a 0400 05000000 08000000 a4010000 00000000 00000000 1000000000000000
-             0000000000000000 0000000000000000 0000000000000000 0000000000000000",
+            Tmsg::Setattr {
+                fid: 5,
+                set: SetAttr {
+                    valid: 8,
+                    mode: 0o644,
+                    uid: 1,
+                    gid: 2,
+                    size: 0x10,
+                    atime: Time { sec: 3, nsec: 4 },
+                    mtime: Time { sec: 5, nsec: 6 },
+                },
+            },
+            "43000000 1a 0400 05000000 08000000 a4010000 01000000 02000000 1000000000000000
+             0300000000000000 0400000000000000 0500000000000000 0600000000000000",
         ),
         (
             4,
@@ -81,23 +92,49 @@ const DIR: Qid = Qid { ty: 0x80, version: 1, path: 2 };
 
 /// Answers by hand: ours are written by the server, which the session's tests read.
 fn answers() -> Vec<(Vec<u8>, Rmsg<'static>)> {
-    let stat = Stat { qid: DIR, mode: 0o040_755, uid: 1, gid: 2, nlink: 3, size: 4, mtime: 0x600 };
+    let stat = Stat {
+        qid: DIR,
+        mode: 0o040_755,
+        uid: 1,
+        gid: 2,
+        nlink: 3,
+        rdev: 0,
+        size: 4,
+        blocks: 1,
+        atime: Time::default(),
+        mtime: Time { sec: 0x600, nsec: 7 },
+        ctime: Time::from_secs(8),
+    };
     let z = "0000000000000000";
     let n = |i: u8| format!("{i:02x}00000000000000");
     let getattr = format!(
         "a0000000 19 0100 ff07000000000000 {QID} ed410000 01000000 02000000 {} {z} {}
-         0010000000000000 {} {z}{z} 0006000000000000 {z} {z}{z} {z}{z} {z} {z}",
+         0010000000000000 {} {z}{z} 0006000000000000 {} {}{z} {z}{z} {z} {z}",
         n(3),
         n(4),
         n(1),
+        n(7),
+        n(8),
     );
-    let fs = StatFs { bsize: 4096, blocks: 5, bfree: 4, files: 3 };
+    let fs = StatFs {
+        ty: 0x0102_1997,
+        bsize: 4096,
+        blocks: 5,
+        bfree: 4,
+        bavail: 2,
+        files: 3,
+        ffree: 6,
+        fsid: 7,
+        namelen: 255,
+    };
     let statfs = format!(
-        "43000000 09 0100 97190201 00100000 {} {} {} {} {z} {z} ff000000",
+        "43000000 09 0100 97190201 00100000 {} {} {} {} {} {} ff000000",
         n(5),
         n(4),
-        n(4),
-        n(3)
+        n(2),
+        n(3),
+        n(6),
+        n(7)
     );
     vec![
         (hex("0b000000 07 0100 02000000"), Rmsg::Lerror { errno: 2, text: None }),
@@ -181,7 +218,10 @@ fn request<'a>(f: &'a Fields, walk: &'a [u8]) -> Tmsg<'a> {
         },
         5 => Tmsg::Lopen { fid, flags: OpenFlags(b) },
         6 => Tmsg::Getattr { fid, mask: offset },
-        7 => Tmsg::Setattr { fid, set: SetAttr { valid: b, mode: c, size: offset } },
+        7 => Tmsg::Setattr {
+            fid,
+            set: SetAttr { valid: b, mode: c, size: offset, ..SetAttr::default() },
+        },
         8 => Tmsg::Xattrwalk { fid, newfid: b, name: s },
         9 => Tmsg::Readdir { fid, offset, count: b },
         10 => Tmsg::Fsync { fid },

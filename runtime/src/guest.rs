@@ -12,6 +12,7 @@ use core::mem;
 
 use atoll_9p::server::{Limits, Session};
 use atoll_9p::synth::Files;
+use atoll_9p::tree::Tree;
 use atoll_config::payload::{Hash, Payload};
 
 use crate::component::Entry;
@@ -314,7 +315,7 @@ impl<'a> Guest<'a> {
         if self.files.state.stirred {
             self.files.state.watch();
             let (clients, turns) = (&mut self.clients, &mut self.turns);
-            self.files.woken(|node| {
+            self.files.woken(&mut |node| {
                 for c in clients.iter_mut().filter(|c| c.session.waiting() > 0) {
                     c.session.wake(node);
                     enqueue(c, turns);

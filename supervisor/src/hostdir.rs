@@ -13,7 +13,7 @@ use std::path::Path;
 
 use atoll_9p::fault::{Blame, Errno, Fault};
 use atoll_9p::tree::{Entries, Reply, Tree, Who};
-use atoll_9p::types::{OpenFlags, Qid, Stat, mode, qid_type};
+use atoll_9p::types::{OpenFlags, Qid, Stat, Time, mode, qid_type};
 use rustix::fd::OwnedFd;
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, SeekFrom, fstat, open, openat2,
@@ -103,6 +103,27 @@ impl HostDirs {
         Ok(node)
     }
 
+    /// The file of that name in a directory.
+    fn find_name(&mut self, at: u64, name: &str) -> Result<u64, Fault> {
+        if at == ROOT {
+            if name == ".." {
+                return Ok(ROOT);
+            }
+            let export = self.exports.iter().position(|e| e.name == name);
+            return self.lookup(export.ok_or(Errno::ENOENT)?, String::new());
+        }
+        let known = self.find(at)?;
+        let (export, path) = (known.export, &known.path);
+        let path = match (name, path.rsplit_once('/')) {
+            ("..", _) if path.is_empty() => return Ok(ROOT),
+            ("..", Some((parent, _))) => parent.to_owned(),
+            ("..", None) => String::new(),
+            _ if path.is_empty() => name.to_owned(),
+            _ => format!("{path}/{name}"),
+        };
+        self.lookup(export, path)
+    }
+
     fn qid_of(&mut self, stat: &rustix::fs::Stat) -> Qid {
         let dev = stat.st_dev;
         let at = self.devices.iter().position(|&d| d == dev).unwrap_or_else(|| {
@@ -153,32 +174,20 @@ impl Tree for HostDirs {
         for name in who.aname.split('/').filter(|n| !n.is_empty()) {
             let next = self.walk(node, name);
             self.forget(node);
-            node = next?;
+            node = next?.0;
         }
         Ok(node)
     }
 
-    fn walk(&mut self, at: u64, name: &str) -> Result<u64, Fault> {
-        if name == "." {
-            return Ok(self.again(at));
-        }
-        if at == ROOT {
-            if name == ".." {
-                return Ok(ROOT);
+    fn walk(&mut self, at: u64, name: &str) -> Result<(u64, Qid), Fault> {
+        let node = self.find_name(at, name)?;
+        match self.stat(node) {
+            Ok(stat) => Ok((node, stat.qid)),
+            Err(fault) => {
+                self.forget(node);
+                Err(fault)
             }
-            let export = self.exports.iter().position(|e| e.name == name);
-            return self.lookup(export.ok_or(Errno::ENOENT)?, String::new());
         }
-        let known = self.find(at)?;
-        let (export, path) = (known.export, &known.path);
-        let path = match (name, path.rsplit_once('/')) {
-            ("..", _) if path.is_empty() => return Ok(ROOT),
-            ("..", Some((parent, _))) => parent.to_owned(),
-            ("..", None) => String::new(),
-            _ if path.is_empty() => name.to_owned(),
-            _ => format!("{path}/{name}"),
-        };
-        self.lookup(export, path)
     }
 
     fn again(&mut self, node: u64) -> u64 {
@@ -210,12 +219,17 @@ impl Tree for HostDirs {
             mode: kind | s.st_mode & 0o555,
             nlink: s.st_nlink,
             size: u64::try_from(s.st_size).unwrap_or(0),
-            mtime: u64::try_from(s.st_mtime).unwrap_or(0),
+            blocks: u64::try_from(s.st_blocks).unwrap_or(0),
+            mtime: Time {
+                sec: u64::try_from(s.st_mtime).unwrap_or(0),
+                nsec: s.st_mtime_nsec as u32,
+            },
             ..Stat::default()
         })
     }
 
-    fn open(&mut self, node: u64, flags: OpenFlags) -> Result<Open, Fault> {
+    fn open(&mut self, node: &mut u64, flags: OpenFlags) -> Result<Open, Fault> {
+        let node = *node;
         if flags.writes() || flags.0 & OpenFlags::TRUNC != 0 {
             return Err(Errno::EROFS.into());
         }

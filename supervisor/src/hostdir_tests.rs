@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::symlink;
 
 use super::*;
+use atoll_9p::access::Identity;
 use atoll_9p::client::{Client, fault as refused};
 use atoll_9p::msg::{Rmsg, Tmsg, entries};
 use atoll_9p::server::{Limits, Session};
@@ -28,13 +29,13 @@ fn tree() -> (tempfile::TempDir, HostDirs) {
 }
 
 fn walk(tree: &mut HostDirs, path: &str) -> Result<u64, Errno> {
-    let who = Who { uname: "", uid: 0, aname: path };
+    let who = Who { uname: "", user: Identity::Owner.user(0), aname: path };
     tree.attach(&who).map_err(|f| f.errno)
 }
 
 fn cat(tree: &mut HostDirs, path: &str) -> Result<String, Errno> {
-    let node = walk(tree, path)?;
-    let mut open = tree.open(node, OpenFlags::RDONLY).map_err(|f| f.errno)?;
+    let mut node = walk(tree, path)?;
+    let mut open = tree.open(&mut node, OpenFlags::RDONLY).map_err(|f| f.errno)?;
     let mut buf = [0; 64];
     let Reply::Done(n) = tree.read(node, &mut open, 0, &mut buf).map_err(|f| f.errno)? else {
         panic!("a host file does not block");
@@ -62,11 +63,11 @@ fn files_below_are_read_and_links_lead_only_below() {
     ] {
         assert_eq!(cat(&mut tree, path), want.map(str::to_owned), "{path}");
     }
-    let node = walk(&mut tree, "data/plain").unwrap();
-    let error = tree.open(node, OpenFlags::WRONLY).unwrap_err();
+    let mut node = walk(&mut tree, "data/plain").unwrap();
+    let error = tree.open(&mut node, OpenFlags::WRONLY).unwrap_err();
     assert_eq!(error.errno, Errno::EROFS);
     let stat = tree.stat(node).unwrap();
-    assert!(stat.size == 10 && stat.mtime > 1_600_000_000 && stat.mode & 0o222 == 0);
+    assert!(stat.size == 10 && stat.mtime.sec > 1_600_000_000 && stat.mode & 0o222 == 0);
 }
 
 #[test]

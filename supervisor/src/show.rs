@@ -78,7 +78,7 @@ pub fn stat_json(name: &str, s: &Stat) -> serde_json::Value {
         "type": if s.qid.is_dir() { "dir" } else { "file" },
         "mode": format!("{:o}", s.mode & 0o7777),
         "size": s.size,
-        "mtime": s.mtime,
+        "mtime": s.mtime.sec,
         "qid": { "type": s.qid.ty, "version": s.qid.version, "path": s.qid.path },
     })
 }

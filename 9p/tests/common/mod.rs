@@ -225,15 +225,27 @@ impl Tree for Counting {
         }
     }
 
-    fn walk(&mut self, at: u32, name: &str) -> Result<u32, Fault> {
+    fn walk(&mut self, at: u32, name: &str) -> Result<(u32, Qid), Fault> {
         self.check(at);
         assert!(!name.is_empty() && name.len() <= 255 && !name.contains(['/', '\0']));
         if name == ".." {
             let up = NAMES.iter().find(|n| n.2 == at).map_or(0, |n| n.1);
-            return Ok(self.hold(up));
+            self.hold(up);
+            return Ok((up, self.stat(up)?.qid));
+        }
+        if !matches!(at, 0 | 1 | 2 | 7) {
+            return Err(Errno::ENOTDIR.into());
         }
         let found = NAMES.iter().find(|n| n.0 == name && n.1 == at).map(|n| n.2);
-        found.map(|n| self.hold(n)).ok_or(Errno::ENOENT.into())
+        let found = found.ok_or(Errno::ENOENT)?;
+        self.hold(found);
+        match self.stat(found) {
+            Ok(stat) => Ok((found, stat.qid)),
+            Err(fault) => {
+                self.forget(found);
+                Err(fault)
+            }
+        }
     }
 
     fn again(&mut self, node: u32) -> u32 {
@@ -267,9 +279,9 @@ impl Tree for Counting {
         Ok(())
     }
 
-    fn open(&mut self, node: u32, _: OpenFlags) -> Result<u64, Fault> {
-        self.check(node);
-        if node == 3 {
+    fn open(&mut self, node: &mut u32, _: OpenFlags) -> Result<u64, Fault> {
+        self.check(*node);
+        if *node == 3 {
             return Err(Errno::EACCES.into());
         }
         self.next_open += 1;
@@ -360,7 +372,7 @@ pub fn any_request(kind: u8, tag: u16, fid: u32, newfid: u32, pick: u8) -> Vec<u
         }
         14 => Tmsg::Flush { oldtag: u16::from(pick) % 12 },
         15 => Tmsg::Getattr { fid, mask: 0 },
-        16 => Tmsg::Setattr { fid, set: SetAttr { valid: 8, mode: 0, size: 0 } },
+        16 => Tmsg::Setattr { fid, set: SetAttr { valid: 8, ..SetAttr::default() } },
         _ => Tmsg::Xattrwalk { fid, newfid, name: "x" },
     };
     frame(tag, &m)

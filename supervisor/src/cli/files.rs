@@ -62,7 +62,7 @@ pub(super) async fn ls(args: Ls) -> anyhow::Result<bool> {
         if args.json {
             writeln!(out, "{}", stat_json(name, stat))
         } else {
-            let (mode, time) = (mode_text(stat.mode), time_text(stat.mtime));
+            let (mode, time) = (mode_text(stat.mode), time_text(stat.mtime.sec));
             let slash = if stat.qid.is_dir() { "/" } else { "" };
             writeln!(out, "{mode} {:>10} {time} {name}{slash}", stat.size)
         }
@@ -197,7 +197,7 @@ pub(super) async fn stat(args: Stat) -> anyhow::Result<bool> {
         writeln!(out, "name {path}")?;
         writeln!(out, "mode {}", mode_text(s.mode))?;
         writeln!(out, "size {}", s.size)?;
-        writeln!(out, "mtime {}", time_text(s.mtime))?;
+        writeln!(out, "mtime {}", time_text(s.mtime.sec))?;
         writeln!(out, "qid {:#04x} {} {:#x}", s.qid.ty, s.qid.version, s.qid.path)?;
     }
     Ok(true)
