@@ -547,7 +547,7 @@ impl Mux {
             Effect::Free { at } => self.free(at),
             Effect::Flush { tag, serial } => self.flushed(tag, serial),
             Effect::Read { count } => {
-                if let Rmsg::Read { data } | Rmsg::Readdir { data } = answer
+                if let Rmsg::Read { data, .. } | Rmsg::Readdir { data } = answer
                     && data.len() > count as usize
                 {
                     return Err(Broken::Size(frame.len() as u32));

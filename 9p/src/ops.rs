@@ -137,7 +137,12 @@ impl Op {
             (Step::Transfer, What::Write(data)) => {
                 let rest = data.get(self.offset as usize..).unwrap_or_default();
                 let n = rest.len().min((client.msize() - WRITE_OVERHEAD) as usize);
-                Tmsg::Write { fid, offset: self.offset, data: rest.get(..n).unwrap_or_default() }
+                Tmsg::Write {
+                    fid,
+                    offset: self.offset,
+                    data: rest.get(..n).unwrap_or_default(),
+                    op: None,
+                }
             }
             (Step::Clunk, _) => Tmsg::Clunk { fid },
             (Step::Done, _) => {
@@ -161,7 +166,7 @@ impl Op {
             }
             (Step::Walk, Rmsg::Walk { .. }) => Err(Errno::ENOENT.into()),
             (Step::Open, Rmsg::Lopen { .. }) => Ok(Step::Transfer),
-            (Step::Transfer, Rmsg::Read { data }) => {
+            (Step::Transfer, Rmsg::Read { data, .. }) => {
                 let What::Read { max } = self.what else { return Err(unasked()) };
                 self.offset += data.len() as u64;
                 self.keep(data, max)?;

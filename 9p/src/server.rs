@@ -431,7 +431,7 @@ impl<T: Tree> Session<T> {
                 let reply = self.read(tree, tag, fid, offset, count)?;
                 self.block_if(reply, tag, fid, 0, || Op::Read { offset, count })
             }
-            Tmsg::Write { fid, offset, data } => {
+            Tmsg::Write { fid, offset, data, .. } => {
                 let reply = self.write(tree, tag, fid, offset, data)?;
                 self.block_if(reply, tag, fid, data.len(), || Op::Write {
                     offset,

@@ -13,7 +13,7 @@
 use crate::access::{User, Want, allowed, owns};
 use crate::fault::{Errno, Fault};
 use crate::msg::put_qid;
-use crate::types::{Lock, LockStatus, OpenFlags, Qid, SetAttr, Stat, StatFs, dirent_type};
+use crate::types::{Lock, LockStatus, OpId, OpenFlags, Qid, SetAttr, Stat, StatFs, dirent_type};
 use crate::wire::{MAX_NAME, Writer};
 
 /// Who attaches, as far as the protocol tells.
@@ -147,6 +147,35 @@ pub trait Tree {
     ) -> Result<Reply, Fault> {
         let _ = (node, open, offset, data);
         Err(Errno::EPERM.into())
+    }
+
+    /// Writes under a name that the client gave the write: one that was done already
+    /// is answered as it was then, and not done again.
+    fn write_once(
+        &mut self,
+        node: Self::Node,
+        open: &mut Self::Open,
+        op: OpId,
+        offset: u64,
+        data: &[u8],
+    ) -> Result<Reply, Fault> {
+        if op.again {
+            return Err(Fault::new(Errno::ESTALE, "nobody knows whether this write was done"));
+        }
+        self.write(node, open, offset, data)
+    }
+
+    /// Puts the reader of a stream to a position that it had been told: what it
+    /// reads next is what follows it there, or a `gap` where that is lost.
+    fn seek(&mut self, node: Self::Node, open: &mut Self::Open, to: u64) -> Result<(), Fault> {
+        let _ = (node, open, to);
+        Err(Fault::new(Errno::EINVAL, "not a stream: it has no positions"))
+    }
+
+    /// Where the reader of a stream stands; nothing for what is no stream.
+    fn position(&mut self, node: Self::Node, open: &mut Self::Open) -> Option<u64> {
+        let _ = (node, open);
+        None
     }
 
     /// Lists a directory from a cookie on: 0 is the start, any other is the

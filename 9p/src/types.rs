@@ -202,6 +202,33 @@ impl OpenFlags {
     }
 }
 
+/// What makes a write one that is done at most once (dialect `9P2000.L.atoll`): a
+/// name that its client gives it, and gives again with it on another connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OpId {
+    /// Drawn at random by the client when it starts, never 0.
+    pub client: u64,
+    /// 1 for the client's first write, and one more for each that follows.
+    pub seq: u64,
+    /// Whether it may have been sent before.
+    pub again: bool,
+}
+
+impl OpId {
+    /// Bytes of it in a message: client\[8\] seq\[8\] again\[1\].
+    pub const SIZE: usize = 17;
+}
+
+/// Sequenced reads of a stream (dialect `9P2000.L.atoll`): with [`seq::READ`] in the
+/// offset of a Tread, its other bits are a position, and the Rread tells behind its
+/// data the position of what comes next.
+pub mod seq {
+    /// The bit. No file has an offset as large, so no other client asks for it.
+    pub const READ: u64 = 1 << 63;
+    /// The position that stands for wherever the fid is.
+    pub const HERE: u64 = READ - 1;
+}
+
 /// Flags of Tunlinkat.
 pub mod unlink {
     /// Remove a directory (`AT_REMOVEDIR` of `fcntl.h`).

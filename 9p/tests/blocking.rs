@@ -38,7 +38,7 @@ fn blocked_reads_wake_in_the_order_in_which_they_came() {
 #[test]
 fn a_blocked_write_keeps_its_data() {
     let (mut t, mut p) = start();
-    let m = Tmsg::Write { fid: 1, offset: 0, data: b"later" };
+    let m = Tmsg::Write { fid: 1, offset: 0, data: b"later", op: None };
     assert!(p.raw(&mut t, &frame(3, &m)).is_empty());
     t.ready = 1;
     p.s.wake(BLK);
@@ -147,7 +147,7 @@ fn the_data_of_writes_that_wait_is_bounded() {
     let data = [1; 8000];
     let mut refused = 0;
     for tag in 0..200 {
-        let m = Tmsg::Write { fid: 1, offset: 0, data: &data };
+        let m = Tmsg::Write { fid: 1, offset: 0, data: &data, op: None };
         let answers = p.raw(&mut t, &frame(100 + tag, &m));
         refused += answers.iter().filter(|f| errno(f) == Errno::ENOBUFS.0).count();
     }
@@ -223,7 +223,7 @@ fn an_idle_session_gives_its_buffers_back() {
     p.open(&mut t, 1, "blk", OpenFlags::RDWR);
     let m = Tmsg::Read { fid: 1, offset: 0, count: 65_000 };
     assert!(p.raw(&mut t, &frame(2, &m)).is_empty());
-    let m = Tmsg::Write { fid: 0, offset: 0, data: &[0; 60_000] };
+    let m = Tmsg::Write { fid: 0, offset: 0, data: &[0; 60_000], op: None };
     p.ask(&mut t, &m);
     assert!(p.s.held() <= 8192 + 4096, "holds {}", p.s.held());
 }

@@ -88,7 +88,7 @@ fn a_flushed_request_may_be_answered_or_not() {
         let flush = c.send(&Tmsg::Flush { oldtag: read.0 });
         if answered {
             c.feed(&raw(117, read.0, &[0; 4]));
-            assert_eq!(c.poll(), Ok(Some((read, Rmsg::Read { data: b"" }))));
+            assert_eq!(c.poll(), Ok(Some((read, Rmsg::Read { data: b"", next: None }))));
         }
         // Its tag is not used again before the flush is answered.
         for fid in 0..70_000 {

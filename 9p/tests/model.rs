@@ -169,7 +169,7 @@ proptest! {
                 }
                 8..=9 => {
                     let (command, effect) = COMMANDS[usize::from(pick) % COMMANDS.len()];
-                    let write = Tmsg::Write { fid, offset: 0, data: command.as_bytes() };
+                    let write = Tmsg::Write { fid, offset: 0, data: command.as_bytes(), op: None };
                     let got = p.errno(&mut t, &write);
                     let may = m.fids.get(&fid).is_some_and(|f| matches!(f.open, Some(1 | 2)));
                     match effect {
@@ -225,7 +225,7 @@ fn a_shell_s_echo_into_ctl_works() {
     assert_eq!(p.errno(&mut t, &Tmsg::Setattr { fid: 1, set }), 0);
     let flags = OpenFlags(1 | OpenFlags::TRUNC);
     assert_eq!(p.errno(&mut t, &Tmsg::Lopen { fid: 1, flags }), 0);
-    assert_eq!(p.errno(&mut t, &Tmsg::Write { fid: 1, offset: 0, data: b"add 3\n" }), 0);
+    assert_eq!(p.errno(&mut t, &Tmsg::Write { fid: 1, offset: 0, data: b"add 3\n", op: None }), 0);
     assert_eq!(t.state.n, 3);
     assert_eq!(p.walk(&mut t, 0, 2, "README"), 0);
     assert_eq!(p.errno(&mut t, &Tmsg::Setattr { fid: 2, set }), Errno::EPERM.0);
@@ -251,7 +251,7 @@ fn an_error_does_not_grow_with_the_line_that_it_echoes() {
     p.ask(&mut t, &attach(0));
     p.open(&mut t, 1, "ctl", OpenFlags::WRONLY);
     for data in [vec![1; 60_000], [&b"add "[..], &[b'x'; 60_000]].concat()] {
-        let f = p.ask(&mut t, &Tmsg::Write { fid: 1, offset: 0, data: &data });
+        let f = p.ask(&mut t, &Tmsg::Write { fid: 1, offset: 0, data: &data, op: None });
         let Ok(Rmsg::Lerror { errno: 22, text: Some(text) }) = Rmsg::decode(&f) else { panic!() };
         assert!(text.len() < 450 && (text.contains("add") || text.contains("no number")), "{text}");
     }

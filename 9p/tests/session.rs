@@ -96,7 +96,8 @@ fn frames_behind_a_version_obey_the_size_that_it_agreed_on() {
     let mut t = Counting::default();
     let mut bytes = frame(NOTAG, &Tmsg::Version { msize: 60_000, version: "9P2000.L" });
     bytes.extend(frame(1, &attach(0)));
-    let write = |tag, n| frame(tag, &Tmsg::Write { fid: 9, offset: 0, data: &vec![0; n] });
+    let write =
+        |tag, n| frame(tag, &Tmsg::Write { fid: 9, offset: 0, data: &vec![0; n], op: None });
     bytes.extend(write(2, 50_000));
     bytes.extend(frame(NOTAG, &Tmsg::Version { msize: 512, version: "9P2000.L" }));
     bytes.extend(write(3, 400));
@@ -187,13 +188,16 @@ fn a_file_must_be_open_before_it_is_read_or_written() {
     assert_eq!(p.walk(&mut t, 0, 1, "file"), 0);
     for m in [
         Tmsg::Read { fid: 1, offset: 0, count: 9 },
-        Tmsg::Write { fid: 1, offset: 0, data: b"x" },
+        Tmsg::Write { fid: 1, offset: 0, data: b"x", op: None },
         Tmsg::Readdir { fid: 1, offset: 0, count: 99 },
     ] {
         assert_eq!(p.errno(&mut t, &m), Errno::EBADF.0);
     }
     p.open(&mut t, 2, "file", RD);
-    assert_eq!(p.errno(&mut t, &Tmsg::Write { fid: 2, offset: 0, data: b"x" }), Errno::EBADF.0);
+    assert_eq!(
+        p.errno(&mut t, &Tmsg::Write { fid: 2, offset: 0, data: b"x", op: None }),
+        Errno::EBADF.0
+    );
     assert_eq!(p.errno(&mut t, &Tmsg::Lopen { fid: 2, flags: RD }), Errno::EBADF.0);
     p.open(&mut t, 3, "file", OpenFlags::WRONLY);
     assert_eq!(p.errno(&mut t, &Tmsg::Read { fid: 3, offset: 0, count: 1 }), Errno::EBADF.0);
@@ -225,7 +229,7 @@ fn fids_in_use_unknown_and_none_are_refused() {
         Tmsg::Lopen { fid: 9, flags: RD },
         Tmsg::Read { fid: 9, offset: 0, count: 0 },
         Tmsg::Readdir { fid: 9, offset: 0, count: 0 },
-        Tmsg::Write { fid: 9, offset: 0, data: b"" },
+        Tmsg::Write { fid: 9, offset: 0, data: b"", op: None },
         Tmsg::Fsync { fid: 9 },
         Tmsg::Statfs { fid: 9 },
         Tmsg::Xattrwalk { fid: 9, newfid: 10, name: "" },
@@ -340,7 +344,7 @@ fn frames_may_come_a_byte_at_a_time() {
     bytes.extend(frame(1, &attach(0)));
     bytes.extend(walk_frame(2, 0, 1, &[b"file"]));
     bytes.extend(frame(3, &Tmsg::Lopen { fid: 1, flags: RW }));
-    bytes.extend(frame(4, &Tmsg::Write { fid: 1, offset: 0, data: &[7; 8192 - 23] }));
+    bytes.extend(frame(4, &Tmsg::Write { fid: 1, offset: 0, data: &[7; 8192 - 23], op: None }));
     bytes.extend(frame(5, &Tmsg::Clunk { fid: 1 }));
     let mut tags = Vec::new();
     for b in &bytes {
@@ -356,7 +360,7 @@ fn pipelined_frames_cut_anywhere_are_all_answered() {
     bytes.extend(frame(0, &attach(0)));
     for i in 1..40u16 {
         bytes.extend(walk_frame(i, 0, 100 + u32::from(i), &vec![&b".."[..]; usize::from(i % 17)]));
-        bytes.extend(frame(100 + i, &Tmsg::Write { fid: 0, offset: 0, data: &[0; 577] }));
+        bytes.extend(frame(100 + i, &Tmsg::Write { fid: 0, offset: 0, data: &[0; 577], op: None }));
     }
     for piece in [1, 3, 5, 7, 11, 64, 511, 512, 513, 599, 600, 601, 1000, 100_000] {
         let mut t = Counting::default();
@@ -370,7 +374,7 @@ fn pipelined_frames_cut_anywhere_are_all_answered() {
 fn a_client_that_dies_in_mid_message_leaves_nothing() {
     let (mut t, mut p) = start();
     p.open(&mut t, 1, "file", RW);
-    let f = frame(4, &Tmsg::Write { fid: 1, offset: 0, data: b"not all of it" });
+    let f = frame(4, &Tmsg::Write { fid: 1, offset: 0, data: b"not all of it", op: None });
     assert!(p.raw(&mut t, &f[..f.len() - 1]).is_empty());
     p.s.close(&mut t);
     t.assert_empty();
@@ -427,7 +431,7 @@ fn a_tree_that_claims_too_much_is_not_believed() {
     p.open(&mut t, 1, "wild", RW);
     let answer = p.ask(&mut t, &Tmsg::Read { fid: 1, offset: 0, count: 100 });
     assert_eq!(data(&answer).len(), 100);
-    let answer = p.ask(&mut t, &Tmsg::Write { fid: 1, offset: u64::MAX, data: b"four" });
+    let answer = p.ask(&mut t, &Tmsg::Write { fid: 1, offset: u64::MAX, data: b"four", op: None });
     assert_eq!(Rmsg::decode(&answer).unwrap(), Rmsg::Write { count: 4 });
 }
 

@@ -69,7 +69,7 @@ fn requests_are_the_bytes_of_the_manual() {
         ),
         (
             4,
-            Tmsg::Write { fid: 1, offset: 3, data: b"hey" },
+            Tmsg::Write { fid: 1, offset: 3, data: b"hey", op: None },
             "1a000000 76 0400 01000000 0300000000000000 03000000 686579",
         ),
         (4, Tmsg::Fsync { fid: 1 }, "0b000000 32 0400 01000000"),
@@ -163,7 +163,7 @@ fn answers() -> Vec<(Vec<u8>, Rmsg<'static>)> {
         ),
         (hex("07000000 33 0100"), Rmsg::Fsync),
         (hex(&statfs), Rmsg::Statfs { fs }),
-        (hex("0e000000 75 0100 03000000 686579"), Rmsg::Read { data: b"hey" }),
+        (hex("0e000000 75 0100 03000000 686579"), Rmsg::Read { data: b"hey", next: None }),
         (hex("0b000000 77 0100 03000000"), Rmsg::Write { count: 3 }),
         (hex("07000000 79 0100"), Rmsg::Clunk),
         (hex("07000000 7b 0100"), Rmsg::Remove),
@@ -227,7 +227,7 @@ fn request<'a>(f: &'a Fields, walk: &'a [u8]) -> Tmsg<'a> {
         10 => Tmsg::Fsync { fid },
         11 => Tmsg::Statfs { fid },
         12 => Tmsg::Read { fid, offset, count: b },
-        13 => Tmsg::Write { fid, offset, data },
+        13 => Tmsg::Write { fid, offset, data, op: None },
         14 => Tmsg::Clunk { fid },
         _ => Tmsg::Remove { fid },
     }

@@ -70,7 +70,7 @@ impl Nine {
             let (offset, count) = (out.len() as u64, self.client.msize() - 24);
             self.client.send(&Tmsg::Read { fid: FILE, offset, count });
             let n = self.answer(|m| match m {
-                Rmsg::Read { data } => {
+                Rmsg::Read { data, .. } => {
                     out.extend_from_slice(data);
                     Some(data.len())
                 }

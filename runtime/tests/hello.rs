@@ -196,7 +196,8 @@ fn the_last_answer_and_the_last_line_are_delivered_before_the_end() {
     p.client.walk(0, ctl, "ctl").expect("a short path");
     let flags = atoll_9p::types::OpenFlags::WRONLY;
     p.ask(&atoll_9p::msg::Tmsg::Lopen { fid: ctl, flags });
-    let write = p.ask(&atoll_9p::msg::Tmsg::Write { fid: ctl, offset: 0, data: b"stop 3" });
+    let write =
+        p.ask(&atoll_9p::msg::Tmsg::Write { fid: ctl, offset: 0, data: b"stop 3", op: None });
     atoll_runtime::fake::End::pump(&mut p, &mut w.fake);
     assert_eq!(w.rt.serve(&mut w.fake), Exit { status: 3 });
     atoll_runtime::fake::End::pump(&mut p, &mut w.fake);

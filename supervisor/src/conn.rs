@@ -315,7 +315,7 @@ impl Conn {
         let mut at = 0;
         loop {
             let part = &bytes[at..bytes.len().min(at + max)];
-            let m = Tmsg::Write { fid: FILE, offset: at as u64, data: part };
+            let m = Tmsg::Write { fid: FILE, offset: at as u64, data: part, op: None };
             let n = within(
                 self.limit,
                 self.wait(&m, |r| match r {
@@ -394,7 +394,7 @@ impl Conn {
 
 fn data(r: &Rmsg<'_>) -> Vec<u8> {
     match r {
-        Rmsg::Read { data } => data.to_vec(),
+        Rmsg::Read { data, .. } => data.to_vec(),
         _ => Vec::new(),
     }
 }

@@ -36,9 +36,11 @@ pub enum Rmsg<'a> {
         count: u16,
         last: Option<Qid>,
     },
-    /// count\[4\] data\[count\]
+    /// count\[4\] data\[count\], and next\[8\] if the read was a sequenced one
+    /// ([`crate::types::seq`])
     Read {
         data: &'a [u8],
+        next: Option<u64>,
     },
     /// count\[4\]
     Write {
@@ -160,7 +162,11 @@ impl<'a> Rmsg<'a> {
                 }
                 Rmsg::Walk { count, last }
             }
-            ty::TREAD => Rmsg::Read { data: r.data()? },
+            ty::TREAD => {
+                let data = r.data()?;
+                let next = if r.rest().is_empty() { None } else { Some(r.u64()?) };
+                Rmsg::Read { data, next }
+            }
             ty::TWRITE => Rmsg::Write { count: r.u32()? },
             ty::TCLUNK => Rmsg::Clunk,
             ty::TREMOVE => Rmsg::Remove,

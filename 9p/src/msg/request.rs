@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::{Names, Wstat, ty};
 use crate::dialect::Dialect;
-use crate::types::{Lock, LockKind, OpenFlags, SetAttr, Time};
+use crate::types::{Lock, LockKind, OpId, OpenFlags, SetAttr, Time};
 use crate::wire::{BadFrame, HEADER, MAX_WALK, NOFID, Reader, Writer};
 
 /// A request.
@@ -23,8 +23,9 @@ pub enum Tmsg<'a> {
     Walk { fid: u32, newfid: u32, names: Names<'a> },
     /// fid\[4\] offset\[8\] count\[4\]
     Read { fid: u32, offset: u64, count: u32 },
-    /// fid\[4\] offset\[8\] count\[4\] data\[count\]
-    Write { fid: u32, offset: u64, data: &'a [u8] },
+    /// fid\[4\] offset\[8\] count\[4\] data\[count\], and in the dialect `9P2000.L.atoll`
+    /// perhaps an [`OpId`]
+    Write { fid: u32, offset: u64, data: &'a [u8], op: Option<OpId> },
     /// fid\[4\]
     Clunk { fid: u32 },
     /// fid\[4\]
@@ -79,6 +80,16 @@ pub enum Tmsg<'a> {
     Unlinkat { dirfd: u32, name: &'a str, flags: u32 },
 }
 
+fn op(r: &mut Reader<'_>) -> Result<OpId, BadFrame> {
+    let (client, seq) = (r.u64()?, r.u64()?);
+    let again = match r.u8()? {
+        0 => false,
+        1 => true,
+        _ => return Err(BadFrame::Value),
+    };
+    Ok(OpId { client, seq, again })
+}
+
 fn lock_kind(r: &mut Reader<'_>) -> Result<LockKind, BadFrame> {
     LockKind::from_wire(r.u8()?).ok_or(BadFrame::Value)
 }
@@ -129,7 +140,12 @@ impl<'a> Tmsg<'a> {
                 Tmsg::Walk { fid: r.u32()?, newfid: r.u32()?, names: Names::decode(&mut r)? }
             }
             ty::TREAD => Tmsg::Read { fid: r.u32()?, offset: r.u64()?, count: r.u32()? },
-            ty::TWRITE => Tmsg::Write { fid: r.u32()?, offset: r.u64()?, data: r.data()? },
+            ty::TWRITE => {
+                let (fid, offset, data) = (r.u32()?, r.u64()?, r.data()?);
+                let named = dialect == Dialect::Atoll && !r.rest().is_empty();
+                let op = if named { Some(op(&mut r)?) } else { None };
+                Tmsg::Write { fid, offset, data, op }
+            }
             ty::TCLUNK => Tmsg::Clunk { fid: r.u32()? },
             ty::TREMOVE => Tmsg::Remove { fid: r.u32()? },
             t if linux => Tmsg::decode_linux(t, &mut r)?,
@@ -290,10 +306,15 @@ impl<'a> Tmsg<'a> {
                 w.u64(offset);
                 w.u32(count);
             }
-            Tmsg::Write { fid, offset, data } => {
+            Tmsg::Write { fid, offset, data, op } => {
                 w.u32(fid);
                 w.u64(offset);
                 w.data(data);
+                if let Some(op) = op.filter(|_| dialect == Dialect::Atoll) {
+                    w.u64(op.client);
+                    w.u64(op.seq);
+                    w.u8(op.again.into());
+                }
             }
             Tmsg::Open { fid, mode } => {
                 w.u32(fid);

@@ -150,7 +150,7 @@ impl<T: Tree> Peer<T> {
 /// The data of an Rread.
 pub fn data(frame: &[u8]) -> Vec<u8> {
     match Rmsg::decode(frame).unwrap() {
-        Rmsg::Read { data } => data.to_vec(),
+        Rmsg::Read { data, .. } => data.to_vec(),
         other => panic!("no Rread: {other:?}"),
     }
 }
@@ -362,7 +362,7 @@ pub fn any_request(kind: u8, tag: u16, fid: u32, newfid: u32, pick: u8) -> Vec<u
         0..=3 => return walk_frame(tag, fid, newfid, WALKS[usize::from(pick) % WALKS.len()]),
         4..=5 => Tmsg::Lopen { fid, flags: OpenFlags(u32::from(pick) % 4) },
         6..=7 => Tmsg::Read { fid, offset, count },
-        8 => Tmsg::Write { fid, offset, data: &[b'w'; 300][..usize::from(pick)] },
+        8 => Tmsg::Write { fid, offset, data: &[b'w'; 300][..usize::from(pick)], op: None },
         9 => Tmsg::Readdir { fid, offset: u64::from(pick % 9), count },
         10..=11 => Tmsg::Clunk { fid },
         12 => Tmsg::Remove { fid },

@@ -175,7 +175,7 @@ impl End for Peer {
             } else if let Some(slot) = self.asked.iter_mut().find(|a| a.0 == tag && a.1.is_none()) {
                 slot.1 = Some(match answer {
                     Rmsg::Lerror { errno, text } => Err(fault(errno, text)),
-                    Rmsg::Read { data } | Rmsg::Readdir { data } => Ok(data.to_vec()),
+                    Rmsg::Read { data, .. } | Rmsg::Readdir { data } => Ok(data.to_vec()),
                     _ => Ok(Vec::new()),
                 });
             }
