@@ -195,7 +195,10 @@ fn answers_too_short_or_too_long_are_refused() {
         for more in 1..20 {
             let mut long = bytes.clone();
             long.resize(bytes.len() + more, 1);
-            assert!(Rmsg::decode(&long).is_err(), "{m:?} and {more}");
+            // Eight bytes more are the position behind a sequenced read's data.
+            if !matches!(m, Rmsg::Read { .. } if more == 8) {
+                assert!(Rmsg::decode(&long).is_err(), "{m:?} and {more}");
+            }
         }
     }
 }
