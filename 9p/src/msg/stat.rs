@@ -56,11 +56,16 @@ impl<'a> Stat9<'a> {
     }
 
     /// Writes size\[2\] type\[2\] dev\[4\] qid\[13\] mode\[4\] atime\[4\] mtime\[4\]
-    /// length\[8\] name\[s\] uid\[s\] gid\[s\] muid\[s\].
+    /// length\[8\] name\[s\] uid\[s\] gid\[s\] muid\[s\]. Type and dev, which are
+    /// for the kernel of a client, are 0.
     pub fn encode(&self, w: &mut Writer<'_>) {
+        self.put(w, 0);
+    }
+
+    fn put(&self, w: &mut Writer<'_>, kernel: u32) {
         w.u16((self.size() - 2) as u16);
-        w.u16(0);
-        w.u32(0);
+        w.u16(kernel as u16);
+        w.u32(kernel);
         put_qid(w, self.qid);
         w.u32(self.mode);
         w.u32(self.atime);
@@ -148,7 +153,7 @@ impl<'a> Wstat<'a> {
             muid: "",
         };
         w.u16(stat.size() as u16);
-        stat.encode(w);
+        stat.put(w, KEEP32);
     }
 }
 
