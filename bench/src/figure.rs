@@ -12,7 +12,7 @@ use crate::samples::Spread;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Figure {
-    /// The measurement: `boot`, `size`, `build`.
+    /// The measurement: `boot`, `size`, `build`, `9p`.
     pub bench: String,
     /// What was run.
     pub case: String,
@@ -27,7 +27,7 @@ pub struct Figure {
     pub peer: Option<String>,
     /// The same figure of that.
     pub peer_value: Option<f64>,
-    /// The most that is good enough.
+    /// The most that is good enough, or the least ([`Figure::is_rate`]).
     pub goal: Option<f64>,
     /// Whether it is.
     pub met: Option<bool>,
@@ -52,6 +52,18 @@ impl Figure {
         self.goal = Some(round(goal));
         self.met = Some(self.value <= goal);
         self
+    }
+
+    /// Which must be at least this.
+    pub fn at_least(mut self, goal: f64) -> Figure {
+        self.goal = Some(round(goal));
+        self.met = Some(self.value >= round(goal));
+        self
+    }
+
+    /// Whether more of it is better.
+    pub fn is_rate(&self) -> bool {
+        self.unit.ends_with("/s")
     }
 
     /// The figure and its spread.
@@ -105,6 +117,9 @@ mod tests {
         assert_eq!(serde_json::from_str::<Figure>(&line).unwrap(), f);
         let missed = Figure::new("boot", "hello", "cpu", "ms", 2.01).at_most(2.0);
         assert_eq!(missed.met, Some(false));
+        let rate = |value| Figure::new("9p", "getattr", "rate", "/s", value).at_least(2.0);
+        assert_eq!((rate(1.99).met, rate(2.0).met), (Some(false), Some(true)));
+        assert!(rate(2.0).is_rate() && !missed.is_rate());
     }
 
     #[test]

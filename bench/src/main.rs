@@ -8,7 +8,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use atoll_bench::figure::Figure;
+use atoll_bench::load::echo;
 use atoll_bench::machine::Host;
+use atoll_bench::p9::{self, place};
 use atoll_bench::readme::{NAMES, Run};
 use atoll_bench::{boot, build, proc, product, readme, size, table};
 use clap::Parser;
@@ -22,11 +24,12 @@ use clap::Parser;
 #[command(after_help = "Examples:
   cargo xtask bench                  all of it
   cargo xtask bench boot --runs 50
+  cargo xtask bench 9p --only getattr --servers ours,diod --runs 10
   cargo xtask bench size --json | jq 'select(.met == false)'
   cargo xtask bench readme")]
 struct Args {
     /// What to measure, or `readme` to write the last figures into README.md.
-    #[arg(default_value = "all", value_parser = ["all", "boot", "size", "build", "readme"])]
+    #[arg(default_value = "all", value_parser = ["all", "boot", "size", "build", "9p", "readme"])]
     what: String,
     /// Print a line of JSON for each figure.
     #[arg(long)]
@@ -34,6 +37,8 @@ struct Args {
     /// Runs of each case that is compared.
     #[arg(long, default_value_t = 25)]
     runs: usize,
+    #[command(flatten)]
+    choice: p9::Choice,
     /// Say nothing but figures and errors.
     #[arg(short, long)]
     quiet: bool,
@@ -43,6 +48,10 @@ fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     let done = match words.split_first() {
         Some((first, rest)) if first == proc::BECOME => proc::become_it(rest),
+        Some((first, [socket, data, size])) if first == echo::ECHO => {
+            echo::run(socket, data, &size.to_string_lossy())
+        }
+        Some((first, [dir])) if first == place::SWEEP => place::sweep(Path::new(dir)),
         _ => run(&Args::parse()),
     };
     match done {
@@ -63,7 +72,10 @@ fn run(args: &Args) -> Result<()> {
         if args.what == name || args.what == "all" {
             let figures = measure(name, &root, args)?;
             show(&figures, args.json)?;
-            Run { host: Host::here(), figures }.save(&root, name)?;
+            // A part of them would stand for all in the README.
+            if args.choice.is_all() || name != "9p" {
+                Run { host: Host::here(), figures }.save(&root, name)?;
+            }
         }
     }
     Ok(())
@@ -78,6 +90,7 @@ fn measure(name: &str, root: &Path, args: &Args) -> Result<Vec<Figure>> {
     match name {
         "boot" => boot::run(root, args.runs, &say),
         "size" => size::run(root, &say),
+        "9p" => p9::run(root, &args.choice, args.runs, &say),
         _ => build::run(root, args.runs, &say),
     }
 }

@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use command_fds::{CommandFdExt, FdMapping};
 use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, getppid, set_parent_process_death_signal, waitid,
+    Pid, Signal, WaitId, WaitIdOptions, getppid, kill_process, set_parent_process_death_signal,
+    waitid,
 };
 
 /// The word on the command line that makes this program a copy that waits.
@@ -33,6 +34,14 @@ pub fn helper_is(path: PathBuf) {
     let _ = HELPER.set(path);
 }
 
+/// This program's own file, or what stands for it in tests.
+pub fn own() -> Result<PathBuf> {
+    match HELPER.get() {
+        Some(helper) => Ok(helper.clone()),
+        None => std::env::current_exe().context("cannot find this program's own file"),
+    }
+}
+
 /// A program to start.
 #[derive(Debug)]
 pub struct Program {
@@ -44,11 +53,7 @@ pub struct Program {
 impl Program {
     /// A program by its path or name. Its input is empty and its output dropped.
     pub fn new(program: impl AsRef<OsStr>) -> Result<Program> {
-        let own = match HELPER.get() {
-            Some(helper) => helper.clone(),
-            None => std::env::current_exe().context("cannot find this program's own file")?,
-        };
-        let mut command = Command::new(own);
+        let mut command = Command::new(own()?);
         let parent = std::process::id().to_string();
         command.args([BECOME, &parent]).arg(program.as_ref());
         command.stdout(Stdio::null()).stderr(Stdio::inherit());
@@ -70,6 +75,12 @@ impl Program {
     /// Gives it a descriptor under a number of its own (3 or more).
     pub fn fd(mut self, number: i32, fd: impl Into<OwnedFd>) -> Program {
         self.fds.push(FdMapping { parent_fd: fd.into(), child_fd: number });
+        self
+    }
+
+    /// Sets a variable of its environment.
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Program {
+        self.command.env(name, value);
         self
     }
 
@@ -152,17 +163,34 @@ impl Running {
         self.spent()
     }
 
-    fn total(&self) -> Result<u64> {
-        let tasks = format!("/proc/{}/task", self.id());
-        let mut sum = 0;
-        for task in std::fs::read_dir(&tasks).with_context(|| format!("cannot list {tasks}"))? {
-            // A thread may end meanwhile.
-            let Ok(text) = std::fs::read_to_string(task?.path().join("schedstat")) else {
-                continue;
-            };
-            sum += text.split(' ').next().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
+    /// CPU time that this process and those below it have used up to now, in
+    /// milliseconds; for differences. Threads and processes that have ended are
+    /// not counted.
+    pub fn spent_by_all(&self) -> f64 {
+        used(&self.all_tasks()) as f64 / 1e6
+    }
+
+    /// Numbers of all threads of this process and of those below it.
+    pub fn threads(&self) -> Vec<Pid> {
+        let number = |task: &PathBuf| task.file_name()?.to_str()?.parse().ok();
+        self.all_tasks().iter().filter_map(number).filter_map(Pid::from_raw).collect()
+    }
+
+    fn all_tasks(&self) -> Vec<PathBuf> {
+        let (mut out, mut found) = (Vec::new(), vec![self.id()]);
+        while let Some(id) = found.pop() {
+            // It may have ended meanwhile.
+            for task in tasks(id).unwrap_or_default() {
+                let text = std::fs::read_to_string(task.join("children")).unwrap_or_default();
+                found.extend(text.split_whitespace().filter_map(|n| n.parse::<u32>().ok()));
+                out.push(task);
+            }
         }
-        Ok(sum)
+        out
+    }
+
+    fn total(&self) -> Result<u64> {
+        Ok(used(&tasks(self.id())?))
     }
 
     /// Its memory: all that is resident, and what of it only this process has
@@ -179,6 +207,15 @@ impl Running {
             .with_context(|| format!("{path} has other fields than expected"))
     }
 
+    /// Asks it to end, and waits that long.
+    pub fn stop(&mut self, patience: Duration) {
+        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        let begin = Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) && begin.elapsed() < patience {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Whether it has ended by itself.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
@@ -191,6 +228,22 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Folders of a process's threads.
+fn tasks(id: u32) -> Result<Vec<PathBuf>> {
+    let path = format!("/proc/{id}/task");
+    let found = std::fs::read_dir(&path).with_context(|| format!("cannot list {path}"))?;
+    Ok(found.flatten().map(|task| task.path()).collect())
+}
+
+/// Nanoseconds that threads have been on a processor. One may end meanwhile.
+fn used(tasks: &[PathBuf]) -> u64 {
+    let one = |task: &PathBuf| {
+        let text = std::fs::read_to_string(task.join("schedstat")).ok()?;
+        text.split(' ').next()?.parse::<u64>().ok()
+    };
+    tasks.iter().filter_map(one).sum()
 }
 
 /// A status in words.

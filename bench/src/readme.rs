@@ -10,7 +10,7 @@ use crate::machine::Host;
 use crate::table;
 
 /// The benches whose figures are kept, in the order of the table.
-pub const NAMES: [&str; 3] = ["boot", "size", "build"];
+pub const NAMES: [&str; 4] = ["boot", "size", "build", "9p"];
 
 const BEGIN: &str = "<!-- bench:begin -->";
 const END: &str = "<!-- bench:end -->";
@@ -78,10 +78,30 @@ fn section(runs: &[Run]) -> String {
         if !out.contains(&line) {
             out += &line;
         }
-        out += &table::markdown(&run.figures);
+        out += &table::markdown(&shown(&run.figures));
         out += "\n";
     }
     out.trim_end().to_owned()
+}
+
+/// Of many figures those that say most: all where they are few, else what has a
+/// goal, how near it is to the least there could be, and what reaches a guest.
+fn shown(figures: &[Figure]) -> Vec<Figure> {
+    let is_shown = |f: &Figure| {
+        let of_guest = f.case.ends_with("on QEMU") && f.case.contains("depth 1");
+        f.bench != "9p" || f.goal.is_some() || f.unit == "%" || of_guest
+    };
+    let of = |f: &Figure| {
+        let ends = [f.metric.strip_suffix("_p10"), f.metric.strip_suffix("_p90")];
+        ends.into_iter().flatten().next().unwrap_or(&f.metric).to_owned()
+    };
+    let kept: Vec<(&str, &str)> = figures
+        .iter()
+        .filter(|f| is_shown(f))
+        .map(|f| (f.case.as_str(), f.metric.as_str()))
+        .collect();
+    let is_kept = |f: &&Figure| kept.contains(&(f.case.as_str(), of(f).as_str()));
+    figures.iter().filter(is_kept).cloned().collect()
 }
 
 /// The text with a new section between the markers.
@@ -106,6 +126,20 @@ mod tests {
         let once = replaced(&text, "new").unwrap();
         assert_eq!(once, format!("a\n{BEGIN}\nnew\n{END}\nb\n"));
         assert_eq!(replaced(&once, "new").unwrap(), once);
+    }
+
+    #[test]
+    fn of_many_figures_those_with_a_goal_are_shown() {
+        let spread = crate::samples::Spread { median: 5.0, p10: 4.0, p90: 6.0 };
+        let one = |case: &str, metric: &str| Figure::new("9p", case, metric, "/s", 5.0);
+        let mut figures = one("getattr", "rate").at_least(2.0).with(spread);
+        figures.extend(one("getattr", "rate of diod").with(spread));
+        figures.extend(one("getattr, depth 1, guest on QEMU", "rate").with(spread));
+        figures.extend(one("getattr, depth 8, guest on QEMU", "rate").with(spread));
+        assert_eq!(shown(&figures), [&figures[..3], &figures[6..9]].concat());
+        let boots = one("boot", "cpu");
+        let boots = Figure { bench: "boot".to_owned(), ..boots }.with(spread);
+        assert_eq!(shown(&boots), boots);
     }
 
     #[test]

@@ -45,12 +45,16 @@ fn rows(figures: &[Figure]) -> Vec<[String; 6]> {
 fn row(j: &Joined) -> [String; 6] {
     let f = &j.figure;
     let beside = match (&f.peer, f.peer_value) {
+        (Some(peer), Some(value)) if f.is_rate() => {
+            format!("{:.2} × {} {}: {peer}", f.value / value, number(value), f.unit)
+        }
         (Some(peer), Some(value)) => format!("{} {}: {peer}", number(value), f.unit),
         _ => String::new(),
     };
     let goal = match (f.goal, f.met) {
         (Some(goal), Some(met)) => {
-            format!("≤ {} {}: {}", number(goal), f.unit, if met { "met" } else { "missed" })
+            let sign = if f.is_rate() { "≥" } else { "≤" };
+            format!("{sign} {} {}: {}", number(goal), f.unit, if met { "met" } else { "missed" })
         }
         _ => String::new(),
     };
@@ -99,6 +103,9 @@ mod tests {
             Figure::new("boot", "hello", "cpu", "ms", 36.0).beside("floor", 22.0).at_most(32.0),
             Figure::new("boot", "a longer case", "wall", "ms", 5.0),
         ];
+        let rate = Figure::new("9p", "getattr", "rate", "/s", 6.0).beside("diod", 4.0);
+        let text = plain(&[rate.at_least(8.0)]);
+        assert!(text.contains("1.50 × 4 /s: diod") && text.contains("≥ 8 /s: missed"), "{text}");
         let text = plain(&figures);
         assert!(text.contains("36 ms") && text.contains("≤ 32 ms: missed"), "{text}");
         let columns: Vec<_> =

@@ -1,0 +1,147 @@
+//! What costs nothing must cost nothing: open fids, reads that wait, sessions.
+//!
+//! Processor time is that of all the server's threads, to the nanosecond, over
+//! some seconds in which nothing is asked for; one wake-up would be seen. Memory is
+//! what becomes resident in the server; what its kernel keeps for sockets is not
+//! in it.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::place::SMALL;
+use super::servers::Server;
+use crate::figure::Figure;
+use crate::load::frame::{self, answer, ty};
+use crate::load::link::Link;
+
+const FIDS: u32 = 10_000;
+const SESSIONS: u32 = 1000;
+/// Reads that wait, in so many sessions.
+const READS: (u32, u16) = (10, 100);
+/// The file whose reads wait.
+const EVENTS: &str = "events";
+
+/// What a server is given to come to rest, and how long it is then watched.
+const SETTLE: Duration = Duration::from_millis(500);
+const WATCH: Duration = Duration::from_secs(3);
+
+/// The most bytes of an idle session, its fids aside, and how many those are.
+const GOAL_SESSION: f64 = 4096.0;
+const FIDS_EACH: f64 = 2.0;
+const MSIZE: u32 = (64 << 10) + frame::IO_HEADER;
+
+/// The cases, by what `--only` may select.
+pub const CASES: [&str; 3] = [CASE_FIDS, CASE_SESSIONS, CASE_READS];
+const CASE_FIDS: &str = "10,000 open fids";
+const CASE_SESSIONS: &str = "1,000 idle sessions";
+/// Needs a server with a file of events.
+pub const CASE_READS: &str = "1,000 blocked reads";
+
+/// Fids and sessions of our server of files, beside the peer's.
+pub fn files(ours: &Server, peer: Option<&Server>, say: &dyn Fn(&str)) -> Result<Vec<Figure>> {
+    more_descriptors()?;
+    say(CASE_FIDS);
+    let (cpu, fid) = fids(ours).with_context(|| ours.name.clone())?;
+    let mut out = vec![
+        Figure::new("9p", CASE_FIDS, "cpu in 3 s", "ms", cpu).at_most(0.0),
+        Figure::new("9p", CASE_FIDS, "memory of one", "bytes", fid),
+    ];
+    say(CASE_SESSIONS);
+    let (cpu, each) = sessions(ours).with_context(|| ours.name.clone())?;
+    let mut memory = Figure::new("9p", CASE_SESSIONS, "memory of one, two fids", "bytes", each);
+    if let Some(peer) = peer {
+        let (_, each) = sessions(peer).with_context(|| peer.name.clone())?;
+        memory = memory.beside(&peer.name, each);
+    }
+    out.push(memory.at_most(GOAL_SESSION + FIDS_EACH * fid));
+    out.push(Figure::new("9p", CASE_SESSIONS, "cpu in 3 s", "ms", cpu).at_most(0.0));
+    Ok(out)
+}
+
+/// Reads that wait.
+pub fn events(server: &Server, say: &dyn Fn(&str)) -> Result<Vec<Figure>> {
+    say(CASE_READS);
+    let cpu = reads(server).with_context(|| server.name.clone())?;
+    Ok(vec![Figure::new("9p", CASE_READS, "cpu in 3 s", "ms", cpu).at_most(0.0)])
+}
+
+/// As many files as this process may have: one socket for each session. Servers
+/// were started before, and have to look after themselves.
+fn more_descriptors() -> Result<()> {
+    let all = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: all.maximum, ..all })?;
+    Ok(())
+}
+
+fn fids(server: &Server) -> Result<(f64, f64)> {
+    let mut link = server.link(MSIZE)?;
+    link.walk(1, &[SMALL.0])?;
+    let before = server.running.memory()?.0;
+    for fid in 0..FIDS {
+        link.walk(fid + 2, &[SMALL.0]).with_context(|| format!("fid {fid}"))?;
+        link.lopen(fid + 2, 0).with_context(|| format!("fid {fid}"))?;
+    }
+    let cpu = watch(server);
+    let after = server.running.memory()?.0;
+    Ok((cpu, per(before, after, FIDS)))
+}
+
+fn sessions(server: &Server) -> Result<(f64, f64)> {
+    let one = || -> Result<Link> {
+        let mut link = server.link(MSIZE)?;
+        link.walk(1, &[SMALL.0])?;
+        answer(link.call(&frame::getattr(0, 1))?, ty::TGETATTR, 153)?;
+        link.shrink();
+        Ok(link)
+    };
+    let first = one()?;
+    let before = server.running.memory()?.0;
+    let links: Vec<Link> = (0..SESSIONS)
+        .map(|n| one().with_context(|| format!("session {n}")))
+        .collect::<Result<_>>()?;
+    let cpu = watch(server);
+    let after = server.running.memory()?.0;
+    drop((first, links));
+    Ok((cpu, per(before, after, SESSIONS)))
+}
+
+fn reads(server: &Server) -> Result<f64> {
+    let mut links = Vec::new();
+    for _ in 0..READS.0 {
+        let mut link = server.link(MSIZE)?;
+        for tag in 0..READS.1 {
+            let fid = u32::from(tag) + 1;
+            link.walk(fid, &[EVENTS])?;
+            link.lopen(fid, 0)?;
+        }
+        for tag in 0..READS.1 {
+            link.send_one(&frame::read(tag, u32::from(tag) + 1, 0, 512))?;
+        }
+        links.push(link);
+    }
+    let cpu = watch(server);
+    for link in &mut links {
+        ensure!(link.is_silent()?, "reads of `{EVENTS}` do not wait");
+        // They wait still: each can be taken back.
+        for tag in 0..READS.1 {
+            let flushed = link.call(&frame::flush(READS.1 + tag, tag))?;
+            answer(flushed, ty::TFLUSH, 0)?;
+        }
+    }
+    Ok(cpu)
+}
+
+/// The server's processor time while nothing is asked, in milliseconds.
+fn watch(server: &Server) -> f64 {
+    std::thread::sleep(SETTLE);
+    let before = server.running.spent_by_all();
+    std::thread::sleep(WATCH);
+    server.running.spent_by_all() - before
+}
+
+/// Bytes of each, from KiB of all.
+fn per(before: u64, after: u64, count: u32) -> f64 {
+    after.saturating_sub(before) as f64 * 1024.0 / f64::from(count)
+}

@@ -1,0 +1,224 @@
+//! Rates: each server, each case, in rounds.
+//!
+//! A round asks every server for a short while to do every case, so that a machine
+//! that is busy for some seconds is so for all of them. A figure is the median over
+//! the rounds. Each time is a connection of its own, warmed up before the clock
+//! starts.
+//!
+//! Everything is done twice: with client and server on one processor, and wherever
+//! the kernel puts them. What is better for a server depends on it and on what else
+//! the machine does; the figure is that of the better. The same holds for the
+//! numbers of threads that the peer is run with.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::cases::{Case, Goal, Unit};
+use super::one_core::OneCore;
+use super::servers::{DIOD, FLOOR, GUEST, Server};
+use crate::figure::Figure;
+use crate::load::work;
+use crate::samples::{Samples, Spread};
+
+/// How long a server is asked before it counts, and then.
+const WARM: Duration = Duration::from_millis(5);
+const SLICE: Duration = Duration::from_millis(50);
+
+/// What one server did in one case.
+#[derive(Clone, Debug, Default)]
+pub struct Row {
+    /// The server's name.
+    pub server: String,
+    /// Whether on one processor with the client.
+    pub one_core: bool,
+    /// Operations, or millions of bytes, a second.
+    pub rate: Samples,
+    /// Microseconds on a processor for each of them: the server's own threads.
+    pub cpu: Samples,
+}
+
+/// All that was seen in one case.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// The case.
+    pub case: Case,
+    /// Each server, in each place.
+    pub rows: Vec<Row>,
+}
+
+/// What to measure with.
+#[derive(Clone, Copy, Debug)]
+pub struct Rounds {
+    /// How many.
+    pub runs: usize,
+    /// On one processor only.
+    pub one_core: bool,
+}
+
+/// Measures. The floor does what it can.
+pub fn measure(
+    servers: &[Server],
+    cases: &[Case],
+    rounds: Rounds,
+    say: &dyn Fn(&str),
+) -> Result<Vec<Table>> {
+    let places: &[bool] = if rounds.one_core { &[true] } else { &[true, false] };
+    let rows = |s: &Server| {
+        let server = s.name.clone();
+        places.iter().map(move |p| Row { server: server.clone(), one_core: *p, ..Row::default() })
+    };
+    let can = |s: &Server, c: &Case| c.floor || s.name != FLOOR;
+    let table = |case: &Case| {
+        let rows = servers.iter().filter(|s| can(s, case)).flat_map(rows).collect();
+        Table { case: *case, rows }
+    };
+    let mut tables: Vec<Table> = cases.iter().map(table).collect();
+    for round in 0..=rounds.runs {
+        say(&format!("9P rates: round {round} of {}", rounds.runs));
+        for table in &mut tables {
+            // Nobody is always the first.
+            let shift = round % table.rows.len().max(1);
+            table.rows.rotate_left(shift);
+            for row in &mut table.rows {
+                let server = servers.iter().find(|s| s.name == row.server).context("no server")?;
+                let (rate, cpu) = once(server, &table.case, row.one_core)
+                    .with_context(|| format!("{}: {}", server.name, table.case.name()))?;
+                // The first round fills caches and is not counted.
+                if round > 0 {
+                    row.rate.push(rate);
+                    row.cpu.push(cpu);
+                }
+            }
+            table.rows.rotate_right(shift);
+        }
+    }
+    Ok(tables)
+}
+
+/// The rate, and the server's processor time for one unit of it.
+fn once(server: &Server, case: &Case, one_core: bool) -> Result<(f64, f64)> {
+    let mut link = server.link(case.msize())?;
+    let mut work = case.work();
+    work.begin(&mut link, case.depth)?;
+    let _pinned = one_core.then(|| OneCore::pin(&server.running)).transpose()?;
+    work::run(&mut link, &mut *work, case.depth, WARM)?;
+    let before = server.running.spent_by_all();
+    let done = work::run(&mut link, &mut *work, case.depth, SLICE)?;
+    let used = server.running.spent_by_all() - before;
+    let units = match case.unit {
+        Unit::Ops => done.units as f64,
+        Unit::Bytes => done.units as f64 / 1e6,
+    };
+    Ok((units / done.seconds, used * 1e3 / units))
+}
+
+/// The better of a server's rows.
+#[derive(Clone, Copy)]
+struct Best<'a> {
+    row: &'a Row,
+    rate: Spread,
+    cpu: Spread,
+}
+
+impl Best<'_> {
+    fn name(&self) -> String {
+        let place = if self.row.one_core { "one core" } else { "all cores" };
+        format!("{}, {place}", self.row.server)
+    }
+}
+
+impl Table {
+    fn best(&self, is: impl Fn(&str) -> bool) -> Option<Best<'_>> {
+        let rows = self.rows.iter().filter(|r| is(&r.server));
+        rows.filter_map(|row| Some(Best { row, rate: row.rate.spread()?, cpu: row.cpu.spread()? }))
+            .max_by(|a, b| a.rate.median.total_cmp(&b.rate.median))
+    }
+
+    fn peer(&self) -> Option<Best<'_>> {
+        self.best(|name| name.starts_with(DIOD))
+    }
+
+    fn floor(&self) -> Option<Best<'_>> {
+        self.best(|name| name == FLOOR)
+    }
+}
+
+/// The figures of all cases; `ours` is the server that has goals.
+pub fn figures(tables: &[Table], ours: &str) -> Vec<Figure> {
+    let best = |kind: &str| {
+        let same = tables.iter().filter(|t| t.case.kind == kind);
+        same.filter_map(Table::peer).max_by(|a, b| a.rate.median.total_cmp(&b.rate.median))
+    };
+    let mut out = Vec::new();
+    for table in tables {
+        let case = table.case.name();
+        // With whom to compare, and what is good enough.
+        let (peer, goal) = match (table.case.goal, table.peer()) {
+            (Goal::Times(n), Some(peer)) => (Some(peer), Some(n * peer.rate.median)),
+            (Goal::BestOfPeer, Some(_)) => {
+                let best = best(table.case.kind);
+                (best, best.map(|b| b.rate.median))
+            }
+            (_, peer) => (peer, None),
+        };
+        if let Some(row) = table.best(|name| name == ours) {
+            out.extend(of_ours(table, &case, row, peer, goal));
+        }
+        for row in [table.peer(), table.floor()].into_iter().flatten() {
+            out.extend(of_one(table, &case, row, &format!(" of {}", row.name()), None));
+        }
+    }
+    out
+}
+
+/// The same of guests, beside the floor.
+pub fn figures_of_guests(tables: &[Table]) -> Vec<Figure> {
+    let mut out = Vec::new();
+    for table in tables {
+        let mut names: Vec<&str> = table.rows.iter().map(|r| r.server.as_str()).collect();
+        names.retain(|n| n.starts_with(GUEST));
+        names.dedup();
+        for row in names.iter().filter_map(|name| table.best(|n| n == *name)) {
+            let case = format!("{}, {}", table.case.name(), row.row.server);
+            out.extend(of_one(table, &case, row, "", table.floor()));
+        }
+    }
+    out
+}
+
+fn of_ours(
+    table: &Table,
+    case: &str,
+    row: Best<'_>,
+    peer: Option<Best<'_>>,
+    goal: Option<f64>,
+) -> Vec<Figure> {
+    let mut out = of_one(table, case, row, "", peer);
+    if let (Some(figure), Some(goal)) = (out.first_mut(), goal) {
+        *figure = figure.clone().at_least(goal);
+    }
+    if let Some(floor) = table.floor() {
+        let share = 100.0 * row.rate.median / floor.rate.median;
+        out.push(Figure::new("9p", case, "rate, of the bare echo's", "%", share));
+    }
+    out
+}
+
+/// A rate and what it costs, of a row, beside another.
+fn of_one(
+    table: &Table,
+    case: &str,
+    row: Best<'_>,
+    of: &str,
+    beside: Option<Best<'_>>,
+) -> Vec<Figure> {
+    let (per, each) = table.case.unit.names();
+    let mut rate = Figure::new("9p", case, &format!("rate{of}"), per, row.rate.median);
+    let mut cpu = Figure::new("9p", case, &format!("cpu{of}"), each, row.cpu.median);
+    if let Some(other) = beside {
+        rate = rate.beside(&other.name(), other.rate.median);
+        cpu = cpu.beside(&other.name(), other.cpu.median);
+    }
+    [rate.with(row.rate), cpu.with(row.cpu)].concat()
+}
