@@ -105,42 +105,83 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Writes fields of one frame at the end of a vector, and its size when done.
+/// Writes fields of one frame, and its size when done.
+///
+/// A frame goes to the end of a vector; or, in a session, into a buffer that is
+/// longer than what was written so far, so that no memory is cleared twice.
 #[derive(Debug)]
 pub struct Writer<'a> {
-    out: &'a mut Vec<u8>,
+    buf: &'a mut Vec<u8>,
     start: usize,
+    /// The frame's end so far. Behind it the buffer holds anything.
+    end: usize,
+    /// Where the end goes, for a buffer that keeps what is behind it.
+    keep: Option<&'a mut usize>,
 }
 
+/// Bytes that are cleared ahead of what is written, when a buffer grows.
+const AHEAD: usize = 248;
+
 impl<'a> Writer<'a> {
-    /// Starts a frame.
+    /// Starts a frame at the end of a vector. It is whole after [`Writer::finish`].
     pub fn new(out: &'a mut Vec<u8>, ty: u8, tag: u16) -> Writer<'a> {
         let start = out.len();
-        let mut w = Writer { out, start };
-        w.u32(0);
-        w.u8(ty);
-        w.u16(tag);
-        w
+        Writer { buf: out, start, end: start, keep: None }.begin(ty, tag)
+    }
+
+    /// Starts a frame at `end` of a buffer; [`Writer::finish`] moves `end` behind it.
+    /// A frame that is not finished was never there.
+    pub(crate) fn within(buf: &'a mut Vec<u8>, end: &'a mut usize, ty: u8, tag: u16) -> Self {
+        let start = *end;
+        Writer { buf, start, end: start, keep: Some(end) }.begin(ty, tag)
+    }
+
+    #[inline]
+    fn begin(mut self, ty: u8, tag: u16) -> Self {
+        let [a, b] = tag.to_le_bytes();
+        self.put([0, 0, 0, 0, ty, a, b]);
+        self
+    }
+
+    #[inline]
+    fn put<const N: usize>(&mut self, v: [u8; N]) {
+        match self.buf.get_mut(self.end..).and_then(|b| b.first_chunk_mut()) {
+            Some(slot) => {
+                *slot = v;
+                self.end += N;
+            }
+            None => self.grow(&v),
+        }
+    }
+
+    /// Appends where the buffer ends.
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self, v: &[u8]) {
+        self.buf.truncate(self.end);
+        self.buf.extend_from_slice(v);
+        self.end = self.buf.len();
+        self.buf.resize(self.end + AHEAD, 0);
     }
 
     /// One byte.
     pub fn u8(&mut self, v: u8) {
-        self.out.push(v);
+        self.put([v]);
     }
 
-    /// Two bytes.
+    /// Two bytes, little endian, as all that follow.
     pub fn u16(&mut self, v: u16) {
-        self.out.extend_from_slice(&v.to_le_bytes());
+        self.put(v.to_le_bytes());
     }
 
     /// Four bytes.
     pub fn u32(&mut self, v: u32) {
-        self.out.extend_from_slice(&v.to_le_bytes());
+        self.put(v.to_le_bytes());
     }
 
     /// Eight bytes.
     pub fn u64(&mut self, v: u64) {
-        self.out.extend_from_slice(&v.to_le_bytes());
+        self.put(v.to_le_bytes());
     }
 
     /// A string. What is past 65,535 bytes is cut off at a character.
@@ -151,12 +192,18 @@ impl<'a> Writer<'a> {
         }
         let bytes = v.as_bytes().get(..n).unwrap_or_default();
         self.u16(n as u16);
-        self.out.extend_from_slice(bytes);
+        self.raw(bytes);
     }
 
     /// Bytes without a length.
     pub fn raw(&mut self, v: &[u8]) {
-        self.out.extend_from_slice(v);
+        match self.buf.get_mut(self.end..).and_then(|b| b.get_mut(..v.len())) {
+            Some(slot) => {
+                slot.copy_from_slice(v);
+                self.end += v.len();
+            }
+            None => self.grow(v),
+        }
     }
 
     /// Data: its length in four bytes, then the bytes.
@@ -165,33 +212,29 @@ impl<'a> Writer<'a> {
         self.raw(v);
     }
 
-    /// A count and up to `max` bytes that `fill` writes; `fill` says how many. On
-    /// an error the frame is as it was before the call.
+    /// A count and up to `max` bytes that `fill` writes over what the buffer holds;
+    /// `fill` says how many. On an error the frame is as it was before the call.
     pub fn fill<R, E>(
         &mut self,
         max: usize,
         fill: impl FnOnce(&mut [u8]) -> Result<(usize, R), E>,
     ) -> Result<R, E> {
-        let count_at = self.out.len();
+        let count_at = self.end;
         let data_at = count_at + 4;
-        self.out.resize(data_at + max, 0);
-        match fill(self.out.get_mut(data_at..).unwrap_or_default()) {
-            Ok((n, r)) => {
-                let n = n.min(max);
-                self.out.truncate(data_at + n);
-                patch(self.out, count_at, n as u32);
-                Ok(r)
-            }
-            Err(e) => {
-                self.out.truncate(count_at);
-                Err(e)
-            }
+        let need = data_at + max;
+        if self.buf.len() < need {
+            self.buf.resize(need, 0);
         }
+        let (n, r) = fill(self.buf.get_mut(data_at..need).unwrap_or_default())?;
+        let n = n.min(max);
+        patch(self.buf, count_at, n as u32);
+        self.end = data_at + n;
+        Ok(r)
     }
 
     /// Bytes of the frame so far.
     pub fn len(&self) -> usize {
-        self.out.len() - self.start
+        self.end - self.start
     }
 
     /// Whether nothing was written; never so, a frame has a header.
@@ -199,15 +242,34 @@ impl<'a> Writer<'a> {
         self.len() == 0
     }
 
+    /// Overwrites four bytes at `at`, counted from the frame's start.
+    pub(crate) fn patch_u32(&mut self, at: usize, v: u32) {
+        patch(self.buf, self.start + at, v);
+    }
+
+    /// Overwrites two bytes at `at`, counted from the frame's start.
+    pub(crate) fn patch_u16(&mut self, at: usize, v: u16) {
+        let at = self.start + at;
+        if let Some(slot) = self.buf.get_mut(at..at + 2) {
+            slot.copy_from_slice(&v.to_le_bytes());
+        }
+    }
+
     /// Drops the frame as if it had never been started.
     pub fn abandon(self) {
-        self.out.truncate(self.start);
+        if self.keep.is_none() {
+            self.buf.truncate(self.start);
+        }
     }
 
     /// Ends the frame: its size goes to its front.
     pub fn finish(self) {
         let size = self.len() as u32;
-        patch(self.out, self.start, size);
+        patch(self.buf, self.start, size);
+        match self.keep {
+            Some(end) => *end = self.end,
+            None => self.buf.truncate(self.end),
+        }
     }
 }
 

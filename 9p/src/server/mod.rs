@@ -10,8 +10,15 @@
 //! Longer than most files here because the handlers share the session's private
 //! tables; the messages of 9P2000 will get a file of their own.
 
+mod buffer;
+mod pool;
+
+pub use pool::Pool;
+
 use alloc::vec::Vec;
 use core::mem;
+
+use buffer::Buffer;
 
 use crate::access::Identity;
 use crate::dialect::Dialect;
@@ -66,7 +73,9 @@ const KEEP: usize = 4096;
 /// Data of waiting writes that a session keeps, in messages of the largest size.
 const KEPT_WRITES: usize = 4;
 /// Room that is made for bytes whose message size is not known yet.
-const CHUNK: usize = 512;
+const CHUNK: usize = buffer::SMALL;
+/// Room that is made for a message of which only the size is known.
+const STRIDE: usize = 64 << 10;
 
 /// A session of one client.
 pub struct Session<T: Tree> {
@@ -74,39 +83,58 @@ pub struct Session<T: Tree> {
     /// Agreed message size; 0 until there was a Tversion.
     msize: u32,
     dialect: Dialect,
-    rx: Vec<u8>,
-    rx_start: usize,
-    rx_end: usize,
-    tx: Vec<u8>,
-    tx_start: usize,
+    identity: Identity,
+    rx: Buffer,
+    tx: Buffer,
     /// Sorted by fid.
     fids: Vec<(u32, Fid<T>)>,
     blocked: Vec<Blocked<T::Node>>,
     woken: usize,
     dead: bool,
+    /// Its buffers are a pool's.
+    lent: bool,
 }
 
 impl<T: Tree> Session<T> {
     /// A session that has heard nothing yet. It holds no memory until it does.
     pub fn new(limits: Limits) -> Session<T> {
+        Session::serving(limits, Identity::Owner)
+    }
+
+    /// The same, for whom the transport says.
+    pub fn serving(limits: Limits, identity: Identity) -> Session<T> {
         Session {
             limits: Limits { msize: limits.msize.max(MIN_MSIZE), ..limits },
             msize: 0,
             dialect: Dialect::L,
-            rx: Vec::new(),
-            rx_start: 0,
-            rx_end: 0,
-            tx: Vec::new(),
-            tx_start: 0,
+            identity,
+            rx: Buffer::default(),
+            tx: Buffer::default(),
             fids: Vec::new(),
             blocked: Vec::new(),
             woken: 0,
             dead: false,
+            lent: false,
         }
     }
 
     fn max_frame(&self) -> u32 {
         if self.msize == 0 { FIRST_MSIZE.min(self.limits.msize) } else { self.msize }
+    }
+
+    /// Lends it buffers for the time in which it is served. Without them it makes do
+    /// with small ones of its own.
+    pub fn lend(&mut self, pool: &mut Pool) {
+        self.lent = true;
+        self.rx.lend(pool);
+        self.tx.lend(pool);
+    }
+
+    /// Takes the buffers back, for the next session, if there is little left in them.
+    pub fn give_back(&mut self, pool: &mut Pool) {
+        self.lent = false;
+        self.rx.give_back(pool);
+        self.tx.give_back(pool);
     }
 
     /// Room for received bytes; tell [`Session::received`] how many were put there.
@@ -116,28 +144,20 @@ impl<T: Tree> Session<T> {
         if self.dead {
             return &mut [];
         }
-        if self.rx_start > 0 && (self.rx_start == self.rx_end || self.rx_end == self.rx.len()) {
-            self.rx.copy_within(self.rx_start..self.rx_end, 0);
-            self.rx_end -= self.rx_start;
-            self.rx_start = 0;
-        }
-        if self.rx_end == self.rx.len() {
-            let max = self.max_frame();
-            let want = match front(&self.rx, max) {
-                Front::Unknown => CHUNK,
-                // A whole frame is here: let it be handled before more is taken.
-                Front::Frame(n) if n <= self.rx_end => self.rx_end,
-                Front::Frame(n) => n.max(CHUNK),
-                Front::Bad(_) => self.rx_end,
-            };
-            self.rx.resize(want.max(self.rx_end), 0);
-        }
-        self.rx.get_mut(self.rx_end..).unwrap_or_default()
+        let (max, have) = (self.max_frame(), self.rx.len());
+        let want = match front(self.rx.filled(), max) {
+            Front::Unknown => CHUNK,
+            // As much as came so far, or a step's worth: a size alone is a claim.
+            Front::Frame(n) if n > have => n.min(have.max(STRIDE / 2) * 2),
+            // A whole frame is here: let it be handled before memory is got for more.
+            Front::Frame(_) | Front::Bad(_) => have,
+        };
+        self.rx.room(want.max(CHUNK.min(have)), max as usize)
     }
 
     /// Says that `n` bytes were put at the start of [`Session::spare`].
     pub fn received(&mut self, n: usize) {
-        self.rx_end = self.rx_end.saturating_add(n).min(self.rx.len());
+        self.rx.put(n);
     }
 
     /// Takes as many of the bytes as there is room for, and says how many.
@@ -153,31 +173,32 @@ impl<T: Tree> Session<T> {
 
     /// Bytes to send to the client.
     pub fn output(&self) -> &[u8] {
-        self.tx.get(self.tx_start..).unwrap_or_default()
+        self.tx.filled()
     }
 
     /// Says that the first `n` bytes of [`Session::output`] were sent.
     pub fn sent(&mut self, n: usize) {
-        self.tx_start = self.tx_start.saturating_add(n).min(self.tx.len());
+        self.tx.take(n);
         // What was sent goes when it is the greater part: a client that reads
         // steadily but never all of it must not make the rest pile up.
-        if self.tx_start >= self.tx.len() - self.tx_start {
-            self.tx.drain(..self.tx_start);
-            self.tx_start = 0;
-        }
+        self.tx.settle();
         self.trim();
     }
 
-    /// Gives a large buffer back when nothing is in it.
+    /// Gives large buffers back when nothing is in them.
     fn trim(&mut self) {
-        if self.tx.is_empty() && self.tx.capacity() > 2 * KEEP {
-            self.tx = Vec::new();
+        if !self.lent {
+            for (buffer, most) in [(&mut self.rx, KEEP), (&mut self.tx, 2 * KEEP)] {
+                if buffer.is_empty() && buffer.held() > most {
+                    buffer.free();
+                }
+            }
         }
     }
 
     /// Bytes of memory behind its buffers and waiting writes.
     pub fn held(&self) -> usize {
-        self.rx.capacity() + self.tx.capacity() + self.kept()
+        self.rx.held() + self.tx.held() + self.kept()
     }
 
     fn kept(&self) -> usize {
@@ -213,15 +234,11 @@ impl<T: Tree> Session<T> {
         !self.dead
             && self.output().len() < self.max_frame() as usize
             && (self.woken > 0
-                || match front(self.unread(), self.max_frame()) {
+                || match front(self.rx.filled(), self.max_frame()) {
                     Front::Unknown => false,
-                    Front::Frame(n) => n <= self.unread().len(),
+                    Front::Frame(n) => n <= self.rx.len(),
                     Front::Bad(_) => true,
                 })
-    }
-
-    fn unread(&self) -> &[u8] {
-        self.rx.get(self.rx_start..self.rx_end).unwrap_or_default()
     }
 
     /// Says that what a node holds has changed: requests that wait for it are
@@ -243,39 +260,40 @@ impl<T: Tree> Session<T> {
             self.retry(tree);
             return true;
         }
-        let rx = mem::take(&mut self.rx);
-        let unread = rx.get(self.rx_start..self.rx_end).unwrap_or_default();
+        let mut rx = mem::take(&mut self.rx);
+        let unread = rx.filled();
         match front(unread, self.max_frame()) {
             Front::Frame(n) => {
                 self.request(tree, unread.get(..n).unwrap_or_default());
-                self.rx_start += n;
+                rx.take(n);
             }
-            Front::Bad(n) => {
-                let max = self.max_frame();
-                let text = alloc::format!(
-                    "a message of {n} bytes, but 7 to {max} are allowed: the connection is closed"
-                );
-                self.error(msg::tag(unread), &Fault::new(Errno::EMSGSIZE, text));
-                self.dead = true;
-            }
+            Front::Bad(n) => self.broken(msg::tag(unread), n),
             Front::Unknown => {}
         }
         self.rx = rx;
-        if self.rx_start == self.rx_end {
-            (self.rx_start, self.rx_end) = (0, 0);
-            if self.rx.len() > KEEP {
-                self.rx = Vec::new();
-            }
+        if self.rx.is_empty() {
+            self.trim();
         }
         true
+    }
+
+    /// A size that cannot be: nobody knows where the next message begins.
+    #[cold]
+    fn broken(&mut self, tag: u16, n: u32) {
+        let max = self.max_frame();
+        let text = alloc::format!(
+            "a message of {n} bytes, but 7 to {max} are allowed: the connection is closed"
+        );
+        self.error(tag, &Fault::new(Errno::EMSGSIZE, text));
+        self.dead = true;
     }
 
     /// Gives every node back. For when the connection is gone.
     pub fn close(&mut self, tree: &mut T) {
         self.dead = true;
         self.reset(tree);
-        (self.rx, self.tx) = (Vec::new(), Vec::new());
-        (self.rx_start, self.rx_end, self.tx_start) = (0, 0, 0);
+        self.rx.free();
+        self.tx.free();
     }
 
     fn reset(&mut self, tree: &mut T) {
@@ -287,7 +305,7 @@ impl<T: Tree> Session<T> {
     }
 
     fn error(&mut self, tag: u16, fault: &Fault) {
-        let mut w = Writer::new(&mut self.tx, ty::RLERROR, tag);
+        let mut w = self.tx.frame(ty::RLERROR, tag);
         w.u32(fault.errno.0);
         if self.dialect == Dialect::Atoll && self.msize != 0 {
             w.str(clip(fault.text(), MIN_MSIZE as usize - 32));
@@ -297,7 +315,6 @@ impl<T: Tree> Session<T> {
 
     fn request(&mut self, tree: &mut T, frame: &[u8]) {
         let tag = msg::tag(frame);
-        let mark = self.tx.len();
         let done = match Tmsg::decode(frame) {
             Ok(Tmsg::Version { msize, version }) => self.version(tree, tag, msize, version),
             Ok(_) if self.msize == 0 => {
@@ -310,13 +327,12 @@ impl<T: Tree> Session<T> {
             Err(bad) => Err(bad.into()),
         };
         if let Err(fault) = done {
-            self.tx.truncate(mark);
             self.error(tag, &fault);
         }
     }
 
     fn reply(&mut self, t: u8, tag: u16) -> Writer<'_> {
-        Writer::new(&mut self.tx, t + 1, tag)
+        self.tx.frame(t + 1, tag)
     }
 
     fn version(&mut self, tree: &mut T, tag: u16, msize: u32, v: &str) -> Result<(), Fault> {
@@ -355,8 +371,7 @@ impl<T: Tree> Session<T> {
                 if afid != NOFID {
                     return Err(Fault::new(Errno::EBADF, "there is no authentication here"));
                 }
-                let node =
-                    tree.attach(&Who { uname, user: Identity::Owner.user(n_uname), aname })?;
+                let node = tree.attach(&Who { uname, user: self.identity.user(n_uname), aname })?;
                 let qid = tree.qid(node).inspect_err(|_| tree.forget(node))?;
                 self.fids.insert(slot, (fid, Fid { node, depth: 0, open: None }));
                 let mut w = self.reply(ty::TATTACH, tag);
@@ -472,7 +487,7 @@ impl<T: Tree> Session<T> {
             self.vacant(newfid)?;
         }
         let mut node = tree.again(from);
-        let mut w = Writer::new(&mut self.tx, ty::TWALK + 1, tag);
+        let mut w = self.tx.frame(ty::TWALK + 1, tag);
         w.u16(0);
         let mut walked = 0u16;
         let mut fault = None;
@@ -494,15 +509,20 @@ impl<T: Tree> Session<T> {
                 }
             }
         }
-        w.finish();
         match fault {
             Some(fault) if walked == 0 => {
                 tree.forget(node);
                 return Err(fault);
             }
             // Part of the way: the client learns how far, and newfid stays unused.
-            Some(_) => tree.forget(node),
+            Some(_) => {
+                w.patch_u16(7, walked);
+                w.finish();
+                tree.forget(node);
+            }
             None => {
+                w.patch_u16(7, walked);
+                w.finish();
                 if newfid == fid {
                     tree.forget(from);
                     let f = self.fid(fid)?;
@@ -512,10 +532,6 @@ impl<T: Tree> Session<T> {
                     self.fids.insert(slot, (newfid, Fid { node, depth, open: None }));
                 }
             }
-        }
-        let count_at = self.tx.len() - usize::from(walked) * Qid::SIZE - 2;
-        if let Some(slot) = self.tx.get_mut(count_at..count_at + 2) {
-            slot.copy_from_slice(&walked.to_le_bytes());
         }
         Ok(())
     }
@@ -536,22 +552,21 @@ impl<T: Tree> Session<T> {
         if !tree.qid(f.node)?.is_dir() {
             return Err(Errno::ENOTDIR.into());
         }
-        let mut w = Writer::new(&mut self.tx, ty::TREADDIR + 1, tag);
+        let mut w = self.tx.frame(ty::TREADDIR + 1, tag);
         let count_at = w.len();
         w.u32(0);
         let data_at = w.len();
         let mut sink = Entries::new(w, data_at + count);
         tree.list(f.node, open, cookie, &mut sink)?;
         let full = sink.is_full();
-        let w = sink.finish();
-        let (frame, data) = (w.len(), w.len() - data_at);
+        let mut w = sink.finish();
+        let data = w.len() - data_at;
         if data == 0 && full {
             // No bytes would mean the end of the directory.
             return Err(Fault::new(Errno::EINVAL, "the count is too small for the next entry"));
         }
+        w.patch_u32(count_at, data as u32);
         w.finish();
-        let at = self.tx.len() - frame + count_at;
-        crate::wire::patch(&mut self.tx, at, data as u32);
         Ok(())
     }
 
@@ -568,8 +583,7 @@ impl<T: Tree> Session<T> {
             Some((open, flags)) if flags.reads() => open,
             _ => return Err(Fault::new(Errno::EBADF, "open the file for reading first")),
         };
-        let mark = self.tx.len();
-        let mut w = Writer::new(&mut self.tx, ty::TREAD + 1, tag);
+        let mut w = self.tx.frame(ty::TREAD + 1, tag);
         let reply = w.fill(count as usize, |buf| {
             let reply = tree.read(f.node, open, offset, buf)?;
             Ok::<_, Fault>(match reply {
@@ -577,10 +591,10 @@ impl<T: Tree> Session<T> {
                 Reply::Later => (0, reply),
             })
         })?;
-        w.finish();
         if reply == Reply::Later {
-            self.tx.truncate(mark);
             self.trim();
+        } else {
+            w.finish();
         }
         Ok(reply)
     }
@@ -634,7 +648,6 @@ impl<T: Tree> Session<T> {
         };
         let mut b = self.blocked.remove(i);
         self.woken -= 1;
-        let mark = self.tx.len();
         let reply = match &b.op {
             Op::Read { offset, count } => self.read(tree, b.tag, b.fid, *offset, *count),
             Op::Write { offset, data } => self.write(tree, b.tag, b.fid, *offset, data),
@@ -646,7 +659,6 @@ impl<T: Tree> Session<T> {
                 self.blocked.insert(i, b);
             }
             Err(fault) => {
-                self.tx.truncate(mark);
                 self.error(b.tag, &fault);
             }
         }
