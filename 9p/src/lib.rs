@@ -85,6 +85,8 @@
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::unwrap_used))]
 
 extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
 
 pub mod access;
 pub mod client;
@@ -94,6 +96,8 @@ mod frames;
 pub mod locks;
 pub mod msg;
 pub mod mux;
+#[cfg(all(feature = "std", target_os = "linux"))]
+pub mod net;
 pub mod once;
 pub mod ops;
 pub mod ram;

@@ -1,0 +1,126 @@
+//! A session and the socket that it is on.
+
+use std::os::fd::OwnedFd;
+
+use rustix::event::epoll::EventFlags;
+use rustix::io::Errno as Os;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+
+use super::server::BURST;
+use crate::server::Session;
+use crate::tree::Tree;
+
+/// What a session is to be given after a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum After {
+    /// Another turn, when the others had theirs.
+    Again,
+    /// Nothing until its socket, or a node that it waits for, has something.
+    Rest,
+    /// Its end.
+    Gone,
+}
+
+pub(super) struct Peer<T: Tree> {
+    pub(super) fd: OwnedFd,
+    pub(super) session: Session<T>,
+    /// What epoll watches for.
+    pub(super) interest: EventFlags,
+    /// It is in the queue.
+    pub(super) queued: bool,
+    /// Where it is in the list of sessions with requests that wait.
+    pub(super) waits: Option<usize>,
+    readable: bool,
+    /// The socket took less than all: nothing more until it is writable.
+    full: bool,
+    /// The client will send no more.
+    eof: bool,
+}
+
+impl<T: Tree> Peer<T> {
+    pub(super) fn new(fd: OwnedFd, session: Session<T>) -> Peer<T> {
+        Peer {
+            fd,
+            session,
+            interest: EventFlags::IN,
+            queued: false,
+            waits: None,
+            readable: false,
+            full: false,
+            eof: false,
+        }
+    }
+
+    /// Takes note of what epoll said.
+    pub(super) fn event(&mut self, flags: EventFlags) {
+        let gone = flags.intersects(EventFlags::HUP | EventFlags::ERR);
+        self.readable |= gone || flags.contains(EventFlags::IN);
+        self.full &= !(gone || flags.contains(EventFlags::OUT));
+    }
+
+    /// What epoll is to watch for. While answers do not go out nothing is read: a
+    /// client that does not read is not served.
+    pub(super) fn wants(&self) -> EventFlags {
+        match (self.full, self.eof) {
+            (true, _) => EventFlags::OUT,
+            (false, true) => EventFlags::empty(),
+            (false, false) => EventFlags::IN,
+        }
+    }
+
+    /// One read, a bounded number of requests, one write.
+    pub(super) fn turn(&mut self, tree: &mut T) -> After {
+        if self.readable && !self.eof && !self.full && self.read().is_err() {
+            return After::Gone;
+        }
+        let mut left = if self.full { 0 } else { BURST };
+        while left > 0 && self.session.step(tree) {
+            left -= 1;
+        }
+        if !self.full && !self.session.output().is_empty() && self.write().is_err() {
+            return After::Gone;
+        }
+        if self.full {
+            After::Rest
+        } else if self.session.is_ready() || !self.session.output().is_empty() {
+            After::Again
+        } else if self.eof || self.session.is_dead() {
+            After::Gone
+        } else {
+            After::Rest
+        }
+    }
+
+    /// One read, and no second one to learn that there is no more: epoll will tell
+    /// if there is.
+    fn read(&mut self) -> Result<(), Os> {
+        let room = self.session.spare();
+        if room.is_empty() {
+            // It has requests enough for now.
+            return Ok(());
+        }
+        match recv(&self.fd, room, RecvFlags::DONTWAIT) {
+            Ok((0, _)) => self.eof = true,
+            Ok((n, _)) => self.session.received(n),
+            Err(Os::INTR) => return Ok(()),
+            Err(Os::AGAIN) => {}
+            Err(e) => return Err(e),
+        }
+        self.readable = false;
+        Ok(())
+    }
+
+    fn write(&mut self) -> Result<(), Os> {
+        let unsent = self.session.output();
+        match send(&self.fd, unsent, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            Ok(n) => {
+                self.full = n < unsent.len();
+                self.session.sent(n);
+            }
+            Err(Os::AGAIN) => self.full = true,
+            Err(Os::INTR) => {}
+            Err(e) => return Err(e),
+        }
+        Ok(())
+    }
+}
