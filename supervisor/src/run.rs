@@ -28,7 +28,7 @@ use crate::backend::{self, Backend, Ended, Machine, Spec, find_program, kvm};
 use crate::conn::Conn;
 use crate::guard::Guard;
 use crate::host;
-use crate::hostdir::HostDirs;
+use crate::hostdir::{HostDirs, Mount};
 use crate::joint::{self, Joint};
 use crate::record::Record;
 use crate::show::Printer;
@@ -311,7 +311,7 @@ fn client(joint: &Joint, stream: Stream) {
 
 /// The folders for a guest's imports, each of which must be bound, and no other.
 fn exports(manifest: &Manifest, given: &[(String, PathBuf)]) -> anyhow::Result<HostDirs> {
-    let mut dirs = HostDirs::new();
+    let mut dirs = HostDirs::new(Mount::Guest);
     for (i, (name, dir)) in given.iter().enumerate() {
         if !manifest.imports.iter().any(|m| m.name == *name) {
             let known: Vec<&str> = manifest.imports.iter().map(|m| m.name.as_str()).collect();

@@ -10,6 +10,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::conn::Error;
 use crate::{backend, guard, socket};
 
+mod export;
 mod files;
 mod image;
 mod run;
@@ -40,6 +41,8 @@ tcp:HOST:PORT.";
 enum Command {
     /// Boot one guest in the foreground
     Run(run::Args),
+    /// Serve folders of this machine in the foreground
+    Export(export::Args),
     /// List a directory of a guest's tree
     #[command(after_help = WHERE)]
     Ls(files::Ls),
@@ -69,6 +72,7 @@ enum Command {
 fn asked() -> anyhow::Result<bool> {
     match Cli::parse().command {
         Command::Run(args) => block_on(run::run(args)),
+        Command::Export(args) => export::run(&args),
         Command::Ls(args) => block_on(files::ls(args)),
         Command::Cat(args) => block_on(files::cat(args)),
         Command::Write(args) => block_on(files::write(args)),

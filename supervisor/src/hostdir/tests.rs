@@ -22,8 +22,8 @@ fn tree() -> (tempfile::TempDir, HostDirs) {
     symlink("../secret", at("in/out")).unwrap();
     symlink("/etc/passwd", at("in/abs")).unwrap();
     symlink("loop", at("in/loop")).unwrap();
-    rustix::fs::mkfifoat(CWD, at("in/fifo"), Mode::RUSR).unwrap();
-    let mut tree = HostDirs::new();
+    rustix::fs::mkfifoat(rustix::fs::CWD, at("in/fifo"), Mode::RUSR).unwrap();
+    let mut tree = HostDirs::new(Mount::Guest);
     tree.add("data", &at("in")).unwrap();
     (dir, tree)
 }

@@ -1,0 +1,91 @@
+//! New names: files, directories and links.
+
+use atoll_9p::fault::{Errno, Fault};
+use atoll_9p::tree::{Make, MakeKind};
+use atoll_9p::types::{OpenFlags, mode};
+use rustix::fd::OwnedFd;
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, linkat, mkdirat, mknodat, openat, symlinkat,
+};
+use rustix::path::DecInt;
+
+use super::resolve::host_flags;
+use super::{HostDirs, Open, fault, plain};
+
+const FILE: OFlags = OFlags::CREATE.union(OFlags::EXCL).union(OFlags::NOFOLLOW);
+
+impl HostDirs {
+    pub(super) fn make(&mut self, dir: u64, make: &Make<'_>) -> Result<u64, Fault> {
+        let at = self.changing(dir)?;
+        let name = plain(make.name)?;
+        let mode = Mode::from_raw_mode(make.mode & mode::PERM);
+        match make.kind {
+            MakeKind::File | MakeKind::Special(mode::FILE, ..) => {
+                let flags = FILE | OFlags::WRONLY | OFlags::CLOEXEC;
+                openat(at, name, flags, mode).map(drop)
+            }
+            MakeKind::Dir => mkdirat(at, name, mode),
+            MakeKind::Symlink(to) => symlinkat(to, at, name),
+            MakeKind::Special(kind @ (mode::PIPE | mode::SOCKET), ..) => {
+                mknodat(at, name, FileType::from_raw_mode(kind), mode, 0)
+            }
+            MakeKind::Special(..) => {
+                return Err(Fault::new(Errno::EPERM, "no devices are made here"));
+            }
+        }
+        .map_err(fault)?;
+        let node = self.find_name(dir, name)?.0;
+        self.give(&self.nodes.get(node)?.fd, make);
+        Ok(node)
+    }
+
+    pub(super) fn make_open(
+        &mut self,
+        dir: u64,
+        make: &Make<'_>,
+        flags: OpenFlags,
+    ) -> Result<(u64, Open), Fault> {
+        let known = (self.changing(dir)?, self.nodes.get(dir)?.export);
+        self.nodes.room()?;
+        let mode = Mode::from_raw_mode(make.mode & mode::PERM);
+        let how = FILE | host_flags(flags) | OFlags::CLOEXEC | OFlags::NOCTTY;
+        match openat(known.0, plain(make.name)?, how, mode) {
+            Ok(file) => {
+                self.give(&file, make);
+                let hold = OFlags::PATH | OFlags::CLOEXEC;
+                let fd = openat(self.again_dir()?, DecInt::from_fd(&file), hold, Mode::empty());
+                let node = self.nodes.insert(known.1, fd.map_err(fault)?);
+                self.nodes.opened();
+                Ok((node, Open::File(file)))
+            }
+            // Somebody was faster, and the client did not say that it minds.
+            Err(rustix::io::Errno::EXIST) if !flags.has(OpenFlags::EXCL) => {
+                let node = self.find_name(dir, make.name)?.0;
+                match self.open_again(node, flags) {
+                    Ok(open) => Ok((node, open)),
+                    Err(e) => {
+                        self.nodes.forget(node);
+                        Err(e)
+                    }
+                }
+            }
+            Err(e) => Err(fault(e)),
+        }
+    }
+
+    /// Gives a new file to whom it was made for, where this process may do that and
+    /// it was not made for its own user.
+    fn give(&self, file: &OwnedFd, make: &Make<'_>) {
+        if self.uid == 0 && !self.host_decides(make.user) {
+            let (uid, gid) = (Uid::from_raw(make.user.uid), Gid::from_raw(make.gid));
+            let _ = chownat(file, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH);
+        }
+    }
+
+    pub(super) fn link_to(&mut self, node: u64, dir: u64, name: &str) -> Result<(), Fault> {
+        let (from, to) = (self.changing(node)?, self.changing(dir)?);
+        let again = self.again_dir()?;
+        let how = AtFlags::SYMLINK_FOLLOW;
+        linkat(again, DecInt::from_fd(from), to, plain(name)?, how).map_err(fault)
+    }
+}
