@@ -7,7 +7,7 @@ use rustix::io::Errno as Os;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::server::BURST;
-use crate::server::Session;
+use crate::server::{Pool, Session};
 use crate::tree::Tree;
 
 /// What a session is to be given after a turn.
@@ -68,8 +68,15 @@ impl<T: Tree> Peer<T> {
         }
     }
 
-    /// One read, a bounded number of requests, one write.
-    pub(super) fn turn(&mut self, tree: &mut T) -> After {
+    /// One read, a bounded number of requests, one write, with the pool's buffers.
+    pub(super) fn turn(&mut self, tree: &mut T, pool: &mut Pool) -> After {
+        self.session.lend(pool);
+        let after = self.exchange(tree);
+        self.session.give_back(pool);
+        after
+    }
+
+    fn exchange(&mut self, tree: &mut T) -> After {
         if self.readable && !self.eof && !self.full && self.read().is_err() {
             return After::Gone;
         }

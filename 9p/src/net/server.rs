@@ -17,7 +17,7 @@ use super::listener::{Accepted, Door, Listener, Policy};
 use super::peer::{After, Peer};
 use super::slots::{Key, Slots};
 use crate::access::Identity;
-use crate::server::{Limits, Session};
+use crate::server::{Limits, Pool, Session};
 use crate::tree::Tree;
 
 /// Requests that a session is served in one turn.
@@ -29,6 +29,11 @@ const EVENTS: usize = 256;
 /// How long a process without descriptors waits before it tries again. Most often
 /// the end of a session comes first.
 const RETRY: Duration = Duration::from_millis(100);
+
+/// The least size of a buffer: two messages of the size that most clients ask for.
+/// Those that got larger for larger messages are kept as well, up to so many bytes.
+const BUFFER: usize = 2 * ((64 << 10) + 4096);
+const BUFFERS: usize = 16 << 20;
 
 /// What a server may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +66,7 @@ type OnReady<T> = Box<dyn FnMut(&mut T)>;
 pub struct Server<T: Tree> {
     tree: T,
     config: Config,
+    pool: Pool,
     epoll: OwnedFd,
     handle: Handle,
     events: Vec<Event>,
@@ -94,6 +100,7 @@ impl<T: Tree> Server<T> {
         Ok(Server {
             tree,
             config,
+            pool: Pool::new(BUFFER, BUFFERS),
             epoll,
             handle,
             events: Vec::with_capacity(EVENTS),
@@ -120,8 +127,7 @@ impl<T: Tree> Server<T> {
 
     /// Serves a client on a connected stream socket.
     pub fn adopt(&mut self, stream: impl Into<OwnedFd>, identity: Identity) -> io::Result<()> {
-        let _ = identity;
-        let peer = Peer::new(stream.into(), Session::new(self.config.limits));
+        let peer = Peer::new(stream.into(), Session::serving(self.config.limits, identity));
         let key = self.peers.insert(Box::new(peer));
         let data = EventData::new_u64(token::SESSION | key.number());
         let Some(peer) = self.peers.get(key) else { return Ok(()) };
@@ -241,7 +247,7 @@ impl<T: Tree> Server<T> {
         let Some(key) = self.queue.pop_front() else { return };
         let Some(peer) = self.peers.get(key) else { return };
         peer.queued = false;
-        let after = peer.turn(&mut self.tree);
+        let after = peer.turn(&mut self.tree, &mut self.pool);
         self.news = true;
         match after {
             After::Gone => return self.end(key),
