@@ -101,6 +101,7 @@ pub mod net;
 pub mod once;
 pub mod ops;
 pub mod ram;
+pub mod record;
 pub mod server;
 pub mod stream;
 pub mod synth;

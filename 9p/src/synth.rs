@@ -381,7 +381,7 @@ fn usage(verbs: &[Verb]) -> String {
 }
 
 /// A line as an error shows it, cut so that the error does not grow with it.
-fn echo(line: &str) -> String {
+pub(crate) fn echo(line: &str) -> String {
     let part = crate::server::clip(line, 40);
     let more = if part.len() < line.len() { "..." } else { "" };
     // What could move a terminal's cursor is shown as something that cannot.
