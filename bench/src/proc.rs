@@ -6,12 +6,13 @@
 //! program by `exec`. So the clocks start at the `exec`: what a fork of a larger
 //! process costs is not in them, and no crash of ours leaves anything behind.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -163,11 +164,10 @@ impl Running {
         self.spent()
     }
 
-    /// CPU time that this process and those below it have used up to now, in
-    /// milliseconds; for differences. Threads and processes that have ended are
-    /// not counted.
-    pub fn spent_by_all(&self) -> f64 {
-        used(&self.all_tasks()) as f64 / 1e6
+    /// CPU time of all threads of this process and of those below it, up to now.
+    pub fn used_by_all(&self) -> Used {
+        let one = |task: PathBuf| Some((used_by(&task)?, task));
+        Used(self.all_tasks().into_iter().filter_map(one).map(|(n, task)| (task, n)).collect())
     }
 
     /// Numbers of all threads of this process and of those below it.
@@ -190,7 +190,7 @@ impl Running {
     }
 
     fn total(&self) -> Result<u64> {
-        Ok(used(&tasks(self.id())?))
+        Ok(tasks(self.id())?.iter().filter_map(|task| used_by(task)).sum())
     }
 
     /// Its memory: all that is resident, and what of it only this process has
@@ -237,13 +237,25 @@ fn tasks(id: u32) -> Result<Vec<PathBuf>> {
     Ok(found.flatten().map(|task| task.path()).collect())
 }
 
-/// Nanoseconds that threads have been on a processor. One may end meanwhile.
-fn used(tasks: &[PathBuf]) -> u64 {
-    let one = |task: &PathBuf| {
-        let text = std::fs::read_to_string(task.join("schedstat")).ok()?;
-        text.split(' ').next()?.parse::<u64>().ok()
-    };
-    tasks.iter().filter_map(one).sum()
+/// Nanoseconds that a thread has been on a processor. It may end meanwhile.
+fn used_by(task: &Path) -> Option<u64> {
+    let text = std::fs::read_to_string(task.join("schedstat")).ok()?;
+    text.split(' ').next()?.parse().ok()
+}
+
+/// CPU time by thread.
+#[derive(Clone, Debug)]
+pub struct Used(BTreeMap<PathBuf, u64>);
+
+impl Used {
+    /// What was used since then, in milliseconds. A thread that has ended meanwhile
+    /// is not counted, and takes nothing away from the others.
+    pub fn since(&self, before: &Used) -> f64 {
+        let one = |(task, now): (&PathBuf, &u64)| {
+            now.saturating_sub(before.0.get(task).copied().unwrap_or(0))
+        };
+        self.0.iter().map(one).sum::<u64>() as f64 / 1e6
+    }
 }
 
 /// A status in words.

@@ -103,9 +103,9 @@ fn once(server: &Server, case: &Case, one_core: bool) -> Result<(f64, f64)> {
     work.begin(&mut link, case.depth)?;
     let _pinned = one_core.then(|| OneCore::pin(&server.running)).transpose()?;
     work::run(&mut link, &mut *work, case.depth, WARM)?;
-    let before = server.running.spent_by_all();
+    let before = server.running.used_by_all();
     let done = work::run(&mut link, &mut *work, case.depth, SLICE)?;
-    let used = server.running.spent_by_all() - before;
+    let used = server.running.used_by_all().since(&before);
     let units = match case.unit {
         Unit::Ops => done.units as f64,
         Unit::Bytes => done.units as f64 / 1e6,
