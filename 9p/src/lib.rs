@@ -92,6 +92,7 @@ pub mod access;
 pub mod client;
 pub mod dialect;
 pub mod fault;
+mod fids;
 mod frames;
 pub mod locks;
 pub mod msg;

@@ -194,7 +194,6 @@ impl Conn {
     pub async fn flush(&mut self) -> Result<(), Error> {
         let Some(old) = self.last.take() else { return Ok(()) };
         self.ask(&Tmsg::Flush { oldtag: old.0 }).await?;
-        self.client.forget(old);
         Ok(())
     }
 
@@ -305,7 +304,6 @@ impl Conn {
             }
         };
         within(limit, done).await?;
-        self.client.forget(read);
         Ok(())
     }
 
