@@ -74,6 +74,7 @@ pub struct Server<T: Tree> {
     /// Nobody is let in: there is no room. Until when, if that is not the end of a session.
     shut: Option<Option<Instant>>,
     watched: Vec<(OwnedFd, OnReady<T>)>,
+    tick: Option<OnReady<T>>,
     peers: Slots<Box<Peer<T>>>,
     /// Sessions that get a turn, in the order in which they get it.
     queue: VecDeque<Key>,
@@ -107,6 +108,7 @@ impl<T: Tree> Server<T> {
             doors: Vec::new(),
             shut: None,
             watched: Vec::new(),
+            tick: None,
             peers: Slots::new(),
             queue: VecDeque::new(),
             waiting: Vec::new(),
@@ -152,6 +154,12 @@ impl<T: Tree> Server<T> {
         Ok(())
     }
 
+    /// Calls a function on the tree before the sessions get their turns: the place to
+    /// tell a tree that knows no time what time it is.
+    pub fn before_turns(&mut self, tick: impl FnMut(&mut T) + 'static) {
+        self.tick = Some(Box::new(tick));
+    }
+
     /// What another thread reaches this server by.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
@@ -182,6 +190,9 @@ impl<T: Tree> Server<T> {
     pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.settle();
         self.wait(timeout)?;
+        if let Some(tick) = &mut self.tick {
+            tick(&mut self.tree);
+        }
         // Those that are put into it now have their turn in the next round.
         for _ in 0..self.queue.len() {
             self.next();

@@ -137,7 +137,8 @@ impl Bench<'_> {
             return Ok(Vec::new());
         }
         (self.say)("building the example of events");
-        let args = ["--release", "--package", "atoll-9p", "--example", "events"];
+        let args =
+            ["--release", "--package", "atoll-9p", "--features", "std", "--example", "events"];
         let program = product::cargo(self.root, &args, "events")?;
         idle::events(&servers::events(&self.place, &program)?, self.say)
     }
