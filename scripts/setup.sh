@@ -30,12 +30,10 @@ needs="cc:gcc:linking Rust programs
 qemu-system-x86_64:qemu-system-x86:booting a guest as a virtual machine"
 if [ "$level" != demo ]; then
   needs="$needs
-diodls:diod:testing with the 9P client of another project"
-fi
-if [ "$level" = bench ]; then
-  needs="$needs
-busybox:busybox-static:the Linux guest that boots are compared with
-cpio:cpio:packing that guest"
+diodls:diod:testing with the 9P client of another project
+busybox:busybox-static:the Linux guest that mounts what is tested
+setpriv:util-linux:ending that guest with its test
+xz:xz-utils:unpacking its kernel"
 fi
 
 missing=()
@@ -46,18 +44,33 @@ while IFS=: read -r command package why; do
   fi
 done <<<"$needs"
 
-# The Linux kernel that boots are compared with is a file, never installed: a
-# kernel package would change what this machine boots.
-linux=
-if [ "$level" = bench ]; then
-  for file in /boot/vmlinuz-*-cloud-amd64 target/atoll/debian/boot/vmlinuz-*-cloud-amd64; do
-    if [ -r "$file" ]; then linux=$file; fi
+# Linux kernels are files here, never installed: a kernel package would change
+# what this machine boots. Tests mount trees with Debian's stock kernel, since the
+# cloud flavour has no 9P; boots are compared with the cloud flavour.
+debian=target/atoll/debian
+have() {
+  local file release folder
+  for file in {,"$debian"}/boot/vmlinuz-*-"$1"; do
+    release=${file##*/vmlinuz-}
+    case $release in *-"$1") ;; *) continue ;; esac
+    [ -r "$file" ] || continue
+    if [ "$1" = cloud-amd64 ]; then return 0; fi
+    case $release in *-cloud-* | *-rt-*) continue ;; esac
+    for folder in "${file%/boot/*}"/{,usr/}lib/modules/"$release"/kernel/fs/9p; do
+      if [ -d "$folder" ]; then return 0; fi
+    done
   done
-  if [ -z "$linux" ]; then
-    say "missing: Debian's cloud kernel as a file, for comparing boots"
-  fi
+  return 1
+}
+kernels=()
+if [ "$level" != demo ] && ! have amd64; then
+  say "missing: Debian's kernel as a file (package linux-image-amd64), for mounting what is tested"
+  kernels+=(amd64)
 fi
-want_linux() { [ "$level" = bench ] && [ -z "$linux" ]; }
+if [ "$level" = bench ] && ! have cloud-amd64; then
+  say "missing: Debian's cloud kernel as a file, for comparing boots"
+  kernels+=(cloud-amd64)
+fi
 
 # Checks what other projects' crates may come in, and is one of those itself.
 deny=no
@@ -66,7 +79,7 @@ if [ "$level" = ci ] && ! cargo deny --version >/dev/null 2>&1; then
   deny=yes
 fi
 
-if [ ${#missing[@]} = 0 ] && [ $deny = no ] && ! want_linux; then
+if [ ${#missing[@]} = 0 ] && [ $deny = no ] && [ ${#kernels[@]} = 0 ]; then
   exit 0
 fi
 if [ $check = yes ]; then
@@ -95,16 +108,53 @@ if [ ${#missing[@]} != 0 ]; then
   "${root[@]}" apt-get update -q </dev/null >&2
   "${root[@]}" apt-get install -q -y --no-install-recommends "${missing[@]}" </dev/null >&2
 fi
-if want_linux; then
-  say "fetching Debian's cloud kernel into target/atoll/debian"
-  package=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/^ *Depends: *\(linux-image-[0-9].*\)/\1/p')
-  if [ -z "$package" ]; then
-    say "this system's packages have no linux-image-cloud-amd64; that comparison will be left out"
-    exit 0
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+# The newest package that a kernel's package of no version stands for.
+version_of() {
+  apt-cache depends "linux-image-$1" 2>/dev/null |
+    sed -n 's/^ *Depends: *\(linux-image-[0-9][^ ]*\)$/\1/p' | head -n 1
+}
+# What a guest may load: 9P, FUSE and the devices of QEMU.
+modules='/kernel/(fs/(9p|fuse|fscache|netfs)|net/(9p|core)|drivers/(virtio|char|char/hw_random|net))/[^/]*\.ko'
+new=
+trap 'if [ -n "$new" ]; then rm -rf "$new"; fi' EXIT
+# A kernel comes to its place last: what is there is whole.
+fetch() {
+  local package=$1 release=${1#linux-image-} list
+  rm -rf "$new"
+  new=$(mktemp -d "$debian/new.XXXXXX") && list=$new/list &&
+    (cd "$new" && apt-get download -q "$package" >&2) &&
+    dpkg-deb --fsys-tarfile "$new"/*.deb | tar -t | grep -E "^\./boot/vmlinuz-|$modules" >"$list" &&
+    dpkg-deb --fsys-tarfile "$new"/*.deb | tar -x -C "$new" -T "$list" || return 1
+  if [ -d "$new/usr/lib" ]; then mv "$new/usr/lib" "$new/lib"; fi
+  mkdir -p "$debian/boot" "$debian/lib/modules" &&
+    rm -rf "$debian/lib/modules/$release" &&
+    mv "$new/lib/modules/$release" "$debian/lib/modules/" &&
+    mv "$new/boot/vmlinuz-$release" "$debian/boot/"
+}
+for kernel in ${kernels[@]+"${kernels[@]}"}; do
+  if ! command -v apt-get >/dev/null || ! command -v dpkg-deb >/dev/null; then
+    say "this system has no apt-get; what needs the kernel linux-image-$kernel will be left out"
+    continue
   fi
-  mkdir -p target/atoll/debian
-  (cd target/atoll/debian && apt-get download -q "$package" >&2 && dpkg-deb -x "$package"_*.deb . && rm -- *.deb)
-fi
+  mkdir -p "$debian"
+  package=$(version_of "$kernel")
+  if [ -n "$package" ]; then say "fetching the kernel $package into $debian"; fi
+  if [ -z "$package" ] || ! fetch "$package"; then
+    # The list of packages is not there on a new machine, and old on others.
+    as_root apt-get update -q </dev/null >&2
+    package=$(version_of "$kernel")
+    if [ -z "$package" ]; then
+      say "this system's packages have no linux-image-$kernel; what needs it will be left out"
+      continue
+    fi
+    say "fetching the kernel $package into $debian"
+    fetch "$package"
+  fi
+done
 if [ $deny = yes ]; then
   say "compiling cargo-deny"
   cargo install --quiet --locked --version 0.20.2 cargo-deny >&2

@@ -11,7 +11,6 @@
 
 pub mod boot;
 pub mod build;
-pub mod cpio;
 pub mod figure;
 pub mod floor;
 pub mod linux;

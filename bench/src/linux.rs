@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::cpio::Cpio;
 use crate::proc::Spent;
 use crate::qemu::{Kernel, Shell};
+use atoll_lab::cpio::Cpio;
 
 /// Its name in tables.
 pub const NAME: &str = "Debian cloud kernel + busybox";

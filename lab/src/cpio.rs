@@ -21,6 +21,16 @@ impl Cpio {
         self.entry(path, 0o100_755, (0, 0), bytes);
     }
 
+    /// Adds a plain file.
+    pub fn file(&mut self, path: &str, bytes: &[u8]) {
+        self.entry(path, 0o100_644, (0, 0), bytes);
+    }
+
+    /// Adds a symbolic link.
+    pub fn link(&mut self, path: &str, target: &str) {
+        self.entry(path, 0o120_777, (0, 0), target.as_bytes());
+    }
+
     /// Adds a character device.
     pub fn device(&mut self, path: &str, major: u32, minor: u32) {
         self.entry(path, 0o020_600, (major, minor), &[]);

@@ -1,0 +1,19 @@
+//! Fixtures for tests that need more than this process: a whole Linux.
+//!
+//! What people mount our trees with is the 9P client of the Linux kernel, and it
+//! cannot be had as a library. So [`linux::Linux`] boots Debian's stock kernel in
+//! QEMU and gives a test a shell in it; [`door::Door`] is how that guest reaches a
+//! server under test, and [`nine::Server`] serves any [`atoll_9p::tree::Tree`].
+//! Nothing of it is installed, mounted or left behind on the host. Invariant: the
+//! product never depends on this crate.
+#![forbid(unsafe_code)]
+
+pub mod cpio;
+pub mod door;
+pub mod files;
+pub mod job;
+pub mod kernel;
+pub mod linux;
+pub mod module;
+pub mod nine;
+mod qemu;

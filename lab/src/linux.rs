@@ -1,0 +1,246 @@
+//! A whole Linux as a fixture: Debian's kernel, busybox and whatever a test adds, in
+//! QEMU without hardware help, with a shell for the test.
+//!
+//! There is no disk: all files are in memory and gone with the guest. Boots cost
+//! about three seconds of CPU time, so tests share one. The machine is the old PC: a
+//! microvm is up half a second earlier, but has no clock that this kernel can use
+//! when a busy host keeps it from measuring its TSC, and then it hangs.
+//!
+//! ```no_run
+//! use atoll_lab::{door::{Door, HOST}, linux::{Linux, Setup}};
+//!
+//! let linux = Linux::boot(Setup::new()?)?;
+//! let door = Door::to_socket("tree.sock".as_ref())?;
+//! let tcp = format!("trans=tcp,port={},version=9p2000.L,cache=none", door.port());
+//! linux.ok(&format!("mount -t 9p -o {tcp} {HOST} /mnt"))?;
+//! assert_eq!(linux.ok("cat /mnt/name")?, "hello\n");
+//! let mut tail = linux.start("cat /mnt/log")?;
+//! tail.wait_for("started")?;
+//! tail.signal("INT")?;
+//! assert_eq!(tail.wait()?.status, 130);
+//! assert_eq!(linux.complaints()?, [""; 0]);
+//! # Ok::<(), anyhow::Error>(())
+//! ```
+
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::{Condvar, Mutex, MutexGuard};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::files::Files;
+use crate::job::{Job, Output};
+use crate::kernel::Kernel;
+use crate::qemu::{self, Qemu};
+
+/// How long anything may take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Commands that can run at the same time.
+pub const JOBS: usize = 6;
+
+/// The port over which jobs get signals; theirs are behind it.
+const CONTROL: u32 = 1;
+
+/// What the guest can do: 9P over TCP, FUSE, and the devices of the machine.
+const MODULES: [&str; 7] =
+    ["virtio_pci", "virtio_console", "virtio_net", "virtio_rng", "9pnet_fd", "9p", "fuse"];
+
+/// A guest to be.
+#[derive(Debug)]
+pub struct Setup {
+    kernel: Kernel,
+    /// Files beside those of the system. Programs there see `/bin` full of busybox.
+    pub files: Files,
+    /// RAM beside what the files need, in MiB.
+    pub memory: u64,
+}
+
+impl Setup {
+    /// Finds what a guest is made of. An error says what is missing and how to get
+    /// it: the reason for which a test that wants a guest is skipped.
+    pub fn new() -> Result<Setup> {
+        if let Some(why) = qemu::missing() {
+            anyhow::bail!(why);
+        }
+        let mut files = Files::default();
+        let busybox = ["/bin/busybox", "/usr/bin/busybox"].map(Path::new);
+        let busybox = busybox.into_iter().find(|p| p.is_file()).context(
+            "there is no /bin/busybox: scripts/setup.sh test installs it (package busybox-static)",
+        )?;
+        files.folder("dev");
+        files.device("dev/console", 5, 1);
+        files.program("bin/busybox", busybox)?;
+        Ok(Setup { kernel: Kernel::find()?, files, memory: 192 })
+    }
+
+    /// Adds a program of the host, with the libraries that it loads.
+    pub fn program(mut self, path: &str, host: &Path) -> Result<Setup> {
+        self.files.program(path, host)?;
+        Ok(self)
+    }
+
+    /// Adds a file.
+    pub fn file(mut self, path: &str, bytes: &[u8]) -> Setup {
+        self.files.file(path, bytes);
+        self
+    }
+
+    fn system(&mut self) -> Result<()> {
+        let files = &mut self.files;
+        files.link("init", "bin/busybox");
+        for folder in ["proc", "sys", "tmp", "run", "etc"] {
+            files.folder(folder);
+        }
+        let workers = (CONTROL + 1..).take(JOBS);
+        let mut inittab = include_str!("guest/inittab").to_owned();
+        for port in workers {
+            inittab += &format!("::respawn:/lab/worker {port}\n");
+        }
+        files.file("etc/inittab", inittab.as_bytes());
+        files.executable("lab/boot", include_bytes!("guest/boot"));
+        files.executable("lab/control", include_bytes!("guest/control"));
+        files.file("lab/port", include_bytes!("guest/port"));
+        files.executable("lab/worker", include_bytes!("guest/worker"));
+        let mut order = String::new();
+        for (name, bytes) in self.kernel.modules(&MODULES)? {
+            files.file(&format!("lab/modules/{name}"), &bytes);
+            order += &name;
+            order.push('\n');
+        }
+        files.file("lab/modules/order", order.as_bytes());
+        Ok(())
+    }
+}
+
+/// A Linux that runs. Dropped, it is gone.
+#[derive(Debug)]
+pub struct Linux {
+    qemu: Qemu,
+    control: Mutex<UnixStream>,
+    free: Mutex<Vec<Port>>,
+    freed: Condvar,
+}
+
+/// Where one job at a time runs.
+#[derive(Debug)]
+pub(crate) struct Port {
+    pub(crate) number: u32,
+    pub(crate) stream: UnixStream,
+}
+
+impl Linux {
+    /// Boots a guest and waits until its shell answers.
+    pub fn boot(mut setup: Setup) -> Result<Linux> {
+        setup.system()?;
+        // The archive is in memory together with what was unpacked from it.
+        let memory = setup.memory + (setup.files.bytes() >> 20) * 2 + 1;
+        let image = &setup.kernel.image;
+        let (qemu, ports) = Qemu::start(image, &setup.files.finish(), memory, JOBS + 1)?;
+        let mut ports = (CONTROL..).zip(ports).map(|(number, stream)| Port { number, stream });
+        let control = ports.next().context("no port")?.stream;
+        let linux = Linux {
+            qemu,
+            control: Mutex::new(control),
+            free: Mutex::new(ports.collect()),
+            freed: Condvar::new(),
+        };
+        linux.ok("true").context("Linux did not come up")?;
+        linux.complaints()?;
+        Ok(linux)
+    }
+
+    /// Starts a shell script. It waits for a place if [`JOBS`] others run.
+    pub fn start(&self, script: &str) -> Result<Job<'_>> {
+        let free = self.freed.wait_timeout_while(self.free(), PATIENCE, |free| free.is_empty());
+        let (mut free, _) = free.unwrap_or_else(|e| e.into_inner());
+        let port = free.pop().context("all places for jobs are taken")?;
+        drop(free);
+        Job::start(self, port, script)
+    }
+
+    /// Runs a shell script to its end: its status and what it wrote.
+    pub fn run(&self, script: &str) -> Result<Output> {
+        self.start(script)?.wait()
+    }
+
+    /// What a script writes, which must end with status 0.
+    pub fn ok(&self, script: &str) -> Result<String> {
+        let out = self.run(script)?;
+        ensure!(out.status == 0, "`{script}` ended with status {}: {}", out.status, out.text());
+        Ok(out.text())
+    }
+
+    /// Warnings and worse that the kernel has logged since the last call about what
+    /// is tested, or about itself: none is right. A busy host gives it reasons for
+    /// others, about time.
+    pub fn complaints(&self) -> Result<Vec<String>> {
+        let log = self.ok("dmesg -r -c")?;
+        Ok(log.lines().filter(|line| is_complaint(line)).map(str::to_owned).collect())
+    }
+
+    /// What the console shows: the kernel's warnings, and how it died if it did.
+    pub fn console(&self) -> String {
+        self.qemu.said()
+    }
+
+    /// CPU time that the guest has used so far, in milliseconds.
+    pub fn cpu(&self) -> Result<f64> {
+        self.qemu.cpu()
+    }
+
+    /// The id of its process, for a test that looks whether it is gone.
+    pub fn id(&self) -> u32 {
+        self.qemu.id()
+    }
+
+    pub(crate) fn signal(&self, port: u32, signal: &str) -> Result<()> {
+        use std::io::Write;
+        let mut control = self.control.lock().unwrap_or_else(|e| e.into_inner());
+        control.write_all(format!("{port} {signal}\n").as_bytes())?;
+        Ok(())
+    }
+
+    pub(crate) fn give_back(&self, port: Port) {
+        self.free().push(port);
+        self.freed.notify_one();
+    }
+
+    fn free(&self) -> MutexGuard<'_, Vec<Port>> {
+        self.free.lock().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+/// `KERN_WARNING` of `include/linux/kern_levels.h`; less is worse.
+const WARNING: u32 = 4;
+
+/// What a complaint that counts is about.
+const SUBJECTS: [&str; 9] =
+    ["9p", "v9fs", "netfs", "fscache", "FS-Cache", "fuse", "BUG:", "WARNING:", "Oops:"];
+
+fn is_complaint(line: &str) -> bool {
+    severity(line).is_some_and(|s| s <= WARNING) && SUBJECTS.iter().any(|s| line.contains(s))
+}
+
+/// The severity of a raw line of the kernel's log: the lowest three bits of the
+/// number in angle brackets. Other bits name a facility, which is 0 for the kernel.
+fn severity(line: &str) -> Option<u32> {
+    let number: u32 = line.strip_prefix('<')?.split_once('>')?.0.parse().ok()?;
+    (number < 8).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn severities_are_those_of_the_kernel_alone() {
+        assert!(is_complaint("<4>[    1.0] 9pnet: bad"));
+        assert!(is_complaint("<1>[    1.0] BUG: kernel NULL pointer dereference"));
+        assert!(!is_complaint("<6>[    1.0] 9p: Installing v9fs 9p2000 file system support"));
+        assert!(!is_complaint("<4>[    1.0] clocksource: slow"));
+        assert_eq!(severity("<30>[    1.0] init: started"), None);
+        assert_eq!(severity("a second line"), None);
+    }
+}

@@ -1,0 +1,174 @@
+//! A 9P server for one tree, behind a [`Door`].
+//!
+//! A tree need not be [`Send`] and is changed from one place at a time, so one
+//! thread makes it, owns it with all sessions, and takes one event after another:
+//! bytes of a connection, its end, or a wish of the test to look or change
+//! something ([`Server::with`]). After each, readers that have news are woken, on
+//! whatever connection they are.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use atoll_9p::server::{Limits, Session};
+use atoll_9p::tree::Tree;
+
+use crate::door::Door;
+
+/// What one connection makes its session hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Fids that are in use.
+    pub fids: usize,
+    /// Requests that wait for something to happen.
+    pub waiting: usize,
+}
+
+enum Event<T: Tree> {
+    Open(u64, TcpStream),
+    Bytes(u64, Vec<u8>),
+    Close(u64),
+    Look(Look<T>),
+}
+
+type Look<T> = Box<dyn FnOnce(&mut Inside<T>) + Send>;
+
+struct Inside<T: Tree> {
+    tree: T,
+    sessions: BTreeMap<u64, (Session<T>, TcpStream)>,
+}
+
+/// A server that runs. Dropped, it is gone with its connections.
+pub struct Server<T: Tree> {
+    door: Option<Door>,
+    events: Option<SyncSender<Event<T>>>,
+    thread: Option<JoinHandle<()>>,
+    port: u16,
+}
+
+impl<T: Tree + 'static> Server<T> {
+    /// Serves the tree that `make` makes.
+    pub fn start(make: impl FnOnce() -> T + Send + 'static) -> io::Result<Server<T>> {
+        let (events, receiver) = sync_channel::<Event<T>>(16);
+        let thread = std::thread::spawn(move || {
+            Inside { tree: make(), sessions: BTreeMap::new() }.run(&receiver);
+        });
+        let (to, count) = (events.clone(), AtomicU64::new(0));
+        let door = Door::open(move |stream| {
+            let id = count.fetch_add(1, Ordering::Relaxed);
+            let _ = pump(id, stream, &to);
+            let _ = to.send(Event::Close(id));
+        })?;
+        let port = door.port();
+        Ok(Server { door: Some(door), events: Some(events), thread: Some(thread), port })
+    }
+
+    /// The port of 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Does something with the tree, between two events.
+    pub fn with<R: Send + 'static>(&self, f: impl FnOnce(&mut T) -> R + Send + 'static) -> R {
+        self.look(move |inside| f(&mut inside.tree))
+    }
+
+    /// What the connections that are open hold.
+    pub fn held(&self) -> Vec<Held> {
+        let of = |s: &Session<T>| Held { fids: s.fids(), waiting: s.waiting() };
+        self.look(move |inside| inside.sessions.values().map(|(s, _)| of(s)).collect())
+    }
+
+    fn look<R: Send + 'static>(&self, f: impl FnOnce(&mut Inside<T>) -> R + Send + 'static) -> R {
+        let (answer, hear) = sync_channel(1);
+        let look = Event::Look(Box::new(move |inside: &mut Inside<T>| {
+            let _ = answer.send(f(inside));
+        }));
+        let sent = self.events.as_ref().is_some_and(|events| events.send(look).is_ok());
+        assert!(sent, "the server's thread has ended");
+        hear.recv().expect("the server's thread has ended")
+    }
+}
+
+impl<T: Tree> Drop for Server<T> {
+    fn drop(&mut self) {
+        drop(self.door.take());
+        drop(self.events.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Hands on what a connection sends, until it ends.
+fn pump<T: Tree>(id: u64, mut stream: TcpStream, to: &SyncSender<Event<T>>) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+    to.send(Event::Open(id, stream.try_clone()?)).map_err(gone)?;
+    let mut buf = vec![0; 128 << 10];
+    loop {
+        match stream.read(&mut buf)? {
+            0 => return Ok(()),
+            n => to.send(Event::Bytes(id, buf[..n].to_vec())).map_err(gone)?,
+        }
+    }
+}
+
+impl<T: Tree> Inside<T> {
+    fn run(mut self, events: &Receiver<Event<T>>) {
+        for event in events {
+            match event {
+                Event::Open(id, stream) => {
+                    self.sessions.insert(id, (Session::new(Limits::default()), stream));
+                }
+                Event::Bytes(id, bytes) => self.bytes(id, &bytes),
+                Event::Close(id) => {
+                    if let Some((mut session, _)) = self.sessions.remove(&id) {
+                        session.close(&mut self.tree);
+                    }
+                }
+                Event::Look(f) => f(&mut self),
+            }
+            self.settle();
+        }
+    }
+
+    fn bytes(&mut self, id: u64, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let Some((session, _)) = self.sessions.get_mut(&id) else { return };
+            let n = session.feed(bytes);
+            bytes = &bytes[n..];
+            self.settle();
+            if self.sessions.get(&id).is_none_or(|(s, _)| n == 0 && s.is_dead()) {
+                return;
+            }
+        }
+    }
+
+    /// Works off what can be worked off, on every connection.
+    fn settle(&mut self) {
+        loop {
+            let mut woken = Vec::new();
+            self.tree.woken(&mut |node| woken.push(node));
+            let mut busy = false;
+            for (session, stream) in self.sessions.values_mut() {
+                woken.iter().for_each(|node| session.wake(*node));
+                while session.step(&mut self.tree) || !session.output().is_empty() {
+                    busy = true;
+                    // Its reading end hears of it when this fails.
+                    let _ = stream.write_all(session.output());
+                    session.sent(session.output().len());
+                }
+                if session.is_dead() {
+                    let _ = stream.shutdown(Shutdown::Both);
+                }
+            }
+            if !busy {
+                return;
+            }
+        }
+    }
+}
