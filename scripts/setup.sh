@@ -30,6 +30,7 @@ needs="cc:gcc:linking Rust programs
 qemu-system-x86_64:qemu-system-x86:booting a guest as a virtual machine"
 if [ "$level" != demo ]; then
   needs="$needs
+c++:g++:building the fuzzer, which is C++
 diodls:diod:testing with the 9P client of another project
 busybox:busybox-static:the Linux guest that mounts what is tested
 setpriv:util-linux:ending that guest with its test

@@ -15,6 +15,7 @@ pub mod build;
 pub mod cargo;
 pub mod files;
 pub mod flavour;
+pub mod fuzzer;
 pub mod inputs;
 pub mod pack;
 pub mod plan;

@@ -7,7 +7,7 @@ use atoll_builder::cargo;
 use atoll_config::kinds::KINDS;
 
 use super::steps::Steps;
-use super::{Context, test};
+use super::{Context, fuzz, test};
 
 /// Check formatting, lints and dependencies, and run every test.
 ///
@@ -49,6 +49,8 @@ impl Ci {
             steps.skip("dependencies", why);
         }
         test::tests(cx, &mut steps, None);
+        // After the tests, which install what is missing.
+        steps.step("fuzzing", || fuzz::short(cx, 15));
         Ok(steps.finish(self.json))
     }
 }

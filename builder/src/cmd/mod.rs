@@ -12,6 +12,7 @@ mod check;
 mod ci;
 mod completions;
 mod demo;
+mod fuzz;
 mod inspect;
 mod new;
 mod plan;
@@ -43,6 +44,7 @@ pub(crate) enum Verb {
     Sizes(sizes::Sizes),
     Bench(bench::Bench),
     Test(test::Test),
+    Fuzz(fuzz::Fuzz),
     Tidy(tidy::Tidy),
     Ci(ci::Ci),
     Demo(demo::Demo),
@@ -61,6 +63,7 @@ impl Verb {
             Verb::Sizes(v) => v.run(cx),
             Verb::Bench(v) => v.run(cx),
             Verb::Test(v) => v.run(cx),
+            Verb::Fuzz(v) => v.run(cx),
             Verb::Tidy(v) => v.run(cx),
             Verb::Ci(v) => v.run(cx),
             Verb::Demo(v) => v.run(cx),
