@@ -79,12 +79,19 @@ impl Peer {
             let frame: Vec<u8> = self.partial.drain(..size).collect();
             let m = Tmsg::decode(&frame).unwrap_or_else(|e| panic!("{e:?}: {frame:?}"));
             assert!(self.broken.is_some() || size <= self.client.msize().max(512) as usize);
-            if let Tmsg::Flush { oldtag } = m {
+            // The Tversion is no request that could be given up.
+            if let Tmsg::Flush { oldtag } = m
+                && oldtag != NOTAG
+            {
                 self.flushes.insert(tag(&frame), oldtag);
             }
             let before = self.asked.insert(tag(&frame), m.ty());
             // A client that is broken may name requests as it likes.
-            assert!(before.is_none() || self.broken.is_some(), "tag {} is in use: {m:?}", tag(&frame));
+            assert!(
+                before.is_none() || self.broken.is_some(),
+                "tag {} is in use: {m:?}",
+                tag(&frame)
+            );
         }
     }
 
