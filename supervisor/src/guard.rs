@@ -16,6 +16,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
+use crate::mount::umount::remove_dead;
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
@@ -74,6 +75,11 @@ impl Guard {
         self.tell("child", pid.to_string().as_bytes())
     }
 
+    /// There will be a mount there, which is dead when we are.
+    pub fn mount(&mut self, path: &Path) -> io::Result<()> {
+        self.tell("mount", path.as_os_str().as_bytes())
+    }
+
     /// All was cleaned up: the guard may go.
     pub fn bye(mut self) {
         let _ = self.tell("bye", b"");
@@ -94,6 +100,7 @@ struct Ours {
     names: Vec<PathBuf>,
     files: Vec<(u64, u64, PathBuf)>,
     folders: Vec<PathBuf>,
+    mounts: Vec<PathBuf>,
 }
 
 /// The guard's end: reads what there is to clean up, and does when it is time.
@@ -108,6 +115,7 @@ pub fn run(from: impl BufRead) -> io::Result<()> {
         match what {
             b"bye" => return Ok(()),
             b"folder" => ours.folders.push(path(rest)),
+            b"mount" => ours.mounts.push(path(rest)),
             b"name" => ours.names.push(path(rest)),
             b"file" => {
                 let mut parts = rest.splitn(3, |&b| b == b' ');
@@ -141,6 +149,9 @@ fn path(bytes: &[u8]) -> PathBuf {
 fn clean(ours: &Ours) {
     for child in &ours.children {
         let _ = pidfd_send_signal(child, Signal::KILL);
+    }
+    for mount in &ours.mounts {
+        remove_dead(mount);
     }
     for name in &ours.names {
         let _ = std::fs::remove_file(name);

@@ -17,6 +17,7 @@ pub mod guard;
 pub mod host;
 pub mod hostdir;
 pub mod joint;
+pub mod mount;
 pub mod record;
 pub mod run;
 pub mod show;

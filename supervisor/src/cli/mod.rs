@@ -13,6 +13,7 @@ use crate::{backend, guard, socket};
 mod export;
 mod files;
 mod image;
+mod mount;
 mod run;
 mod tail;
 
@@ -58,6 +59,10 @@ enum Command {
     /// Print the last lines of a file, then follow it
     #[command(after_help = WHERE)]
     Tail(tail::Tail),
+    /// Mount a tree over a directory
+    Mount(mount::Mount),
+    /// Take a mount away
+    Umount(mount::Umount),
     /// Look at image files
     #[command(subcommand)]
     Image(image::Image),
@@ -78,6 +83,8 @@ fn asked() -> anyhow::Result<bool> {
         Command::Write(args) => block_on(files::write(args)),
         Command::Stat(args) => block_on(files::stat(args)),
         Command::Tail(args) => block_on(tail::tail(args)),
+        Command::Mount(args) => mount::mount(&args),
+        Command::Umount(args) => mount::umount(&args),
         Command::Image(args) => image::run(&args),
         Command::Completions { shell } => {
             // In one piece: what is generated panics when its reader has read enough.
@@ -135,6 +142,9 @@ fn code(e: &anyhow::Error) -> u8 {
             Error::Timeout(_) => 7,
             _ => 1,
         };
+    }
+    if let Some(e) = e.downcast_ref::<crate::mount::Error>() {
+        return e.code();
     }
     match e.downcast_ref::<socket::Error>() {
         Some(socket::Error::Taken(_)) => 4,
