@@ -89,6 +89,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod access;
+pub mod bytes;
 pub mod client;
 pub mod dialect;
 pub mod fault;

@@ -6,7 +6,8 @@
 //! was done as it was answered then. What cannot be known is refused with ESTALE:
 //! never is a write done twice.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 use crate::fault::{Errno, Fault};
 use crate::tree::Reply;
@@ -19,8 +20,10 @@ pub const CLIENTS: usize = 64;
 pub const RESULTS: usize = 64;
 
 /// What is remembered of a client.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Client {
+    /// Its name of itself.
+    id: u64,
     /// When it last wrote, as the table counts.
     used: u64,
     /// How its latest writes ended, in the order in which they did.
@@ -32,7 +35,7 @@ struct Client {
 /// How the latest writes of the latest clients ended.
 #[derive(Debug)]
 pub struct Once {
-    clients: BTreeMap<u64, Client>,
+    clients: Vec<Client>,
     max_clients: usize,
     max_results: usize,
     clock: u64,
@@ -48,7 +51,7 @@ impl Once {
     /// A table of at most so many clients, and results of each; at least one.
     pub fn new(max_clients: usize, max_results: usize) -> Once {
         Once {
-            clients: BTreeMap::new(),
+            clients: Vec::new(),
             max_clients: max_clients.max(1),
             max_results: max_results.max(1),
             clock: 0,
@@ -64,8 +67,9 @@ impl Once {
     /// [`Once::end`] is to be told how it ended.
     pub fn begin(&mut self, op: OpId) -> Option<Result<Reply, Fault>> {
         self.clock += 1;
-        if let Some(client) = self.clients.get_mut(&op.client) {
-            client.used = self.clock;
+        let clock = self.clock;
+        if let Some(client) = self.client(op) {
+            client.used = clock;
             if let Some((_, result)) = client.results.iter().find(|r| r.0 == op.seq) {
                 return Some(result.clone().map(Reply::Done));
             }
@@ -76,11 +80,16 @@ impl Once {
             return Some(Err(unknown()));
         }
         if self.clients.len() >= self.max_clients {
-            let oldest = self.clients.iter().min_by_key(|c| c.1.used).map(|c| *c.0);
-            oldest.and_then(|oldest| self.clients.remove(&oldest));
+            let oldest = self.clients.iter().zip(0..).min_by_key(|c| c.0.used).map(|c| c.1);
+            oldest.map(|oldest| self.clients.swap_remove(oldest));
         }
-        self.clients.insert(op.client, Client { used: self.clock, ..Client::default() });
+        let results = VecDeque::new();
+        self.clients.push(Client { id: op.client, used: clock, results, forgotten: 0 });
         None
+    }
+
+    fn client(&mut self, op: OpId) -> Option<&mut Client> {
+        self.clients.iter_mut().find(|c| c.id == op.client)
     }
 
     /// Says how a write ended that [`Once::begin`] let through. One that waits has not.
@@ -90,8 +99,9 @@ impl Once {
             Ok(Reply::Done(n)) => Ok(*n),
             Err(fault) => Err(fault.clone()),
         };
-        let Some(client) = self.clients.get_mut(&op.client) else { return };
-        if client.results.len() >= self.max_results
+        let max = self.max_results;
+        let Some(client) = self.client(op) else { return };
+        if client.results.len() >= max
             && let Some((seq, _)) = client.results.pop_front()
         {
             client.forgotten = client.forgotten.max(seq);

@@ -4,11 +4,21 @@
 //! one that falls behind what is kept reads `gap N` (N lines were lost) and goes
 //! on with what there is. Nobody waits for a slow reader, and none costs anything
 //! while it waits.
+//!
+//! A cursor's [`Stream::position`] means the same to every connection, for as long as
+//! the stream lives: who lost one goes on with [`Stream::seek`] on the next. It is
+//! made of the line's number and the offset inside the line, not of bytes since the
+//! start, so that how many lines were lost is known of lines that are gone.
 
 use alloc::collections::VecDeque;
 use core::fmt::{self, Write};
 
+use crate::fault::{Errno, Fault};
 use crate::tree::Reply;
+
+/// Bits of a position that hold the offset inside a line; those above, up to the 63rd,
+/// its number. So no stream keeps 16 MiB, and 2^39 lines have numbers.
+const INSIDE: u32 = 24;
 
 /// The lines of a stream, newest last.
 #[derive(Clone, Debug)]
@@ -33,19 +43,19 @@ pub struct Stream {
 pub struct Cursor {
     at: u64,
     line: u64,
-    /// Whether it stands inside a line.
-    inside: bool,
+    /// Bytes of its line that it has.
+    inside: u32,
     /// Lines lost that the reader was not told of in full, and how much it was.
     lost: u64,
     told: u32,
 }
 
 impl Stream {
-    /// A stream that keeps at most `cap` bytes.
+    /// A stream that keeps at most `cap` bytes, and less than 16 MiB.
     pub fn new(cap: usize) -> Stream {
         Stream {
             ring: VecDeque::new(),
-            cap,
+            cap: cap.min((1 << INSIDE) - 1),
             start: 0,
             first: 0,
             lines: 0,
@@ -174,22 +184,61 @@ impl Stream {
         }
         for (to, b) in buf.iter_mut().zip(here().take(whole)) {
             *to = b;
-            cursor.inside = b != b'\n';
-            cursor.line += u64::from(b == b'\n');
+            match b {
+                b'\n' => (cursor.line, cursor.inside) = (cursor.line.wrapping_add(1), 0),
+                _ => cursor.inside += 1,
+            }
         }
         cursor.at += whole as u64;
         Reply::Done(whole)
     }
 
+    /// Where a reader stands. One that was not told of a gap in full stands before it.
+    pub fn position(&self, cursor: &Cursor) -> u64 {
+        let line = cursor.line.saturating_sub(cursor.lost);
+        (line << INSIDE | u64::from(cursor.inside)) & (u64::MAX >> 1)
+    }
+
+    /// Puts a reader to a position that this stream has told it or another. Where the
+    /// reader stands already, nothing changes; ESTALE where no reader can have been.
+    pub fn seek(&self, cursor: &mut Cursor, to: u64) -> Result<(), Fault> {
+        if to == self.position(cursor) {
+            return Ok(());
+        }
+        let (line, inside) = (to >> INSIDE, (to & ((1 << INSIDE) - 1)) as u32);
+        let new = Cursor { at: self.start, line, inside, ..Cursor::default() };
+        if line < self.first {
+            let lost = self.first - line;
+            *cursor = Cursor { line: self.first, lost, ..new };
+            return Ok(());
+        }
+        let unknown = || Fault::new(Errno::ESTALE, "the stream was never there");
+        // The ring holds the lines from `first` on, each with its end.
+        let mut at = 0;
+        for _ in self.first..line {
+            let rest = self.ring.range(at..);
+            at += 1 + rest.take_while(|b| **b != b'\n').count();
+            if at > self.ring.len() {
+                return Err(unknown());
+            }
+        }
+        let here = self.ring.range(at..).take(inside as usize);
+        if here.len() < inside as usize || here.clone().any(|b| *b == b'\n') {
+            return Err(unknown());
+        }
+        *cursor = Cursor { at: self.start + at as u64 + u64::from(inside), ..new };
+        Ok(())
+    }
+
     /// Tells a reader how many lines it lost, on a line of its own, in as many reads
     /// as that takes.
     fn tell(&self, cursor: &mut Cursor, buf: &mut [u8]) -> Reply {
-        let end = if cursor.inside { "\n" } else { "" };
+        let end = if cursor.inside > 0 { "\n" } else { "" };
         let gap = alloc::format!("{end}gap {}\n", cursor.lost);
         let n = crate::tree::slice_at(gap.as_bytes(), cursor.told.into(), buf);
         cursor.told += n as u32;
         if cursor.told as usize >= gap.len() {
-            (cursor.inside, cursor.lost, cursor.told) = (false, 0, 0);
+            (cursor.inside, cursor.lost, cursor.told) = (0, 0, 0);
         }
         Reply::Done(n)
     }
@@ -294,6 +343,64 @@ mod tests {
         (0..99).for_each(|i| a.push(i));
         let mut c = Cursor { at: 0, line: u64::MAX, ..Cursor::default() };
         assert!(read(&a, &mut c, 9).is_some());
+    }
+
+    #[test]
+    fn another_reader_goes_on_where_one_stood() {
+        // Whatever is pushed and however it is read: who goes on from each position
+        // with a new cursor reads what the old one would have read.
+        for size in 1..9 {
+            let mut s = Stream::new(24);
+            let (mut c, mut all) = (s.oldest(), String::new());
+            for i in 0..40u32 {
+                if i % 3 > 0 {
+                    s.push("abcdefg".get(..(i * 5 % 7) as usize).unwrap());
+                }
+                let position = s.position(&c);
+                let mut other = s.newest();
+                s.seek(&mut other, position).unwrap();
+                let told = read(&s, &mut other, 99);
+                let mut same = c;
+                s.seek(&mut same, position).unwrap();
+                assert_eq!(same, c, "no move");
+                if c.told == 0 {
+                    assert_eq!(told, read(&s, &mut c.clone(), 99), "{c:?} in {s:?}");
+                }
+                all += &read(&s, &mut c, size).unwrap_or_default();
+            }
+            all += &core::iter::from_fn(|| read(&s, &mut c, size)).collect::<String>();
+            let lost = |l: &str| l.strip_prefix("gap ").map_or(1, |n| n.parse().unwrap());
+            let lines: u64 = all.lines().map(lost).sum();
+            // A line that was cut off counts as lost, though its start was read.
+            assert!((s.lines()..s.lines() + 9).contains(&lines), "{lines} in {all}");
+        }
+    }
+
+    #[test]
+    fn a_position_in_what_is_gone_tells_exactly_how_much() {
+        let mut s = Stream::new(8);
+        let mut c = s.oldest();
+        s.push("abcdefg");
+        assert_eq!(read(&s, &mut c, 3).as_deref(), Some("abc"));
+        let (start, inside) = (s.position(&s.oldest()), s.position(&c));
+        (0..9).for_each(|i| s.push(i));
+        let mut c = s.newest();
+        s.seek(&mut c, start).unwrap();
+        assert_eq!(read(&s, &mut c, 64).as_deref(), Some("gap 6\n"));
+        s.seek(&mut c, inside).unwrap();
+        assert_eq!(read(&s, &mut c, 64).as_deref(), Some("\ngap 6\n"));
+        assert_eq!(read(&s, &mut c, 64).as_deref(), Some("5\n6\n7\n8\n"));
+        let end = s.position(&c);
+        // Cut off in the middle of being told, one is told again from the start.
+        s.seek(&mut c, start).unwrap();
+        assert_eq!(read(&s, &mut c, 2).as_deref(), Some("ga"));
+        assert_eq!(s.position(&c), start);
+        // Nobody was ever behind the end, or behind a line's.
+        for nowhere in [end + 1, end + (1 << INSIDE), s.position(&s.oldest()) + 2, u64::MAX >> 1] {
+            assert_eq!(s.seek(&mut c, nowhere).unwrap_err().errno, Errno::ESTALE);
+        }
+        s.seek(&mut c, end).unwrap();
+        assert_eq!(read(&s, &mut c, 64), None);
     }
 
     #[test]

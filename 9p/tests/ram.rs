@@ -208,7 +208,7 @@ fn path() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
     #[test]
     fn a_tree_is_a_table_of_paths(
         ops in prop::collection::vec((0..13u8, path(), path(), any::<u8>()), 1..120),
