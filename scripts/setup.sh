@@ -113,10 +113,10 @@ fi
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
 }
-# The newest package that a kernel's package of no version stands for.
+# The newest package that a kernel's package of no version stands for, if any.
 version_of() {
-  apt-cache depends "linux-image-$1" 2>/dev/null |
-    sed -n 's/^ *Depends: *\(linux-image-[0-9][^ ]*\)$/\1/p' | head -n 1
+  { apt-cache depends "linux-image-$1" 2>/dev/null || true; } |
+    sed -n 's/^ *Depends: *\(linux-image-[0-9][^ ]*\)$/\1/p' | sed -n 1p
 }
 # What a guest may load: 9P, FUSE and the devices of QEMU.
 modules='/kernel/(fs/(9p|fuse|fscache|netfs)|net/(9p|core)|drivers/(virtio|char|char/hw_random|net))/[^/]*\.ko'

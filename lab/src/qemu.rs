@@ -103,7 +103,9 @@ impl Qemu {
                 text += &String::from_utf8_lossy(&bytes);
             }
         }
-        text.replace('\r', "").trim().to_owned()
+        // The firmware clears its screen, which is not to be that of whoever reads this.
+        text.retain(|c| c == '\n' || c == '\t' || !c.is_control());
+        text.trim().to_owned()
     }
 
     /// CPU time that it has used, in milliseconds.

@@ -69,7 +69,8 @@ fn a_guest_dies_with_its_test() {
     if std::env::var_os(CHILD).is_some() {
         let linux = Linux::boot(Setup::new().unwrap()).unwrap();
         println!("guest {}\n", linux.id());
-        std::thread::sleep(PATIENCE);
+        // Longer than the other waits for it.
+        std::thread::sleep(PATIENCE * 2);
         return;
     }
     if let Err(why) = Setup::new() {
