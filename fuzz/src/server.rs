@@ -172,7 +172,7 @@ fn long(payload: &[u8]) -> Vec<u8> {
         [&[fid, 0, 0, 0], &[0; 8], &u32::from(count).to_le_bytes(), &vec![b' '; count.into()]];
     let body = fields.concat();
     let tags = (0..=u16::from(times % 32)).map(|i| u16::from(tag) + i);
-    tags.flat_map(|tag| layout::frame(118, tag, &body)).collect()
+    tags.map(|tag| layout::frame(118, tag, &body)).collect::<Vec<_>>().concat()
 }
 
 /// Tries one input.

@@ -1,7 +1,7 @@
 //! `fuzz`: inputs that grow towards code that no input reached.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::Result;
 use atoll_builder::fuzzer::{self, Fuzzer, Outcome};
@@ -54,7 +54,9 @@ impl Fuzz {
                 return Ok(ExitCode::from(2));
             }
         };
-        setup::ensure(cx, "test")?;
+        if Command::new("c++").arg("--version").output().is_err() {
+            setup::ensure(cx, "test")?;
+        }
         let fuzzer = Fuzzer::build(&cx.repo, &targets, cx.ui)?;
         if let (Some(target), Some(input)) = (&self.target, &self.input) {
             let well = fuzzer.try_one(target, input)?;
