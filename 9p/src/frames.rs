@@ -64,6 +64,16 @@ impl Incoming {
         }
     }
 
+    /// Takes so many bytes from the front.
+    pub(crate) fn consume(&mut self, n: usize) {
+        self.start = self.start.saturating_add(n).min(self.end);
+    }
+
+    /// Bytes of memory behind it.
+    pub(crate) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Gives the buffer away when nothing is in it.
     pub(crate) fn trim(&mut self) {
         if self.start == self.end {

@@ -22,7 +22,7 @@ use crate::wire::{BadFrame, MAX_NAME, MIN_MSIZE, NOTAG};
 use tags::{Asked, Tags};
 
 pub mod keeper;
-mod tags;
+pub(crate) mod tags;
 
 /// The tag of an outstanding request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -13,15 +13,15 @@ use crate::wire::NOTAG;
 
 /// What was asked under a tag.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Asked {
+pub(crate) struct Asked {
     /// The type of the request; 0 when there is none, or it was answered.
-    pub(super) ty: u8,
+    pub(crate) ty: u8,
     /// The most bytes, or names of a walk, that its answer may speak of.
-    pub(super) most: u32,
+    pub(crate) most: u32,
     /// Whether the answer to a read must tell a position.
-    pub(super) sequenced: bool,
+    pub(crate) sequenced: bool,
     /// What a Tflush names.
-    pub(super) oldtag: Option<u16>,
+    pub(crate) oldtag: Option<u16>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,7 +33,7 @@ struct Slot {
 
 /// The table.
 #[derive(Debug, Default)]
-pub(super) struct Tags {
+pub(crate) struct Tags {
     slots: Vec<Slot>,
     free: Vec<u16>,
     outstanding: usize,
@@ -41,17 +41,17 @@ pub(super) struct Tags {
 
 impl Tags {
     /// Requests without an answer.
-    pub(super) fn outstanding(&self) -> usize {
+    pub(crate) fn outstanding(&self) -> usize {
         self.outstanding
     }
 
     /// Whether no tag is left.
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.free.is_empty() && self.slots.len() >= usize::from(NOTAG)
     }
 
     /// A tag for a request.
-    pub(super) fn ask(&mut self, asked: Asked) -> Option<u16> {
+    pub(crate) fn ask(&mut self, asked: Asked) -> Option<u16> {
         let tag = match self.free.pop() {
             Some(tag) => tag,
             None if self.is_full() => return None,
@@ -69,12 +69,12 @@ impl Tags {
     }
 
     /// Takes back the request that was asked last and never queued.
-    pub(super) fn unask(&mut self, tag: u16) {
+    pub(crate) fn unask(&mut self, tag: u16) {
         self.end(tag);
     }
 
     /// What was asked under the tag of an answer of this type, which ends it.
-    pub(super) fn answered(&mut self, tag: u16, got: u8) -> Result<Asked, Broken> {
+    pub(crate) fn answered(&mut self, tag: u16, got: u8) -> Result<Asked, Broken> {
         let slot = self.slot(tag).ok_or(Broken::Unasked)?;
         let asked = slot.asked;
         if asked.ty == 0 || (got != asked.ty + 1 && got != ty::RLERROR) {
@@ -117,7 +117,7 @@ impl Tags {
 
 impl Asked {
     /// Whether an answer may say what it says.
-    pub(super) fn allows(&self, answer: &Rmsg<'_>) -> Result<(), Broken> {
+    pub(crate) fn allows(&self, answer: &Rmsg<'_>) -> Result<(), Broken> {
         let much = match answer {
             Rmsg::Read { next, .. } if next.is_some() != self.sequenced => {
                 return Err(Broken::Unasked);

@@ -1,0 +1,112 @@
+//! One client of the joint, and what it may hold.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+
+use super::Share;
+use crate::dialect::Dialect;
+use crate::fault::Fault;
+use crate::frames::{Incoming, Outgoing};
+use crate::msg::ty;
+use crate::wire::Writer;
+
+/// Where a request of a client is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum At {
+    /// At the server, under this tag.
+    Server(u16),
+    /// Held back, as one of [`Port::held`].
+    Here,
+}
+
+#[derive(Debug)]
+pub(super) struct Port {
+    pub(super) rx: Incoming,
+    pub(super) tx: Outgoing,
+    /// The agreed size; 0 before Tversion.
+    pub(super) msize: u32,
+    pub(super) dialect: Dialect,
+    /// The client's fids and the server's for them, from the request on that makes
+    /// one: what follows it without waiting for the answer finds it.
+    pub(super) fids: BTreeMap<u32, u32>,
+    /// The client's outstanding tags.
+    pub(super) tags: BTreeMap<u16, At>,
+    /// How many of them are at the server, and how many of those are no Tflush.
+    pub(super) sent: usize,
+    pub(super) waiting: usize,
+    /// Requests that may not go to the server yet, in order.
+    pub(super) held: VecDeque<(u16, Vec<u8>)>,
+    pub(super) held_bytes: usize,
+    pub(super) dead: bool,
+}
+
+impl Port {
+    pub(super) fn new() -> Port {
+        Port {
+            rx: Incoming::default(),
+            tx: Outgoing::default(),
+            msize: 0,
+            dialect: Dialect::L,
+            fids: BTreeMap::new(),
+            tags: BTreeMap::new(),
+            sent: 0,
+            waiting: 0,
+            held: VecDeque::new(),
+            held_bytes: 0,
+            dead: false,
+        }
+    }
+
+    /// Whether it reads its answers.
+    pub(super) fn reads(&self, share: &Share) -> bool {
+        !self.dead && self.tx.rest().len() < share.unread
+    }
+
+    /// Whether its bytes are to be looked at: it reads its answers, has not flooded
+    /// the server with flushes, and what was held back of it fits into a message.
+    pub(super) fn wants(&self, share: &Share) -> bool {
+        self.reads(share)
+            && self.sent < 2 * share.requests.max(1)
+            && (self.held.is_empty() || self.held_bytes < self.msize as usize)
+    }
+
+    /// Puts an error into its answers.
+    pub(super) fn refuse(&mut self, tag: u16, fault: &Fault) {
+        let mut w = Writer::new(&mut self.tx.bytes, ty::RLERROR, tag);
+        w.u32(fault.errno.0);
+        if self.dialect == Dialect::Atoll && self.msize != 0 {
+            w.str(fault.text());
+        }
+        w.finish();
+    }
+
+    /// Holds a request back.
+    pub(super) fn hold(&mut self, tag: u16, frame: &[u8]) {
+        self.held_bytes += frame.len();
+        self.held.push_back((tag, frame.to_vec()));
+        self.tags.insert(tag, At::Here);
+    }
+
+    /// Takes the first request that was held back.
+    pub(super) fn unhold(&mut self) -> Option<(u16, Vec<u8>)> {
+        let (tag, frame) = self.held.pop_front()?;
+        self.held_bytes -= frame.len();
+        self.tags.remove(&tag);
+        Some((tag, frame))
+    }
+
+    /// Forgets a request that was held back.
+    pub(super) fn drop_held(&mut self, tag: u16) {
+        self.held.retain(|(t, _)| *t != tag);
+        self.held_bytes = self.held.iter().map(|h| h.1.len()).sum();
+        self.tags.remove(&tag);
+    }
+
+    /// A request of its is not at the server any more.
+    pub(super) fn answered(&mut self, tag: u16, ty: u8) {
+        if self.tags.remove(&tag).is_some() {
+            self.sent -= 1;
+            self.waiting -= usize::from(ty != ty::TFLUSH);
+        }
+    }
+}
