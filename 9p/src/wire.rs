@@ -255,6 +255,11 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// Takes back what was written after the frame was this long.
+    pub(crate) fn shorten(&mut self, len: usize) {
+        self.end = self.end.min(self.start + len);
+    }
+
     /// Drops the frame as if it had never been started.
     pub fn abandon(self) {
         if self.keep.is_none() {

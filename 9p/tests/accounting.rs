@@ -35,7 +35,7 @@ proptest! {
         blocked in 0..4u32,
     ) {
         let mut t = Counting { many: 20, ..Counting::default() };
-        let limits = Limits { msize: 1024, fids, blocked };
+        let limits = Limits { msize: 1024, fids, blocked, ..Limits::default() };
         let new = |t: &mut Counting| Peer::attached(t, limits);
         let mut peers: Vec<_> = (0..3).map(|_| new(&mut t)).collect();
         for e in events {

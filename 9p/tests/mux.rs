@@ -413,7 +413,7 @@ proptest! {
     ) {
         let mut j = Joint::new(8192, Share { fids: 4, requests: 3, ..Share::default() });
         let mut t = Counting { many: 50, ..Counting::default() };
-        let limits = Limits { msize: 8192, fids: 4, blocked: 3 };
+        let limits = Limits { msize: 8192, fids: 4, blocked: 3, ..Limits::default() };
         let mut direct: Vec<_> = (0..3).map(|_| Peer::attached(&mut t, limits)).collect();
         let ids: Vec<_> = (0..3).map(|_| j.attached()).collect();
         for (i, k, tag, f, n, pick) in requests {

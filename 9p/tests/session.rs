@@ -48,9 +48,10 @@ fn a_version_is_answered_by_its_base() {
         ("9P2000.L.x", "9P2000.L"),
         ("9P2000.L.atoll", "9P2000.L.atoll"),
         ("9P2000.L.atoll.2", "9P2000.L"),
-        ("9P2000", "unknown"),
-        ("9P2000.u", "unknown"),
-        ("9P2000.Linux", "unknown"),
+        ("9P2000", "9P2000"),
+        ("9P2000.u", "9P2000"),
+        ("9P2000.x.L", "9P2000"),
+        ("9P2000.Linux", "9P2000"),
         ("", "unknown"),
     ] {
         let mut p = Peer::new(Limits::default());

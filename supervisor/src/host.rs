@@ -8,7 +8,7 @@ use crate::hostdir::HostDirs;
 use crate::stream::Stream;
 
 /// What a guest may hold: each fid is a descriptor of the supervisor's.
-const LIMITS: Limits = Limits { msize: 64 << 10, fids: 256, blocked: 16 };
+const LIMITS: Limits = Limits { msize: 64 << 10, fids: 256, blocked: 16, writes: 256 << 10 };
 
 /// Serves folders on a stream until the guest is gone.
 pub async fn serve(stream: &Stream, tree: &mut HostDirs) -> io::Result<()> {

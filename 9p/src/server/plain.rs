@@ -1,0 +1,349 @@
+//! What only 9P2000 has: open and create with modes of their own, stat and wstat,
+//! directories that are read, and errors in words. Section 5 of Plan 9's manual.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::Session;
+use super::attr::may_change;
+use super::fids::Plain;
+use super::place::Place;
+use crate::access::{NOBODY, Want};
+use crate::fault::{Errno, Fault};
+use crate::msg::{SetAttr, Stat9, Tmsg, Wstat, entries, put_qid, ty};
+use crate::tree::{Entries, Make, MakeKind, Tree};
+use crate::types::{OpenFlags, Qid, Stat, Time, mode, qid_type, setattr};
+use crate::wire::{HEADER, Writer};
+
+/// Empty the file first.
+const OTRUNC: u8 = 0x10;
+/// Close it when another program is begun, which is for the client.
+const OCEXEC: u8 = 0x20;
+/// Remove the file when the fid is clunked.
+const ORCLOSE: u8 = 0x40;
+/// A directory, in the permissions of a Tcreate.
+const DMDIR: u32 = (qid_type::DIR as u32) << 24;
+
+/// What a mode of 9P2000 asks for.
+fn flags_of(mode: u8) -> Result<(OpenFlags, Want), Fault> {
+    if mode & !(3 | OTRUNC | OCEXEC | ORCLOSE) != 0 {
+        return Err(Fault::new(Errno::EINVAL, "unknown bits in the mode to open with"));
+    }
+    let (access, want) = match mode & 3 {
+        0 => (OpenFlags::RDONLY, Want::READ),
+        1 => (OpenFlags::WRONLY, Want::WRITE),
+        2 => (OpenFlags::RDWR, Want::READ.and(Want::WRITE)),
+        _ => (OpenFlags::RDONLY, Want::SEARCH), // OEXEC
+    };
+    match mode & OTRUNC {
+        0 => Ok((access, want)),
+        _ => Ok((OpenFlags(access.0 | OpenFlags::TRUNC), want.and(Want::WRITE))),
+    }
+}
+
+impl<T: Tree> Session<T> {
+    /// Handles one of the messages that 9P2000.L does not have.
+    #[cold]
+    pub(super) fn plain(&mut self, tree: &mut T, tag: u16, m: Tmsg<'_>) -> Result<(), Fault> {
+        let t = m.ty();
+        let qid = match m {
+            Tmsg::Open { fid, mode } => self.topen(tree, fid, mode)?,
+            Tmsg::Create { fid, name, perm, mode } => self.tcreate(tree, fid, name, perm, mode)?,
+            Tmsg::Stat { fid } => return self.tstat(tree, tag, fid),
+            Tmsg::Wstat { fid, stat } => {
+                self.twstat(tree, fid, &stat)?;
+                return self.done(t, tag);
+            }
+            _ => return Err(Errno::EOPNOTSUPP.into()),
+        };
+        let iounit = self.iounit();
+        let mut w = self.reply(t, tag);
+        put_qid(&mut w, qid);
+        w.u32(iounit);
+        w.finish();
+        Ok(())
+    }
+
+    fn topen(&mut self, tree: &mut T, fid: u32, mode: u8) -> Result<Qid, Fault> {
+        let (flags, want) = flags_of(mode)?;
+        let remove = mode & ORCLOSE != 0;
+        if remove {
+            if self.fids.get(fid)?.is_idle() && tree.qid(self.fids.get(fid)?.node)?.is_dir() {
+                return Err(Errno::EISDIR.into());
+            }
+            self.may_remove(tree, fid)?;
+        }
+        let qid = self.open(tree, fid, flags, want)?;
+        self.opened_plainly(fid, remove)?;
+        Ok(qid)
+    }
+
+    fn opened_plainly(&mut self, fid: u32, remove: bool) -> Result<(), Fault> {
+        if let Some(opened) = self.fids.get(fid)?.opened()
+            && (remove || opened.dir)
+        {
+            opened.plain = Some(Box::new(Plain { remove, ..Plain::default() }));
+        }
+        Ok(())
+    }
+
+    fn tcreate(
+        &mut self,
+        tree: &mut T,
+        fid: u32,
+        name: &str,
+        perm: u32,
+        mode: u8,
+    ) -> Result<Qid, Fault> {
+        let (flags, want) = flags_of(mode)?;
+        let (dir, user) = self.fresh_dir(tree, fid, name)?;
+        let above = tree.stat(dir)?;
+        let gid = above.gid;
+        let bare = flags.without(OpenFlags::TRUNC);
+        let (node, open) = if perm & DMDIR != 0 {
+            if want != Want::READ || mode & ORCLOSE != 0 {
+                return Err(Errno::EISDIR.into());
+            }
+            let mode = perm & 0o777 & (!0o777 | above.mode);
+            let make = Make { name, kind: MakeKind::Dir, mode, user, gid };
+            let mut node = tree.create(dir, &make)?;
+            let open = tree.open(&mut node, bare).inspect_err(|_| tree.forget(node))?;
+            (node, open)
+        } else {
+            if perm & !0o777 != 0 {
+                return Err(Fault::new(Errno::EPERM, "only plain files and directories are made"));
+            }
+            let mode = perm & (!0o666 | above.mode);
+            tree.create_open(dir, &Make { name, kind: MakeKind::File, mode, user, gid }, bare)?
+        };
+        let qid = self.became(tree, fid, name, node, open, bare)?;
+        self.opened_plainly(fid, mode & ORCLOSE != 0)?;
+        Ok(qid)
+    }
+
+    fn tstat(&mut self, tree: &mut T, tag: u16, fid: u32) -> Result<(), Fault> {
+        let f = self.fids.get(fid)?;
+        let (node, root) = (f.node, f.root);
+        let stat = tree.stat(node)?;
+        let mut name = self.fids.name(fid).map(|n| n.clone()).unwrap_or_default();
+        if stat.qid.path == root {
+            name = String::from("/");
+        } else if name.is_empty() {
+            let place = self.place(tree, fid)?;
+            tree.forget(place.dir);
+            name = place.name;
+        }
+        let mut w = self.reply(ty::TSTAT, tag);
+        let at = w.len();
+        w.u16(0);
+        put_stat9(&mut w, &stat, &name);
+        let size = w.len() - at - 2;
+        w.patch_u16(at, size as u16);
+        w.finish();
+        Ok(())
+    }
+
+    /// Everything is looked at before anything is changed.
+    fn twstat(&mut self, tree: &mut T, fid: u32, wstat: &Wstat<'_>) -> Result<(), Fault> {
+        let (node, user) = self.node(fid)?;
+        if wstat.is_sync() {
+            return tree.sync(node);
+        }
+        let stat = tree.stat(node)?;
+        let set = wanted_changes(wstat, &stat)?;
+        if set.valid != 0 {
+            may_change(tree, node, user, &set)?;
+        }
+        let place = match wstat.name {
+            Some(new) => self.new_place(tree, fid, new)?,
+            None => None,
+        };
+        let (Some(at), Some(new)) = (place, wstat.name) else {
+            return if set.valid == 0 { Ok(()) } else { tree.set(node, &set) };
+        };
+        let mut done = tree.rename(at.dir, &at.name, at.dir, new);
+        if done.is_ok() && set.valid != 0 {
+            done = tree.set(node, &set);
+            if done.is_err() {
+                // Either all is changed or nothing is.
+                let _ = tree.rename(at.dir, new, at.dir, &at.name);
+            }
+        }
+        tree.forget(at.dir);
+        done?;
+        self.named(fid, new);
+        Ok(())
+    }
+
+    /// Where a file lies that is to get a new name there, if that is new and free.
+    fn new_place(
+        &mut self,
+        tree: &mut T,
+        fid: u32,
+        new: &str,
+    ) -> Result<Option<Place<T::Node>>, Fault> {
+        super::walk::name_is_free(new)?;
+        let user = self.node(fid)?.1;
+        let place = self.place(tree, fid)?;
+        let free = if place.name == new {
+            Ok(None)
+        } else {
+            tree.may(place.dir, user, Want::WRITE.and(Want::SEARCH)).and_then(|()| {
+                match tree.walk(place.dir, new) {
+                    Ok((other, _)) => {
+                        tree.forget(other);
+                        Err(Errno::EEXIST.into())
+                    }
+                    Err(fault) if fault.errno == Errno::ENOENT => Ok(Some(())),
+                    Err(fault) => Err(fault),
+                }
+            })
+        };
+        match free {
+            Ok(Some(())) => Ok(Some(place)),
+            other => {
+                tree.forget(place.dir);
+                other.map(|_| None)
+            }
+        }
+    }
+
+    /// Reads a directory: whole entries, from its start or where the last read ended.
+    pub(super) fn read_dir(
+        &mut self,
+        tree: &mut T,
+        tag: u16,
+        fid: u32,
+        offset: u64,
+        count: u32,
+    ) -> Result<(), Fault> {
+        let f = self.fids.get(fid)?;
+        let node = f.node;
+        let Some(opened) = f.opened() else { return Err(Errno::EBADF.into()) };
+        let Some(at) = &mut opened.plain else { return Err(Errno::EBADF.into()) };
+        if offset == 0 {
+            (at.offset, at.cookie) = (0, 0);
+        } else if offset != at.offset {
+            return Err(Fault::new(Errno::EINVAL, "bad offset in directory read"));
+        }
+        let mut w = self.tx.frame(ty::TREAD + 1, tag);
+        let count_at = w.len();
+        w.u32(0);
+        let data_at = w.len();
+        // An entry is longer here than in the list that it comes from.
+        let most = data_at + count as usize;
+        let (mut list, mut cookie, mut full) = (Vec::new(), at.cookie, false);
+        let mut sink =
+            Entries::new(Writer::new(&mut list, ty::TREADDIR, 0), HEADER + count as usize / 2);
+        tree.list(node, &mut opened.open, cookie, &mut sink)?;
+        let cut = sink.is_full();
+        sink.finish().finish();
+        for entry in entries(list.get(HEADER..).unwrap_or_default()) {
+            // What has gone meanwhile, or lets nobody look at it, is left out.
+            if let Ok((child, _)) = tree.walk(node, entry.name) {
+                let stat = tree.stat(child);
+                tree.forget(child);
+                if let Ok(stat) = stat {
+                    let before = w.len();
+                    put_stat9(&mut w, &stat, entry.name);
+                    if w.len() > most {
+                        w.shorten(before);
+                        full = true;
+                        break;
+                    }
+                }
+            }
+            cookie = entry.cookie;
+        }
+        let data = w.len() - data_at;
+        if data == 0 && (full || cut && list.len() <= HEADER) {
+            return Err(Fault::new(Errno::EINVAL, "the count is too small for the next entry"));
+        }
+        w.patch_u32(count_at, data as u32);
+        w.finish();
+        at.cookie = cookie;
+        at.offset += data as u64;
+        Ok(())
+    }
+}
+
+/// What a Twstat wants changed beside the name, as Tsetattr would.
+fn wanted_changes(wstat: &Wstat<'_>, stat: &Stat) -> Result<SetAttr, Fault> {
+    let refuse = |text| Err(Fault::new(Errno::EPERM, text));
+    let mut set = SetAttr::default();
+    let now = Stat9::of(stat, "", "", "");
+    if let Some(mode) = wstat.mode.filter(|&m| m != now.mode) {
+        if (mode ^ now.mode) & !0o777 != 0 {
+            return refuse("what kind of file it is cannot be changed");
+        }
+        set.valid |= setattr::MODE;
+        // Bits that 9P2000 does not know stay.
+        set.mode = stat.mode & mode::PERM & !0o777 | mode & 0o777;
+    }
+    if let Some(length) = wstat.length.filter(|&l| l != now.length) {
+        set.valid |= setattr::SIZE;
+        set.size = length;
+    }
+    if let Some(mtime) = wstat.mtime {
+        set.valid |= setattr::MTIME | setattr::MTIME_SET;
+        set.mtime = Time::from_secs(mtime.into());
+    }
+    // Plan 9 lets no client set it, but Linux's does when it touches a file.
+    if let Some(atime) = wstat.atime {
+        set.valid |= setattr::ATIME | setattr::ATIME_SET;
+        set.atime = Time::from_secs(atime.into());
+    }
+    if wstat.uid.is_some_and(|uid| uid != user_name(stat.uid)) {
+        return refuse("a file's owner cannot be changed");
+    }
+    if let Some(gid) = wstat.gid.filter(|&gid| gid != user_name(stat.gid)) {
+        set.valid |= setattr::GID;
+        set.gid = gid.parse().map_err(|_| Fault::new(Errno::EINVAL, "no such group"))?;
+    }
+    Ok(set)
+}
+
+/// Users and groups have numbers here, and 9P2000 wants names.
+fn user_name(id: u32) -> String {
+    if id == NOBODY { String::from("none") } else { alloc::format!("{id}") }
+}
+
+fn put_stat9(w: &mut Writer<'_>, stat: &Stat, name: &str) {
+    Stat9::of(stat, name, &user_name(stat.uid), &user_name(stat.gid)).encode(w);
+}
+
+/// An error in words. Where a fault has none of its own, they are those by which
+/// Linux's client finds the number again (`net/9p/error.c`).
+pub(super) fn ename(fault: &Fault) -> &str {
+    if fault.text() != fault.errno.text() {
+        return fault.text();
+    }
+    match fault.errno {
+        Errno::EPERM => "Operation not permitted",
+        Errno::ENOENT => "No such file or directory",
+        Errno::EIO => "Input/output error",
+        Errno::EBADF => "Bad file descriptor",
+        Errno::EAGAIN => "Resource temporarily unavailable",
+        Errno::ENOMEM => "Cannot allocate memory",
+        Errno::EACCES => "Permission denied",
+        Errno::EBUSY => "Device or resource busy",
+        Errno::EEXIST => "File exists",
+        Errno::ENOTDIR => "Not a directory",
+        Errno::EISDIR => "Is a directory",
+        Errno::EINVAL => "Invalid argument",
+        Errno::EMFILE => "Too many open files",
+        Errno::EFBIG => "File too large",
+        Errno::ENOSPC => "No space left on device",
+        Errno::EROFS => "Read-only file system",
+        Errno::EPIPE => "Broken pipe",
+        Errno::ENAMETOOLONG => "File name too long",
+        Errno::ENOTEMPTY => "Directory not empty",
+        Errno::ELOOP => "Too many levels of symbolic links",
+        Errno::ENODATA => "No data available",
+        Errno::EPROTO => "Protocol error",
+        Errno::EMSGSIZE => "Message too long",
+        Errno::EOPNOTSUPP => "Operation not supported",
+        _ => fault.text(),
+    }
+}
