@@ -58,9 +58,14 @@ fn name_in<T: Tree>(tree: &mut T, dir: T::Node, path: u64, name: String) -> Resu
     if name.is_empty() {
         return search(tree, dir, path);
     }
-    let (node, qid) = tree.walk(dir, &name)?;
-    tree.forget(node);
-    if qid.path == path { Ok(name) } else { Err(Errno::ESTALE.into()) }
+    match tree.walk(dir, &name) {
+        Ok((node, qid)) => {
+            tree.forget(node);
+            if qid.path == path { Ok(name) } else { Err(Errno::ESTALE.into()) }
+        }
+        Err(fault) if fault.errno == Errno::ENOENT => Err(Errno::ESTALE.into()),
+        Err(fault) => Err(fault),
+    }
 }
 
 /// Looks through a directory for a file. Gives up in one of a hundred thousand entries.
