@@ -1,0 +1,74 @@
+//! A script inside namespaces of its own.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// How long a script may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+/// The arguments of `unshare`, before the program.
+const UNSHARE: [&str; 6] =
+    ["-Urm", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--propagation=private"];
+
+/// Whether such namespaces and FUSE are to be had; if not, says why once.
+pub(crate) fn possible() -> bool {
+    static POSSIBLE: OnceLock<bool> = OnceLock::new();
+    *POSSIBLE.get_or_init(|| {
+        if !Path::new("/dev/fuse").exists() {
+            eprintln!("skipped: there is no /dev/fuse");
+            return false;
+        }
+        let mut probe = Command::new("unshare");
+        probe.args(UNSHARE).args(["sh", "-c", "exec 3<>/dev/fuse"]);
+        match probe.stdin(Stdio::null()).output() {
+            Ok(out) if out.status.success() => true,
+            Ok(out) => {
+                let why = String::from_utf8_lossy(&out.stderr).into_owned();
+                eprintln!("skipped: no user namespace with FUSE here: {}", why.trim());
+                false
+            }
+            Err(e) => {
+                eprintln!("skipped: unshare: {e}");
+                false
+            }
+        }
+    })
+}
+
+/// Runs a script in `dir`; `$ATOLL` is the program under test.
+pub(crate) fn run(script: &str, dir: &Path, env: &[(&str, &str)]) -> Output {
+    let mut command = Command::new("unshare");
+    command.args(UNSHARE).args(["sh", "-eu", "-c", script]).current_dir(dir);
+    command.env("ATOLL", env!("CARGO_BIN_EXE_atoll")).env("TMP", dir).env("LC_ALL", "C");
+    command.env("XDG_RUNTIME_DIR", dir).env("NO_COLOR", "1").envs(env.iter().copied());
+    let (out, err) = (dir.join("stdout"), dir.join("stderr"));
+    let file = |path| std::fs::File::create(path).unwrap();
+    command.stdin(Stdio::null()).stdout(file(&out)).stderr(file(&err));
+    let mut child = command.spawn().unwrap();
+    let until = Instant::now() + PATIENCE;
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if Instant::now() > until {
+            let _ = child.kill();
+            let _ = child.wait();
+            let said = |path| std::fs::read_to_string(path).unwrap_or_default();
+            panic!("the script does not end: {}{}\n{script}", said(&out), said(&err));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    Output { status, stdout: std::fs::read(&out).unwrap(), stderr: std::fs::read(&err).unwrap() }
+}
+
+/// What a script prints, which must succeed.
+pub(crate) fn ok(script: &str, env: &[(&str, &str)]) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let out = run(script, dir.path(), env);
+    let (said, error) =
+        (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert!(out.status.success(), "{}: {said}{error}\n{script}", out.status);
+    said.into_owned()
+}

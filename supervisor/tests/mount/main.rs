@@ -1,0 +1,11 @@
+//! Mounts by FUSE, made by the real `atoll` in namespaces of their own.
+//!
+//! Every test runs its script as root of a new user, mount and process namespace
+//! (`unshare`): so it needs no rights, nothing is mounted on the host, and when the
+//! namespace's first process ends, killed or not, all that was in it is gone. A test
+//! that cannot run here says why.
+
+mod inside;
+mod life;
+mod table;
+mod tree;
