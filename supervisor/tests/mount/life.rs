@@ -90,7 +90,7 @@ fn a_mount_outlives_its_server() {
         kill -9 $EXPORT; wait $EXPORT 2>/dev/null || true
         cat mnt/hello >got & READER=$!
         until grep -q '^state waiting' mnt/.atoll/status; do sleep 0.05; done
-        export_src
+        export_src 3<&-
         wait $READER
         cat got - <&3
         sed -n '/^state/p; /^losses/p' mnt/.atoll/status
@@ -115,7 +115,7 @@ fn who_waits_for_a_server_can_be_interrupted_and_waits_no_longer_than_it_may() {
     "#;
     let Some(said) = with_export(script) else { return };
     let lines: Vec<&str> = said.lines().collect();
-    assert_eq!(lines[0], "124", "{said}");
+    assert_eq!((lines.len(), lines[0]), (3, "124"), "{said}");
     assert!(lines[1].ends_with("Input/output error"), "{said}");
     assert!(lines[2].ends_with("the server cannot be reached (EIO)"), "{said}");
 }

@@ -49,7 +49,7 @@ fn a_fuse_mount_does_what_the_table_says() {
         for case in "$CASES"/*.sh; do
             name=$(basename "$case" .sh)
             mkdir "work-$name"
-            word=$(cd "work-$name" && TMP=$PWD sh "$case") || word="status-$?"
+            word=$(cd "work-$name" && TMP=$PWD sh "$case") || word="$word status-$?"
             echo "$name $word"
         done
         "$ATOLL" umount "$LIVE"

@@ -140,10 +140,12 @@ impl Fs {
             Ok(reply) => reply.finish(),
             Err(fail) => {
                 let fault = fail.fault();
-                let probe = matches!(
-                    request,
-                    Request::Lookup { .. } | Request::Getxattr { .. } | Request::Listxattr { .. }
-                );
+                // Programs look for much that is not there.
+                let probe = match request {
+                    Request::Lookup { .. } => fault.errno == Errno::ENOENT,
+                    Request::Getxattr { .. } => fault.errno == Errno::ENODATA,
+                    _ => false,
+                };
                 if !probe {
                     self.link.note(verb(request), &fault);
                 }

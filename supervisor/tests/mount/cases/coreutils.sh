@@ -15,7 +15,7 @@ step=chmod; chmod 640 w/f; [ "$(stat -c %a w/f)" = 640 ]
 step=touch; touch -d '2001-02-03 04:05:06' w/f; [ "$(date -r w/f +%Y-%m-%d)" = 2001-02-03 ]
 step=truncate; truncate -s 3 w/f; [ "$(cat w/f)" = one ]; truncate -s 0 w/f; [ ! -s w/f ]
 step=dd; dd if=/dev/zero of=w/z bs=64k count=20 2>/dev/null; [ "$(stat -c %s w/z)" = 1310720 ]
-step=dd-notrunc; printf abc | dd of=w/z bs=1 seq=70000 conv=notrunc 2>/dev/null
+step=dd-notrunc; printf abc | dd of=w/z bs=1 seek=70000 conv=notrunc 2>/dev/null
 [ "$(dd if=w/z bs=1 skip=70000 count=3 2>/dev/null)" = abc ]
 step=df; df w >/dev/null
 step=ls; [ "$(ls -a w | grep -c '^[a-z]')" = 6 ]; ls -la w >/dev/null

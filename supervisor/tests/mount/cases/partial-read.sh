@@ -5,6 +5,6 @@ echo say first >"$LIVE/ctl"
 i=0
 while kill -0 $reader 2>/dev/null && [ $i -lt 30 ]; do sleep 0.1; i=$((i + 1)); done
 if kill -9 $reader 2>/dev/null; then echo waits-for-all; else
-  case "$(cat got)" in *first*) echo what-is-there ;; *) echo nothing ;; esac
+  [ -s got ] && echo what-is-there || echo nothing
 fi
 wait $reader 2>/dev/null || true
