@@ -1,4 +1,10 @@
 //! A session and the socket that it is on.
+//!
+//! Epoll tells once that a socket has become readable, not for as long as it is:
+//! for a request that comes alone that saves looking at the socket again to learn
+//! that it is empty. So it is remembered here. A socket is empty when a read was
+//! given less than it had room for (epoll(7)), and at its end when a read says so,
+//! which is tried again for as long as the end was announced.
 
 use std::os::fd::OwnedFd;
 
@@ -9,6 +15,9 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use super::server::BURST;
 use crate::server::{Pool, Session};
 use crate::tree::Tree;
+
+/// What epoll watches for while nothing is in the way: requests, and the end.
+const READ: EventFlags = EventFlags::IN.union(EventFlags::RDHUP).union(EventFlags::ET);
 
 /// What a session is to be given after a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +39,10 @@ pub(super) struct Peer<T: Tree> {
     pub(super) queued: bool,
     /// Where it is in the list of sessions with requests that wait.
     pub(super) waits: Option<usize>,
+    /// There may be more to read.
     readable: bool,
+    /// The client's end was announced: there is more to read until that is read.
+    ending: bool,
     /// The socket took less than all: nothing more until it is writable.
     full: bool,
     /// The client will send no more.
@@ -42,10 +54,11 @@ impl<T: Tree> Peer<T> {
         Peer {
             fd,
             session,
-            interest: EventFlags::IN,
+            interest: READ,
             queued: false,
             waits: None,
             readable: false,
+            ending: false,
             full: false,
             eof: false,
         }
@@ -54,18 +67,14 @@ impl<T: Tree> Peer<T> {
     /// Takes note of what epoll said.
     pub(super) fn event(&mut self, flags: EventFlags) {
         let gone = flags.intersects(EventFlags::HUP | EventFlags::ERR);
-        self.readable |= gone || flags.contains(EventFlags::IN);
+        self.ending |= gone || flags.contains(EventFlags::RDHUP);
+        self.readable |= self.ending || flags.contains(EventFlags::IN);
         self.full &= !(gone || flags.contains(EventFlags::OUT));
     }
 
-    /// What epoll is to watch for. While answers do not go out nothing is read: a
-    /// client that does not read is not served.
+    /// What epoll is to watch for.
     pub(super) fn wants(&self) -> EventFlags {
-        match (self.full, self.eof) {
-            (true, _) => EventFlags::OUT,
-            (false, true) => EventFlags::empty(),
-            (false, false) => EventFlags::IN,
-        }
+        if self.full { READ.union(EventFlags::OUT) } else { READ }
     }
 
     /// One read, a bounded number of requests, one write, with the pool's buffers.
@@ -77,6 +86,8 @@ impl<T: Tree> Peer<T> {
     }
 
     fn exchange(&mut self, tree: &mut T) -> After {
+        // While answers do not go out nothing is read: a client that does not read is
+        // not served.
         if self.readable && !self.eof && !self.full && self.read().is_err() {
             return After::Gone;
         }
@@ -93,27 +104,34 @@ impl<T: Tree> Peer<T> {
             After::Again
         } else if self.eof || self.session.is_dead() {
             After::Gone
+        } else if self.readable && !self.eof {
+            After::Again
         } else {
             After::Rest
         }
     }
 
-    /// One read, and no second one to learn that there is no more: epoll will tell
-    /// if there is.
+    /// One read, and no second one to learn that there is no more.
     fn read(&mut self) -> Result<(), Os> {
         let room = self.session.spare();
         if room.is_empty() {
             // It has requests enough for now.
             return Ok(());
         }
+        let most = room.len();
         match recv(&self.fd, room, RecvFlags::DONTWAIT) {
-            Ok((0, _)) => self.eof = true,
-            Ok((n, _)) => self.session.received(n),
-            Err(Os::INTR) => return Ok(()),
-            Err(Os::AGAIN) => {}
+            Ok((0, _)) => {
+                self.eof = true;
+                self.readable = false;
+            }
+            Ok((n, _)) => {
+                self.session.received(n);
+                self.readable = n == most || self.ending;
+            }
+            Err(Os::INTR) => {}
+            Err(Os::AGAIN) => self.readable = false,
             Err(e) => return Err(e),
         }
-        self.readable = false;
         Ok(())
     }
 

@@ -3,8 +3,8 @@
 use atoll_9p::fault::{Errno, Fault};
 use atoll_9p::types::{OpenFlags, Qid, SetAttr, Stat, StatFs, Time, mode, setattr};
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, Uid, chmodat,
-    chownat, fstat, fstatfs, fstatvfs, fsync, ftruncate, readlinkat, utimensat,
+    AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, Uid, chmodat, chownat,
+    fstatfs, fstatvfs, fsync, ftruncate, readlinkat, utimensat,
 };
 use rustix::io::Errno as Os;
 use rustix::path::DecInt;
@@ -56,24 +56,24 @@ impl HostDirs {
         if node == ROOT {
             return Err(Errno::EPERM.into());
         }
-        let fd = &self.nodes.get(node)?.fd;
+        let fd = self.fd(node)?;
         let again = self.again_dir()?;
-        let this = DecInt::from_fd(fd);
+        let this = DecInt::from_fd(&fd);
         let has = |bit| set.valid & bit != 0;
         if has(setattr::SIZE) {
-            match FileType::from_raw_mode(fstat(fd).map_err(fault)?.st_mode) {
-                FileType::Directory => return Err(Errno::EISDIR.into()),
-                FileType::RegularFile => {}
+            match self.nodes.get(node)?.kind {
+                mode::DIR => return Err(Errno::EISDIR.into()),
+                mode::FILE => {}
                 _ => return Err(Errno::EINVAL.into()),
             }
-            let file = self.reopen(fd, FileType::RegularFile, OpenFlags::WRONLY)?;
+            let file = self.reopen(&fd, mode::FILE, OpenFlags::WRONLY)?;
             ftruncate(&file, set.size).map_err(fault)?;
         }
         // Before the mode: a new owner takes the set-user-id bit away.
         let uid = has(setattr::UID).then(|| Uid::from_raw(set.uid));
         let gid = has(setattr::GID).then(|| Gid::from_raw(set.gid));
         if uid.is_some() || gid.is_some() {
-            chownat(fd, "", uid, gid, AtFlags::EMPTY_PATH).map_err(fault)?;
+            chownat(&fd, "", uid, gid, AtFlags::EMPTY_PATH).map_err(fault)?;
         }
         if has(setattr::MODE) {
             let mode = Mode::from_raw_mode(set.mode & mode::PERM);
@@ -84,7 +84,7 @@ impl HostDirs {
                 last_access: stamp(set.valid, setattr::ATIME, setattr::ATIME_SET, set.atime),
                 last_modification: stamp(set.valid, setattr::MTIME, setattr::MTIME_SET, set.mtime),
             };
-            utimensat(again, DecInt::from_fd(fd), &times, AtFlags::empty()).map_err(fault)?;
+            utimensat(again, DecInt::from_fd(&fd), &times, AtFlags::empty()).map_err(fault)?;
         }
         Ok(())
     }
@@ -93,18 +93,18 @@ impl HostDirs {
         if node == ROOT {
             return Ok(());
         }
-        let fd = &self.nodes.get(node)?.fd;
-        let kind = FileType::from_raw_mode(fstat(fd).map_err(fault)?.st_mode);
-        let file = match self.reopen(fd, kind, OpenFlags::RDONLY) {
+        let fd = self.fd(node)?;
+        let kind = self.nodes.get(node)?.kind;
+        let file = match self.reopen(&fd, kind, OpenFlags::RDONLY) {
             // Who may write it need not be one who may read it.
-            Err(f) if f.errno == Errno::EACCES => self.reopen(fd, kind, OpenFlags::WRONLY)?,
+            Err(f) if f.errno == Errno::EACCES => self.reopen(&fd, kind, OpenFlags::WRONLY)?,
             done => done?,
         };
         fsync(&file).map_err(fault)
     }
 
     pub(super) fn read_link(&mut self, node: u64, out: &mut String) -> Result<(), Fault> {
-        let text = readlinkat(&self.nodes.get(node)?.fd, "", Vec::new()).map_err(fault)?;
+        let text = readlinkat(&*self.fd(node)?, "", Vec::new()).map_err(fault)?;
         out.push_str(text.to_str().map_err(|_| {
             Fault::new(fault(Os::ILSEQ).errno, "the link's text is not UTF-8, which 9P's is")
         })?);
@@ -112,9 +112,13 @@ impl HostDirs {
     }
 
     pub(super) fn file_system(&mut self, node: u64) -> Result<StatFs, Fault> {
+        let held;
         let fd = match node {
             ROOT => &self.exports.first().ok_or(Errno::ENOENT)?.dir,
-            _ => &self.nodes.get(node)?.fd,
+            _ => {
+                held = self.fd(node)?;
+                &*held
+            }
         };
         let kind = fstatfs(fd).map_err(fault)?.f_type;
         let fs = fstatvfs(fd).map_err(fault)?;

@@ -29,7 +29,7 @@ impl HostDirs {
     }
 
     pub(super) fn list_dir(
-        &self,
+        &mut self,
         node: u64,
         fd: &OwnedFd,
         at: &mut u64,
@@ -51,7 +51,8 @@ impl HostDirs {
                 _ if name == "." || name == ".." => continue,
                 // Shown as what a walk would find, if it would find something.
                 FileType::Symlink if self.mount == Mount::Guest => {
-                    let found = self.follow(node, name).and_then(|fd| fstat(&fd).map_err(fault));
+                    let found =
+                        self.follow(node, name).and_then(|(_, fd)| fstat(&fd).map_err(fault));
                     match found {
                         Ok(stat) => self.qid_of(&stat),
                         Err(_) => continue,

@@ -22,12 +22,12 @@ impl HostDirs {
         match make.kind {
             MakeKind::File | MakeKind::Special(mode::FILE, ..) => {
                 let flags = FILE | OFlags::WRONLY | OFlags::CLOEXEC;
-                openat(at, name, flags, mode).map(drop)
+                openat(&at, name, flags, mode).map(drop)
             }
-            MakeKind::Dir => mkdirat(at, name, mode),
-            MakeKind::Symlink(to) => symlinkat(to, at, name),
+            MakeKind::Dir => mkdirat(&at, name, mode),
+            MakeKind::Symlink(to) => symlinkat(to, &at, name),
             MakeKind::Special(kind @ (mode::PIPE | mode::SOCKET), ..) => {
-                mknodat(at, name, FileType::from_raw_mode(kind), mode, 0)
+                mknodat(&at, name, FileType::from_raw_mode(kind), mode, 0)
             }
             MakeKind::Special(..) => {
                 return Err(Fault::new(Errno::EPERM, "no devices are made here"));
@@ -35,7 +35,7 @@ impl HostDirs {
         }
         .map_err(fault)?;
         let node = self.find_name(dir, name)?.0;
-        self.give(&self.nodes.get(node)?.fd, make);
+        self.give(&at, name, make);
         Ok(node)
     }
 
@@ -45,16 +45,16 @@ impl HostDirs {
         make: &Make<'_>,
         flags: OpenFlags,
     ) -> Result<(u64, Open), Fault> {
-        let known = (self.changing(dir)?, self.nodes.get(dir)?.export);
+        let (at, export) = (self.changing(dir)?, self.nodes.get(dir)?.export);
         self.nodes.room()?;
         let mode = Mode::from_raw_mode(make.mode & mode::PERM);
         let how = FILE | host_flags(flags) | OFlags::CLOEXEC | OFlags::NOCTTY;
-        match openat(known.0, plain(make.name)?, how, mode) {
+        match openat(&at, plain(make.name)?, how, mode) {
             Ok(file) => {
-                self.give(&file, make);
+                self.give(&file, "", make);
                 let hold = OFlags::PATH | OFlags::CLOEXEC;
                 let fd = openat(self.again_dir()?, DecInt::from_fd(&file), hold, Mode::empty());
-                let node = self.nodes.insert(known.1, fd.map_err(fault)?);
+                let (node, _) = self.node_for(export, fd.map_err(fault)?)?;
                 self.nodes.opened();
                 Ok((node, Open::File(file)))
             }
@@ -75,10 +75,11 @@ impl HostDirs {
 
     /// Gives a new file to whom it was made for, where this process may do that and
     /// it was not made for its own user.
-    fn give(&self, file: &OwnedFd, make: &Make<'_>) {
+    fn give(&self, at: &OwnedFd, name: &str, make: &Make<'_>) {
         if self.uid == 0 && !self.host_decides(make.user) {
             let (uid, gid) = (Uid::from_raw(make.user.uid), Gid::from_raw(make.gid));
-            let _ = chownat(file, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH);
+            let how = AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW;
+            let _ = chownat(at, name, Some(uid), Some(gid), how);
         }
     }
 
@@ -86,6 +87,6 @@ impl HostDirs {
         let (from, to) = (self.changing(node)?, self.changing(dir)?);
         let again = self.again_dir()?;
         let how = AtFlags::SYMLINK_FOLLOW;
-        linkat(again, DecInt::from_fd(from), to, plain(name)?, how).map_err(fault)
+        linkat(again, DecInt::from_fd(&from), to, plain(name)?, how).map_err(fault)
     }
 }

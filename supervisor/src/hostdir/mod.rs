@@ -1,18 +1,19 @@
 //! Host folders as a tree.
 //!
-//! A client names files; this decides what a name can reach. A file is held by a
-//! descriptor that can do nothing (`O_PATH`), found by opening one name in the
-//! directory above it without following anything, so no symbolic link and no rename
-//! in the middle leads elsewhere; where a path has to be resolved (`..`, links for
-//! guests) that is one `openat2` with `RESOLVE_BENEATH` from the folder's own
-//! descriptor. What is found is opened for reading or writing only if it is a plain
-//! file or a directory: no device or pipe is ever opened.
+//! A client names files; this decides what a name can reach. A directory is held by a
+//! descriptor that can do nothing (`O_PATH`), and a name is looked up in it alone,
+//! without following anything, so no symbolic link and no rename in the middle leads
+//! elsewhere; where a path has to be resolved (`..`, links for guests) that is one
+//! `openat2` with `RESOLVE_BENEATH` from the folder's own descriptor. What is found is
+//! opened for reading or writing only if it is a plain file or a directory, and by
+//! way of such a descriptor: no device or pipe is ever opened.
 //!
-//! Every file held costs the process a descriptor, and an open one a second:
-//! [`HostDirs::limit`] bounds them. Names that are not UTF-8, which 9P cannot say,
-//! are not shown.
+//! A file that is only looked at costs no descriptor, one that is used for more costs
+//! one and a second while it is open: [`HostDirs::limit`] bounds them. Names that are
+//! not UTF-8, which 9P cannot say, are not shown.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use atoll_9p::access::{User, Want, allowed, owns};
 use atoll_9p::fault::{Blame, Errno, Fault};
@@ -149,12 +150,12 @@ impl HostDirs {
     }
 
     /// The descriptor of a directory in which something is to be changed.
-    fn changing(&self, dir: u64) -> Result<&OwnedFd, Fault> {
+    fn changing(&mut self, dir: u64) -> Result<Arc<OwnedFd>, Fault> {
         self.writable()?;
         if dir == ROOT {
             return Err(Fault::new(Errno::EPERM, "the exported folders are what they are"));
         }
-        Ok(&self.nodes.get(dir)?.fd)
+        self.fd(dir)
     }
 
     /// Whether the host itself decides what a user may do, for it takes this process
@@ -194,7 +195,7 @@ impl Tree for HostDirs {
     type Open = Open;
 
     fn attach(&mut self, who: &Who<'_>) -> Result<u64, Fault> {
-        let mut node = if self.single { self.enter(0)? } else { ROOT };
+        let mut node = if self.single { self.enter(0)?.0 } else { ROOT };
         for name in who.aname.split('/').filter(|n| !n.is_empty()) {
             let next = self.walk(node, name);
             self.forget(node);
@@ -218,10 +219,10 @@ impl Tree for HostDirs {
 
     fn stat(&mut self, node: u64) -> Result<Stat, Fault> {
         if node == ROOT {
-            let qid = Qid { ty: qid_type::DIR, version: 0, path: u64::MAX };
+            let qid = self.root_qid();
             return Ok(Stat { qid, mode: mode::DIR | 0o555, nlink: 2, ..Stat::default() });
         }
-        let stat = fstat(&self.nodes.get(node)?.fd).map_err(fault)?;
+        let stat = self.look(node)?;
         Ok(attr::shown(&stat, self.qid_of(&stat), self.mount))
     }
 
@@ -319,8 +320,11 @@ impl Tree for HostDirs {
     }
 
     fn rename(&mut self, from: u64, name: &str, to: u64, newname: &str) -> Result<(), Fault> {
-        let (from, to) = (self.changing(from)?, self.changing(to)?);
-        renameat(from, plain(name)?, to, plain(newname)?).map_err(fault)
+        let (name, newname) = (plain(name)?, plain(newname)?);
+        let (from_fd, to_fd) = (self.changing(from)?, self.changing(to)?);
+        self.keep(from, name)?;
+        self.keep(to, newname)?;
+        renameat(from_fd, name, to_fd, newname).map_err(fault)
     }
 
     fn remove(&mut self, dir: u64, name: &str, what: Remove) -> Result<(), Fault> {
@@ -328,7 +332,9 @@ impl Tree for HostDirs {
             Remove::File => AtFlags::empty(),
             Remove::Dir => AtFlags::REMOVEDIR,
         };
-        unlinkat(self.changing(dir)?, plain(name)?, flags).map_err(fault)
+        let (name, fd) = (plain(name)?, self.changing(dir)?);
+        self.keep(dir, name)?;
+        unlinkat(fd, name, flags).map_err(fault)
     }
 
     fn statfs(&mut self, node: u64) -> Result<StatFs, Fault> {

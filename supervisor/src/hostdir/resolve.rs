@@ -1,19 +1,23 @@
 //! From names to files.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use atoll_9p::fault::{Errno, Fault};
 use atoll_9p::types::{OpenFlags, Qid, mode, qid_type};
 use rustix::fd::OwnedFd;
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2, readlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, fstat, openat, openat2, readlinkat, statat};
 use rustix::io::Errno as Os;
 use rustix::path::DecInt;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use super::nodes::How;
 use super::{HostDirs, Mount, Open, ROOT, fault};
 
 /// A descriptor that can do nothing.
 const HOLD: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+/// To look at a name, and not at what a link of that name leads to.
+const LOOK: AtFlags = AtFlags::SYMLINK_NOFOLLOW.union(AtFlags::NO_AUTOMOUNT);
 
 /// Raises the limit of this process's descriptors as far as it may, and says what it is.
 pub fn raise_descriptor_limit() -> usize {
@@ -24,60 +28,104 @@ pub fn raise_descriptor_limit() -> usize {
 }
 
 impl HostDirs {
-    /// The directory that a folder is.
-    pub(super) fn enter(&mut self, export: usize) -> Result<u64, Fault> {
-        self.nodes.room()?;
-        let dir = &self.exports.get(export).ok_or(Errno::ENOENT)?.dir;
-        let fd = rustix::io::fcntl_dupfd_cloexec(dir, 0).map_err(fault)?;
-        Ok(self.nodes.insert(export as u32, fd))
-    }
-
     /// The file of that name in a directory, or what a link of that name leads to.
     pub(super) fn find_name(&mut self, at: u64, name: &str) -> Result<(u64, Qid), Fault> {
-        if at == ROOT {
-            return self.find_export(name);
-        }
-        if name == ".." {
-            return self.parent(at);
-        }
-        self.nodes.room()?;
-        let known = self.nodes.get(at)?;
-        let export = known.export;
-        let mut fd = openat(&known.fd, super::plain(name)?, HOLD, Mode::empty()).map_err(fault)?;
-        let mut stat = fstat(&fd).map_err(fault)?;
-        if self.mount == Mount::Guest && stat.st_mode & mode::TYPE == mode::SYMLINK {
-            fd = self.follow(at, name)?;
-            stat = fstat(&fd).map_err(fault)?;
-        }
-        let qid = self.qid_of(&stat);
-        Ok((self.nodes.insert(export, fd), qid))
-    }
-
-    fn find_export(&mut self, name: &str) -> Result<(u64, Qid), Fault> {
-        if name == ".." {
-            return Ok((ROOT, Qid { ty: qid_type::DIR, version: 0, path: u64::MAX }));
-        }
-        let export = self.exports.iter().position(|e| e.name == name).ok_or(Errno::ENOENT)?;
-        let node = self.enter(export)?;
-        let stat = fstat(&self.nodes.get(node)?.fd).map_err(fault);
-        match stat {
-            Ok(stat) => Ok((node, self.qid_of(&stat))),
-            Err(e) => {
-                self.nodes.forget(node);
-                Err(e)
+        match (at, name) {
+            (ROOT, "..") => return Ok((ROOT, self.root_qid())),
+            (ROOT, _) => {
+                let export = self.exports.iter().position(|e| e.name == name);
+                return self.enter(export.ok_or(Errno::ENOENT)?);
             }
+            (_, "..") => return self.parent(at),
+            _ => {}
+        }
+        let name = super::plain(name)?;
+        let stat = statat(&*self.fd(at)?, name, LOOK).map_err(fault)?;
+        if self.mount == Mount::Guest && stat.st_mode & mode::TYPE == mode::SYMLINK {
+            let (export, fd) = self.follow(at, name)?;
+            return self.node_for(export, fd);
+        }
+        let node = self.nodes.name(at, name, id(&stat), stat.st_mode & mode::TYPE)?;
+        Ok((node, self.qid_of(&stat)))
+    }
+
+    /// The directory that a folder is.
+    pub(super) fn enter(&mut self, export: usize) -> Result<(u64, Qid), Fault> {
+        let dir = &self.exports.get(export).ok_or(Errno::ENOENT)?.dir;
+        let fd = rustix::io::fcntl_dupfd_cloexec(dir, 0).map_err(fault)?;
+        self.node_for(export as u32, fd)
+    }
+
+    /// A node for what a descriptor stands for.
+    pub(super) fn node_for(&mut self, export: u32, fd: OwnedFd) -> Result<(u64, Qid), Fault> {
+        self.nodes.room()?;
+        let stat = fstat(&fd).map_err(fault)?;
+        let node = self.nodes.hold(export, id(&stat), stat.st_mode & mode::TYPE, fd);
+        Ok((node, self.qid_of(&stat)))
+    }
+
+    /// A file's descriptor, got now if it was only named.
+    pub(super) fn fd(&mut self, node: u64) -> Result<Arc<OwnedFd>, Fault> {
+        let known = self.nodes.get(node)?;
+        let dir = match &known.how {
+            How::Held(fd) => return Ok(fd.clone()),
+            How::Named { dir, .. } => *dir,
+        };
+        let want = known.id;
+        if !self.nodes.join(node) {
+            self.nodes.room()?;
+            let at = self.held_fd(dir)?;
+            let fd = openat(at, self.nodes.name_of(node), HOLD, Mode::empty()).map_err(gone)?;
+            if id(&fstat(&fd).map_err(fault)?) != want {
+                return Err(Errno::ESTALE.into());
+            }
+            self.nodes.now_held(node, fd);
+        }
+        self.held_fd(node).cloned()
+    }
+
+    fn held_fd(&self, node: u64) -> Result<&Arc<OwnedFd>, Fault> {
+        match &self.nodes.get(node)?.how {
+            How::Held(fd) => Ok(fd),
+            How::Named { .. } => Err(Errno::ESTALE.into()),
         }
     }
 
-    /// The path of a held file below its folder, as the host has it now; empty for
-    /// the folder itself.
-    fn path_below(&self, node: u64) -> Result<(u32, String), Fault> {
+    /// What the host says of a file. Whoever asks twice will ask more often.
+    pub(super) fn look(&mut self, node: u64) -> Result<rustix::fs::Stat, Fault> {
         let known = self.nodes.get(node)?;
-        let dir = &self.exports.get(known.export as usize).ok_or(Errno::ESTALE)?.dir;
-        let (outer, inner) = (self.path_of(dir)?, self.path_of(&known.fd)?);
+        let dir = match &known.how {
+            How::Held(fd) => return fstat(fd).map_err(fault),
+            How::Named { dir, .. } => *dir,
+        };
+        let want = known.id;
+        if self.nodes.look(node) && self.nodes.room().is_ok() {
+            return fstat(self.fd(node)?).map_err(fault);
+        }
+        let stat = statat(self.held_fd(dir)?, self.nodes.name_of(node), LOOK).map_err(gone)?;
+        if id(&stat) == want { Ok(stat) } else { Err(Errno::ESTALE.into()) }
+    }
+
+    /// Makes those who know a file by its name in a directory keep the file, whatever
+    /// becomes of the name.
+    pub(super) fn keep(&mut self, dir: u64, name: &str) -> Result<(), Fault> {
+        for node in self.nodes.named(self.nodes.get(dir)?.id, name) {
+            // For whom it is not there any more, it is gone already.
+            let _ = self.fd(node);
+        }
+        Ok(())
+    }
+
+    /// The path of a file below its folder, as the host has it now; empty for the
+    /// folder itself.
+    fn path_below(&mut self, node: u64) -> Result<(u32, String), Fault> {
+        let fd = self.fd(node)?;
+        let export = self.nodes.get(node)?.export;
+        let dir = &self.exports.get(export as usize).ok_or(Errno::ESTALE)?.dir;
+        let (outer, inner) = (self.path_of(dir)?, self.path_of(&fd)?);
         // What was moved out of the folder has no place in it any more.
         let below = Path::new(&inner).strip_prefix(&outer).map_err(|_| Errno::ESTALE)?;
-        Ok((known.export, below.to_str().ok_or(Errno::ESTALE)?.to_owned()))
+        Ok((export, below.to_str().ok_or(Errno::ESTALE)?.to_owned()))
     }
 
     fn path_of(&self, fd: &OwnedFd) -> Result<String, Fault> {
@@ -93,29 +141,27 @@ impl HostDirs {
         let (export, path) = self.path_below(at)?;
         let dir = match path.rsplit_once('/') {
             _ if path.is_empty() && self.single => ".",
-            _ if path.is_empty() => return self.find_export(".."),
+            _ if path.is_empty() => return Ok((ROOT, self.root_qid())),
             Some((parent, _)) => parent,
             None => ".",
         };
-        self.nodes.room()?;
         let fd = self.beneath(export, dir, ResolveFlags::NO_SYMLINKS).map_err(fault)?;
-        let stat = fstat(&fd).map_err(fault)?;
-        let qid = self.qid_of(&stat);
-        Ok((self.nodes.insert(export, fd), qid))
+        self.node_for(export, fd)
     }
 
     /// What the link of that name in a directory leads to, if that is in the folder.
-    pub(super) fn follow(&self, at: u64, name: &str) -> Result<OwnedFd, Fault> {
+    pub(super) fn follow(&mut self, at: u64, name: &str) -> Result<(u32, OwnedFd), Fault> {
         let (export, mut path) = self.path_below(at)?;
         if !path.is_empty() {
             path.push('/');
         }
         path.push_str(name);
-        self.beneath(export, &path, ResolveFlags::empty()).map_err(|e| match e {
+        match self.beneath(export, &path, ResolveFlags::empty()) {
+            Ok(fd) => Ok((export, fd)),
             // The way leads out, or nowhere: to a guest there is nothing.
-            Os::XDEV | Os::LOOP => Errno::ENOENT.into(),
-            e => fault(e),
-        })
+            Err(Os::XDEV | Os::LOOP) => Err(Errno::ENOENT.into()),
+            Err(e) => Err(fault(e)),
+        }
     }
 
     /// What a path below a folder leads to, and never what is outside.
@@ -135,32 +181,42 @@ impl HostDirs {
 
     /// Opens what a node stands for, whatever has happened to its name by now.
     pub(super) fn open_again(&mut self, node: u64, flags: OpenFlags) -> Result<Open, Fault> {
+        let fd = self.fd(node)?;
         self.nodes.room()?;
-        let fd = &self.nodes.get(node)?.fd;
-        let kind = FileType::from_raw_mode(fstat(fd).map_err(fault)?.st_mode);
-        let fd = self.reopen(fd, kind, flags)?;
+        let kind = self.nodes.get(node)?.kind;
+        let fd = self.reopen(&fd, kind, flags)?;
         self.nodes.opened();
-        Ok(match kind {
-            FileType::Directory => Open::Dir(fd, 0),
-            _ => Open::File(fd),
-        })
+        Ok(if kind == mode::DIR { Open::Dir(fd, 0) } else { Open::File(fd) })
     }
 
     pub(super) fn reopen(
         &self,
         fd: &OwnedFd,
-        kind: FileType,
+        kind: u32,
         flags: OpenFlags,
     ) -> Result<OwnedFd, Fault> {
         let more = match kind {
-            FileType::RegularFile => host_flags(flags),
-            FileType::Directory => OFlags::DIRECTORY,
-            FileType::Symlink => return Err(Errno::ELOOP.into()),
+            mode::FILE => host_flags(flags),
+            mode::DIR => OFlags::DIRECTORY,
+            mode::SYMLINK => return Err(Errno::ELOOP.into()),
             _ => return Err(Fault::new(Errno::EACCES, "neither a plain file nor a directory")),
         };
         let flags = more | OFlags::CLOEXEC | OFlags::NOCTTY;
         openat(self.again_dir()?, DecInt::from_fd(fd), flags, Mode::empty()).map_err(fault)
     }
+
+    pub(super) fn root_qid(&self) -> Qid {
+        Qid { ty: qid_type::DIR, version: 0, path: u64::MAX }
+    }
+}
+
+fn id(stat: &rustix::fs::Stat) -> super::nodes::Id {
+    (stat.st_dev, stat.st_ino)
+}
+
+/// A file that was there under its name is not any more.
+fn gone(e: Os) -> Fault {
+    if e == Os::NOENT { Errno::ESTALE.into() } else { fault(e) }
 }
 
 /// The flags of an open that mean something for a plain file, as the host has them.
