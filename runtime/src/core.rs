@@ -5,11 +5,12 @@
 //! The slot of a component is empty while it runs, so that a dispatch inside a
 //! dispatch has nothing to run: it is refused, however it came about.
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::fmt::{self, Write};
+use core::fmt;
 use core::mem;
 
 use atoll_9p::fault::{Blame, Errno, Fault};
@@ -21,6 +22,7 @@ use crate::effects::{Effects, MESSAGE_OVERHEAD};
 use crate::namespace::{self, Namespace, Returned};
 use crate::platform::{Memory, Time, Trap};
 use crate::random::Random;
+use crate::records;
 use crate::sponsor::{Amount, Sponsor};
 
 /// Bytes of log that a guest keeps.
@@ -541,15 +543,16 @@ impl<'a> Core<'a> {
         slot.and_then(|s| s.streams.get_mut(file)).unwrap_or(&mut self.log)
     }
 
-    /// What the file `status` of a component shows.
-    pub(crate) fn show_component(&self, id: ComponentId, out: &mut String) {
-        let Some(slot) = self.slots.get(usize::from(id.0)) else { return };
-        let _ = writeln!(out, "kind {}", slot.entry.kind);
-        let _ = writeln!(out, "state_version {}", slot.entry.state_version);
-        let _ = writeln!(out, "dispatches {}", slot.dispatches);
-        let _ = writeln!(out, "restarts {}", slot.restarts);
-        let state = slot.body.as_ref().map_or(0, |b| b.save().len());
-        let _ = writeln!(out, "state_bytes {state}");
+    /// What the file `status` of a component says.
+    pub(crate) fn about_component(&self, id: ComponentId) -> Option<records::Component> {
+        let slot = self.slots.get(usize::from(id.0))?;
+        Some(records::Component {
+            kind: Cow::Borrowed(slot.entry.kind),
+            state_version: slot.entry.state_version,
+            dispatches: slot.dispatches,
+            restarts: slot.restarts,
+            state_bytes: slot.body.as_ref().map_or(0, |b| b.save().len()) as u64,
+        })
     }
 }
 

@@ -77,6 +77,8 @@ impl<'a> Guest<'a> {
         let core = Core::new(payload, hash, registry, wall, seed, msize)?;
         let mut synth = tree::build(&core, registry);
         synth.mtime = wall / 1_000_000_000;
+        // A sixteenth of the memory, for all computed files that are open.
+        synth.limits.held = (core.payload.memory / 16) as usize;
         let mut guest = Guest {
             files: Files { synth, state: core },
             place: Place::default(),

@@ -20,6 +20,7 @@ mod namespace;
 pub mod native;
 pub mod platform;
 mod random;
+pub mod records;
 mod runtime;
 pub mod sched;
 pub mod sponsor;

@@ -1,16 +1,19 @@
 //! The tree of a guest: what its files are called and what they show.
 //!
 //! The names at the root are those of every guest; what a guest is for lies in
-//! `export/`. Everything is text, a record a line, `key value`.
+//! `export/`. Everything is text, a record a line, `key value`; what is a record
+//! (`records.rs`) is bytes too, at the same path below `rec/`.
 
+use alloc::borrow::Cow;
 use alloc::string::String;
-use core::fmt::Write;
 
-use atoll_9p::fault::Fault;
-use atoll_9p::synth::{Command, Node, Synth, Verb};
+use atoll_9p::fault::{Errno, Fault};
+use atoll_9p::record::{About, Numbers, Of, Record};
+use atoll_9p::synth::{Command, Node, Sink, Synth, Verb};
 
 use crate::component::{ComponentId, Entry, Event, FileKind};
 use crate::core::{Core, MAX_STATUS};
+use crate::records::{Account, Component, Mem, State, Stats, Status};
 
 const CTL: &[Verb] = &[Verb::range("stop", "[STATUS]", 0, 1)];
 
@@ -24,41 +27,41 @@ fn ctl(core: &mut Core<'_>, c: &Command<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-fn status(core: &mut Core<'_>, out: &mut String) -> Result<(), Fault> {
-    let state = if core.exit().is_some() { "stopping" } else { "running" };
-    let _ = writeln!(out, "state {state}");
-    let _ = writeln!(out, "uptime_ms {}", core.now().0 / 1_000_000);
-    let _ = writeln!(out, "payload {}", core.hash);
-    let _ = writeln!(out, "components {}", core.payload.components.len());
-    let _ = writeln!(out, "abandoned {}", core.counters.abandoned);
-    Ok(())
-}
-
-fn stats(core: &mut Core<'_>, out: &mut String) -> Result<(), Fault> {
-    let c = core.counters;
-    let _ = writeln!(out, "requests {}", c.requests);
-    let _ = writeln!(out, "dispatches {}", c.dispatches);
-    let _ = writeln!(out, "refused {}", c.refused);
-    let _ = writeln!(out, "abandoned {}", c.abandoned);
-    let _ = writeln!(out, "cpu_ns {}", core.sponsor.cpu);
-    for (name, value) in &core.machine.1 {
-        let _ = writeln!(out, "{name} {value}");
+fn status(core: &mut Core<'_>) -> Status {
+    Status {
+        state: if core.exit().is_some() { State::Stopping } else { State::Running },
+        uptime_ms: core.now().0 / 1_000_000,
+        payload: core.hash.0,
+        components: core.payload.components.len() as u32,
+        abandoned: core.counters.abandoned,
     }
-    Ok(())
 }
 
-fn mem(core: &mut Core<'_>, out: &mut String) -> Result<(), Fault> {
+fn stats(core: &mut Core<'_>) -> Stats {
+    let c = core.counters;
+    let machine = core.machine.1.iter().map(|(name, value)| (Cow::Borrowed(*name), *value));
+    Stats {
+        requests: c.requests,
+        dispatches: c.dispatches,
+        refused: c.refused,
+        abandoned: c.abandoned,
+        cpu_ns: core.sponsor.cpu,
+        machine: Numbers(machine.collect()),
+    }
+}
+
+fn mem(core: &mut Core<'_>) -> Mem {
     let m = core.machine.0;
-    let _ = writeln!(out, "total {}\nused {}\npeak {}", m.total, m.used, m.peak);
-    Ok(())
+    Mem { total: m.total, used: m.used, peak: m.peak }
 }
 
-fn sponsor(core: &mut Core<'_>, out: &mut String) -> Result<(), Fault> {
+fn sponsor(core: &mut Core<'_>) -> Account {
     let s = core.sponsor;
-    let _ = writeln!(out, "memory {} of {}", s.used.memory, s.limit.memory);
-    let _ = writeln!(out, "messages {} of {}", s.used.messages, s.limit.messages);
-    let _ = writeln!(out, "cpu_ns {}", s.cpu);
-    Ok(())
+    Account {
+        memory: Of { used: s.used.memory, limit: s.limit.memory },
+        messages: Of { used: s.used.messages.into(), limit: s.limit.messages.into() },
+        cpu_ns: s.cpu,
+    }
 }
 
 fn ns(core: &mut Core<'_>, out: &mut String) -> Result<(), Fault> {
@@ -82,28 +85,33 @@ fn line(text: &str, out: &mut String) -> Result<(), Fault> {
 
 type Render = fn(&mut Core<'_>, &mut String) -> Result<(), Fault>;
 
-/// The text files of every guest. A table, because a kernel under an emulator pays
-/// for each instruction that it meets for the first time.
-const TEXTS: [(&str, Render); 7] = [
-    ("name", name),
-    ("version", version),
-    ("status", status),
-    ("stats", stats),
-    ("mem", mem),
-    ("sponsor", sponsor),
-    ("ns", ns),
+type Get = fn(&mut Core<'_>, u64, Sink<'_>) -> Result<(), Fault>;
+
+/// The records of every guest. A table, because a kernel under an emulator pays for
+/// each instruction that it meets for the first time.
+const RECORDS: [(&About, Get); 4] = [
+    (&Status::ABOUT, |core, _, sink| give(&status(core), sink)),
+    (&Stats::ABOUT, |core, _, sink| give(&stats(core), sink)),
+    (&Mem::ABOUT, |core, _, sink| give(&mem(core), sink)),
+    (&Account::ABOUT, |core, _, sink| give(&sponsor(core), sink)),
 ];
+
+fn give(record: &impl Record, sink: Sink<'_>) -> Result<(), Fault> {
+    sink(&record.values());
+    Ok(())
+}
 
 /// Builds the names of a guest.
 pub(crate) fn build<'a>(core: &Core<'a>, registry: &'static [Entry]) -> Synth<'a, Core<'a>> {
     let mut t = Synth::new();
     let root = t.root();
-    for (name, render) in TEXTS {
-        if name == "status" {
-            t.ctl(root, "ctl", CTL, ctl);
-        }
-        t.text(root, name, render);
+    t.text(root, "name", name as Render);
+    t.text(root, "version", version as Render);
+    t.ctl(root, "ctl", CTL, ctl);
+    for (about, get) in RECORDS {
+        t.record_of(root, about.name, about, get);
     }
+    t.text(root, "ns", ns as Render);
     t.stream(root, "log", |core: &mut Core<'a>| &mut core.log);
     let components = t.dir(root, "component");
     let export = t.dir(root, "export");
@@ -118,9 +126,8 @@ pub(crate) fn build<'a>(core: &Core<'a>, registry: &'static [Entry]) -> Synth<'a
     for (i, plan) in core.payload.components.iter().enumerate() {
         let id = ComponentId(i as u16);
         let about = t.dir(components, plan.name);
-        t.text(about, "status", move |core: &mut Core<'a>, out| {
-            core.show_component(id, out);
-            Ok(())
+        t.record_of(about, "status", &Component::ABOUT, move |core: &mut Core<'a>, _, sink| {
+            give(&core.about_component(id).ok_or(Errno::ESTALE)?, sink)
         });
         let dir = t.dir_or_new(export, plan.name);
         let Some(entry) = registry.iter().find(|e| e.kind == plan.kind) else { continue };

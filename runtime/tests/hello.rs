@@ -4,8 +4,10 @@ mod common;
 
 use atoll_9p::fault::Errno;
 use atoll_9p::ops::What;
+use atoll_9p::record::{Of, Record};
 use atoll_runtime::fake::{Fake, Peer, drive_until};
 use atoll_runtime::platform::{Exit, Memory, Signal};
+use atoll_runtime::records::{Account, Component, Mem, State, Stats, Status};
 use common::*;
 
 #[test]
@@ -15,7 +17,7 @@ fn its_tree_is_listed_and_read() {
     let root = w.ls(&mut p, "").expect("a directory");
     assert_eq!(
         root,
-        "name\nversion\nctl\nstatus\nstats\nmem\nsponsor\nns\nlog\ncomponent/\nexport/\n"
+        "name\nversion\nctl\nstatus\nstats\nmem\nsponsor\nns\nlog\ncomponent/\nexport/\nrec/\n"
     );
     assert_eq!(w.ls(&mut p, "export").expect("a directory"), "motd\nabout/\ngreeter/\nclock/\n");
     assert_eq!(w.cat(&mut p, "export/motd").expect("a file"), "Everything here is a file.\n");
@@ -128,6 +130,38 @@ fn the_log_shows_when_something_was_said() {
     w.fake.signal(Signal::Stop);
     w.drive(&mut p);
     assert_eq!(w.fake.log, ["90.000000 machine: stop"]);
+}
+
+#[test]
+fn what_is_a_record_is_bytes_too() {
+    let mut w = world(hello());
+    let mut p = Peer::open(&mut w.fake);
+    assert_eq!(
+        w.ls(&mut p, "rec").expect("a directory"),
+        "status\nstats\nmem\nsponsor\ncomponent/\nschema\n"
+    );
+    let mut bytes = |path: &str| {
+        let path = format!("rec/{path}");
+        w.run(&mut p, &path, What::Read { max: 4096 }).expect("an answer").expect("a file")
+    };
+    let status = Status::from_wire(&bytes("status")).expect("a status");
+    assert_eq!((status.state, status.payload, status.components), (State::Running, [7; 32], 2));
+    let mem = Mem::from_wire(&bytes("mem")).expect("a mem");
+    assert_eq!(mem, Mem { total: 4 << 20, used: 1 << 20, peak: 2 << 20 });
+    let stats = Stats::from_wire(&bytes("stats")).expect("stats");
+    assert!(stats.requests > 0 && stats.machine.0.contains(&("wires".into(), 1)), "{stats:?}");
+    let account = Account::from_wire(&bytes("sponsor")).expect("an account");
+    assert_eq!(account.messages, Of { used: 0, limit: 256 });
+    let greeter = bytes("component/greeter/status");
+    let greeter = Component::from_wire(&greeter).expect("a component's status");
+    assert_eq!((&*greeter.kind, greeter.state_version), ("greeter", 1));
+    let schema = String::from_utf8(bytes("schema")).expect("text");
+    assert!(schema.starts_with("file status\nrecord status 1\nfield state choice<"), "{schema}");
+    // The text says the same.
+    let text = w.cat(&mut p, "component/greeter/status").expect("a file");
+    assert_eq!(Component::from_text(&text).expect("a component's status"), greeter);
+    let text = w.cat(&mut p, "stats").expect("a file");
+    assert!(Stats::from_text(&text).expect("stats").requests > stats.requests, "{text}");
 }
 
 #[test]

@@ -60,7 +60,7 @@ use alloc::vec::Vec;
 
 use crate::fault::{Errno, Fault};
 use crate::once::{Once, RESULTS};
-use crate::record::Record;
+use crate::record::{About, Record};
 use crate::stream::Stream;
 use crate::types::{Qid, qid_type};
 
@@ -76,6 +76,7 @@ pub use ctl::{Command, Verb};
 pub use flow::Flow;
 use kinds::{Entry, Kind, Version};
 pub use many::Clones;
+pub use rec::Sink;
 use rec::{Face, Rec};
 pub use tree::{Files, Open};
 
@@ -287,6 +288,18 @@ impl<'a, S> Synth<'a, S> {
         get: impl Fn(&mut S, u64) -> Result<R, Fault> + 'a,
     ) -> Node {
         self.add(dir, name.into(), 0o444, Kind::Record(Rec::new(get)))
+    }
+
+    /// A record of a type that is known by its fields alone, also for each entry of a
+    /// numbered directory: `get` gives its values to the sink. For tables of records.
+    pub fn record_of(
+        &mut self,
+        dir: Node,
+        name: impl Into<Cow<'a, str>>,
+        about: &'static About,
+        get: impl Fn(&mut S, u64, Sink<'_>) -> Result<(), Fault> + 'a,
+    ) -> Node {
+        self.add(dir, name.into(), 0o444, Kind::Record(Rec::of(about, get)))
     }
 
     /// A record that can be written, as text or, below `/rec`, as bytes: all of it with

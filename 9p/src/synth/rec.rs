@@ -30,7 +30,8 @@ pub(super) enum Face {
     Schema,
 }
 
-type Sink<'x> = &'x mut dyn FnMut(&[Value<'_>]);
+/// Takes the values of a record.
+pub type Sink<'x> = &'x mut dyn FnMut(&[Value<'_>]);
 type Get<'a, S> = Box<dyn Fn(&mut S, u64, Sink<'_>) -> Result<(), Fault> + 'a>;
 type Set<'a, S> = Box<dyn Fn(&mut S, u64, bool, &[u8]) -> Result<(), Fault> + 'a>;
 
@@ -43,11 +44,17 @@ pub(super) struct Rec<'a, S> {
 
 impl<'a, S> Rec<'a, S> {
     pub(super) fn new<R: Record>(get: impl Fn(&mut S, u64) -> Result<R, Fault> + 'a) -> Self {
-        let get: Get<'a, S> = Box::new(move |s, id, sink| {
+        Rec::of(&R::ABOUT, move |s, id, sink| {
             sink(&get(s, id)?.values());
             Ok(())
-        });
-        Rec { about: &R::ABOUT, get, set: None }
+        })
+    }
+
+    pub(super) fn of(
+        about: &'static About,
+        get: impl Fn(&mut S, u64, Sink<'_>) -> Result<(), Fault> + 'a,
+    ) -> Self {
+        Rec { about, get: Box::new(get), set: None }
     }
 
     pub(super) fn with_set<R: Record>(
