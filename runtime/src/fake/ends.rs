@@ -77,7 +77,8 @@ pub struct Peer {
     /// It takes no answers.
     pub deaf: bool,
     next_fid: u32,
-    ops: Vec<(Op, Option<Answer>)>,
+    /// Each while it is underway, and then its result.
+    ops: Vec<(Option<Op>, Option<Answer>)>,
     /// Plain requests, and what came for them.
     asked: Vec<(Tag, Option<Answer>)>,
 }
@@ -96,16 +97,15 @@ impl Peer {
     pub fn on(conn: Conn) -> Peer {
         let mut client = Client::new(8192);
         let attach = Tmsg::Attach { fid: 0, afid: NOFID, uname: "t", aname: "", n_uname: 0 };
-        let tag = client.send(&attach);
-        let asked = alloc::vec![(tag, None)];
-        Peer { conn, client, deaf: false, next_fid: 1, ops: Vec::new(), asked }
+        client.send(&attach);
+        Peer { conn, client, deaf: false, next_fid: 1, ops: Vec::new(), asked: Vec::new() }
     }
 
     /// Starts an operation on a file; its number is for [`Peer::result`].
     pub fn start(&mut self, path: &str, what: What) -> usize {
         let fid = self.fid();
         let op = Op::start(&mut self.client, 0, fid, path, what).expect("a short path");
-        self.ops.push((op, None));
+        self.ops.push((Some(op), None));
         self.ops.len() - 1
     }
 
@@ -136,10 +136,11 @@ impl Peer {
     /// Walks to a file and opens it for reading; no answer is waited for.
     pub fn open_file(&mut self, path: &str) -> u32 {
         let fid = self.fid();
-        let (tag, _) = self.client.walk(0, fid, path).expect("a short path");
-        self.asked.push((tag, None));
+        // Nobody asks for these answers: kept, they would be found under tags that
+        // later requests have again.
+        self.client.walk(0, fid, path).expect("a short path");
         let flags = atoll_9p::types::OpenFlags::RDONLY;
-        self.ask(&Tmsg::Lopen { fid, flags });
+        self.client.send(&Tmsg::Lopen { fid, flags });
         fid
     }
 
@@ -167,11 +168,15 @@ impl End for Peer {
         let bytes = fake.take(self.conn);
         self.client.feed(&bytes);
         while let Some((tag, answer)) = self.client.poll().expect("a sound server") {
-            if let Some((op, result)) =
-                self.ops.iter_mut().find(|o| o.0.tag() == tag && o.1.is_none())
+            let of = |o: &&mut (Option<Op>, _)| o.0.as_ref().is_some_and(|op| op.tag() == tag);
+            if let Some((underway, result)) = self.ops.iter_mut().find(of)
+                && let Some(op) = underway
             {
                 op.answer(&answer);
                 *result = op.next(&mut self.client);
+                if result.is_some() {
+                    *underway = None;
+                }
             } else if let Some(slot) = self.asked.iter_mut().find(|a| a.0 == tag && a.1.is_none()) {
                 slot.1 = Some(match answer {
                     Rmsg::Lerror { errno, text } => Err(fault(errno, text)),
