@@ -229,3 +229,27 @@ fn an_idle_session_gives_its_buffers_back() {
     p.ask(&mut t, &m);
     assert!(p.s.held() <= 8192 + 4096, "holds {}", p.s.held());
 }
+
+/// Linux's `p9_client_read` asks for the rest of a buffer until nothing comes.
+#[test]
+fn a_reader_that_fills_a_buffer_gets_what_there_is() {
+    let read = |t: &mut Counting, p: &mut Peer<Counting>, offset, count| {
+        let m = Tmsg::Read { fid: 1, offset, count };
+        p.raw(t, &frame(3, &m)).first().map(|f| data(f).len())
+    };
+    let (mut t, mut p) = start();
+    t.ready = 1;
+    assert_eq!(read(&mut t, &mut p, 0, 4096), Some(7));
+    assert_eq!(read(&mut t, &mut p, 7, 4089), Some(0), "the rest of that buffer");
+    assert_eq!(read(&mut t, &mut p, 7, 4096), None, "a new buffer waits");
+    t.ready = 1;
+    p.s.wake(BLK);
+    assert_eq!(p.late(&mut t).len(), 1);
+    assert_eq!(read(&mut t, &mut p, 14, 4089), None, "nothing was read up to there");
+
+    // To who asks for as much as before, nothing would be the end of the file.
+    let (mut t, mut p) = start();
+    t.ready = 1;
+    assert_eq!(read(&mut t, &mut p, 0, 4096), Some(7));
+    assert_eq!(read(&mut t, &mut p, 7, 4096), None);
+}

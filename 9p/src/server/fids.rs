@@ -60,6 +60,9 @@ pub(super) struct Opened<T: Tree> {
     pub(super) open: T::Open,
     pub(super) flags: OpenFlags,
     pub(super) dir: bool,
+    /// Where the last read that got less than it asked for ended, and for how much
+    /// it asked.
+    pub(super) short: (u64, u32),
     /// What only 9P2000 wants to know.
     pub(super) plain: Option<Box<Plain>>,
 }

@@ -79,7 +79,8 @@ impl<T: Tree> Session<T> {
                 }
             };
         }
-        f.state = State::Open(Opened { open, flags, dir: qid.is_dir(), plain: None });
+        f.state =
+            State::Open(Opened { open, flags, dir: qid.is_dir(), short: (0, 0), plain: None });
         if now != node
             && let Some(name) = self.fids.name(fid)
         {
@@ -108,8 +109,33 @@ impl<T: Tree> Session<T> {
             if self.read(tree, tag, fid, offset, count)? != Reply::Later {
                 return Ok(());
             }
+            if self.fills_up(fid, offset, count) {
+                return self.nothing_more(tag);
+            }
         }
         self.block(tag, fid, offset, count, None)
+    }
+
+    /// Whether a read that would wait is the Linux client's, which goes on asking for
+    /// the rest of a buffer until it is full or nothing comes (`p9_client_read` in
+    /// `net/9p/client.c`). Were it to wait, the reader would not get what the buffer
+    /// already holds: a line of a stream would be seen when many more have come. Others
+    /// ask for as much as before, and to them nothing would be the end of the file.
+    fn fills_up(&mut self, fid: u32, offset: u64, count: u32) -> bool {
+        if self.dialect == Dialect::Atoll {
+            return false;
+        }
+        let Ok(f) = self.fids.get(fid) else { return false };
+        let Some(opened) = f.opened() else { return false };
+        let (end, asked) = core::mem::take(&mut opened.short);
+        end == offset && count < asked
+    }
+
+    fn nothing_more(&mut self, tag: u16) -> Result<(), Fault> {
+        let mut w = self.reply(ty::TREAD, tag);
+        w.u32(0);
+        w.finish();
+        Ok(())
     }
 
     fn read(
@@ -124,9 +150,7 @@ impl<T: Tree> Session<T> {
         let opened = match &mut f.state {
             State::Open(opened) if opened.flags.reads() => opened,
             State::Attributes => {
-                let mut w = self.reply(ty::TREAD, tag);
-                w.u32(0);
-                w.finish();
+                self.nothing_more(tag)?;
                 return Ok(Reply::Done(0));
             }
             _ => return Err(Fault::new(Errno::EBADF, "open the file for reading first")),
@@ -149,10 +173,11 @@ impl<T: Tree> Session<T> {
                 Reply::Later => (0, reply),
             })
         })?;
-        if reply == Reply::Later {
+        let Reply::Done(n) = reply else {
             self.trim();
             return Ok(reply);
-        }
+        };
+        opened.short = (offset.saturating_add(n as u64), count);
         if sequenced {
             w.u64(tree.position(node, open).unwrap_or(seq::HERE));
         }

@@ -189,7 +189,8 @@ impl<T: Tree> Session<T> {
         };
         let f = self.fids.get(fid)?;
         let dir = core::mem::replace(&mut f.node, node);
-        f.state = State::Open(Opened { open, flags, dir: qid.is_dir(), plain: None });
+        f.state =
+            State::Open(Opened { open, flags, dir: qid.is_dir(), short: (0, 0), plain: None });
         tree.forget(dir);
         self.named(fid, name);
         Ok(qid)
