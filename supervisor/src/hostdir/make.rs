@@ -49,28 +49,12 @@ impl HostDirs {
         self.nodes.room()?;
         let mode = Mode::from_raw_mode(make.mode & mode::PERM);
         let how = FILE | host_flags(flags) | OFlags::CLOEXEC | OFlags::NOCTTY;
-        match openat(&at, plain(make.name)?, how, mode) {
-            Ok(file) => {
-                self.give(&file, "", make);
-                let hold = OFlags::PATH | OFlags::CLOEXEC;
-                let fd = openat(self.again_dir()?, DecInt::from_fd(&file), hold, Mode::empty());
-                let (node, _) = self.node_for(export, fd.map_err(fault)?)?;
-                self.nodes.opened();
-                Ok((node, Open::File(file)))
-            }
-            // Somebody was faster, and the client did not say that it minds.
-            Err(rustix::io::Errno::EXIST) if !flags.has(OpenFlags::EXCL) => {
-                let node = self.find_name(dir, make.name)?.0;
-                match self.open_again(node, flags) {
-                    Ok(open) => Ok((node, open)),
-                    Err(e) => {
-                        self.nodes.forget(node);
-                        Err(e)
-                    }
-                }
-            }
-            Err(e) => Err(fault(e)),
-        }
+        let file = openat(&at, plain(make.name)?, how, mode).map_err(fault)?;
+        self.give(&file, "", make);
+        let hold = OFlags::PATH | OFlags::CLOEXEC;
+        let fd = openat(self.again_dir()?, DecInt::from_fd(&file), hold, Mode::empty());
+        let (node, _) = self.node_for(export, fd.map_err(fault)?)?;
+        Ok((node, self.open_file(file)))
     }
 
     /// Gives a new file to whom it was made for, where this process may do that and

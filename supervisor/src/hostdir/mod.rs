@@ -17,8 +17,12 @@ use std::sync::Arc;
 
 use atoll_9p::access::{User, Want, allowed, owns};
 use atoll_9p::fault::{Blame, Errno, Fault};
+use atoll_9p::locks::Locks;
+use atoll_9p::once::Once;
 use atoll_9p::tree::{Entries, Make, Remove, Reply, Tree, Who};
-use atoll_9p::types::{OpenFlags, Qid, SetAttr, Stat, StatFs, mode, qid_type};
+use atoll_9p::types::{
+    Lock, LockStatus, OpId, OpenFlags, Qid, SetAttr, Stat, StatFs, mode, qid_type,
+};
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Mode, OFlags, fstat, open, renameat, unlinkat};
 use rustix::io::{Errno as Os, pread, pwrite};
@@ -29,11 +33,15 @@ mod make;
 mod nodes;
 mod resolve;
 
-use nodes::Nodes;
+use nodes::{Id, Nodes};
 pub use resolve::raise_descriptor_limit;
 
 /// The root above several folders, which has no folder of its own.
 const ROOT: u64 = 0;
+
+/// Ranges of files that may be locked at one time. Only clients of this tree see
+/// each other's locks; the host's own programs do not.
+const LOCKS: usize = 1 << 16;
 
 /// What clients may do, and what they see of symbolic links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +76,10 @@ pub struct HostDirs {
     device: u64,
     /// Whom the host takes this process for.
     uid: u32,
+    locks: Locks<Id>,
+    once: Once,
+    /// The number of the last file that was opened, which locks are kept under.
+    opened: u64,
 }
 
 /// An open file or directory of the host.
@@ -75,8 +87,8 @@ pub struct HostDirs {
 pub enum Open {
     /// The root above several folders.
     Root,
-    /// A file.
-    File(OwnedFd),
+    /// A file, and its number among those that were opened.
+    File(OwnedFd, u64),
     /// A directory, and the cookie that its descriptor stands at.
     Dir(OwnedFd, u64),
 }
@@ -112,6 +124,9 @@ impl HostDirs {
             again: None,
             device: 0,
             uid: rustix::process::geteuid().as_raw(),
+            locks: Locks::new(LOCKS),
+            once: Once::default(),
+            opened: 0,
         }
     }
 
@@ -156,6 +171,12 @@ impl HostDirs {
             return Err(Fault::new(Errno::EPERM, "the exported folders are what they are"));
         }
         self.fd(dir)
+    }
+
+    fn open_file(&mut self, fd: OwnedFd) -> Open {
+        self.nodes.opened();
+        self.opened += 1;
+        Open::File(fd, self.opened)
     }
 
     /// Whether the host itself decides what a user may do, for it takes this process
@@ -217,6 +238,15 @@ impl Tree for HostDirs {
         self.nodes.forget(node);
     }
 
+    fn qid(&mut self, node: u64) -> Result<Qid, Fault> {
+        if node == ROOT {
+            return Ok(self.root_qid());
+        }
+        // Who asks for this alone is about to do something with the file.
+        let fd = self.fd(node)?;
+        Ok(self.qid_of(&fstat(&*fd).map_err(fault)?))
+    }
+
     fn stat(&mut self, node: u64) -> Result<Stat, Fault> {
         if node == ROOT {
             let qid = self.root_qid();
@@ -249,7 +279,7 @@ impl Tree for HostDirs {
     }
 
     fn read(&mut self, _: u64, o: &mut Open, at: u64, buf: &mut [u8]) -> Result<Reply, Fault> {
-        let Open::File(fd) = o else { return Err(Errno::EISDIR.into()) };
+        let Open::File(fd, _) = o else { return Err(Errno::EISDIR.into()) };
         if i64::try_from(at).is_err() {
             return Ok(Reply::Done(0));
         }
@@ -262,7 +292,7 @@ impl Tree for HostDirs {
     }
 
     fn write(&mut self, _: u64, o: &mut Open, at: u64, data: &[u8]) -> Result<Reply, Fault> {
-        let Open::File(fd) = o else { return Err(Errno::EISDIR.into()) };
+        let Open::File(fd, _) = o else { return Err(Errno::EISDIR.into()) };
         if i64::try_from(at).is_err() {
             return Err(Errno::EINVAL.into());
         }
@@ -283,15 +313,48 @@ impl Tree for HostDirs {
     ) -> Result<(), Fault> {
         match open {
             Open::Root => self.list_root(cookie, sink),
-            Open::File(_) => Err(Errno::ENOTDIR.into()),
+            Open::File(..) => Err(Errno::ENOTDIR.into()),
             Open::Dir(fd, at) => self.list_dir(node, fd, at, cookie, sink),
         }
     }
 
-    fn close(&mut self, _: u64, open: Open) {
+    fn close(&mut self, node: u64, open: Open) {
         if !matches!(open, Open::Root) {
             self.nodes.closed();
         }
+        if let (Open::File(_, number), Ok(known)) = (open, self.nodes.get(node)) {
+            self.locks.close(known.id, number);
+        }
+    }
+
+    fn write_once(
+        &mut self,
+        node: u64,
+        open: &mut Open,
+        op: OpId,
+        offset: u64,
+        data: &[u8],
+    ) -> Result<Reply, Fault> {
+        if let Some(answer) = self.once.begin(op) {
+            return answer;
+        }
+        let result = self.write(node, open, offset, data);
+        self.once.end(op, &result);
+        result
+    }
+
+    fn lock(&mut self, node: u64, open: &mut Open, lock: &Lock<'_>) -> Result<LockStatus, Fault> {
+        let Open::File(_, number) = open else { return Err(Errno::EISDIR.into()) };
+        self.locks.lock(self.nodes.get(node)?.id, *number, lock)
+    }
+
+    fn test_lock(
+        &mut self,
+        node: u64,
+        _: &mut Open,
+        lock: &Lock<'_>,
+    ) -> Result<Option<Lock<'static>>, Fault> {
+        self.locks.test(self.nodes.get(node)?.id, lock)
     }
 
     fn sync(&mut self, node: u64) -> Result<(), Fault> {
@@ -344,3 +407,5 @@ impl Tree for HostDirs {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod write_tests;

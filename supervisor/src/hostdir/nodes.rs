@@ -71,8 +71,9 @@ pub(super) struct Nodes {
     free: Vec<u32>,
     uses: u32,
     lists: Vec<u32>,
-    /// Descriptors of held files, by folder and file, and how many hold them.
-    fds: HashMap<(u32, Id), (Arc<OwnedFd>, u32)>,
+    /// Descriptors of held files, by folder, file and type, and how many hold them. The
+    /// type, for a number may have become another file's.
+    fds: HashMap<(u32, Id, u32), (Arc<OwnedFd>, u32)>,
     /// Descriptors of open files.
     open: usize,
     /// The most descriptors.
@@ -126,14 +127,14 @@ impl Nodes {
 
     /// A file that is held.
     pub(super) fn hold(&mut self, export: u32, id: Id, kind: u32, fd: OwnedFd) -> u64 {
-        let fd = self.share(export, id, fd);
+        let fd = self.share((export, id, kind), fd);
         self.insert(export, id, kind, How::Held(fd))
     }
 
     /// The descriptor of a file for one more to hold it by: the one that there is, or
     /// this.
-    fn share(&mut self, export: u32, id: Id, fd: OwnedFd) -> Arc<OwnedFd> {
-        let (fd, users) = self.fds.entry((export, id)).or_insert_with(|| (Arc::new(fd), 0));
+    fn share(&mut self, key: (u32, Id, u32), fd: OwnedFd) -> Arc<OwnedFd> {
+        let (fd, users) = self.fds.entry(key).or_insert_with(|| (Arc::new(fd), 0));
         *users += 1;
         fd.clone()
     }
@@ -202,8 +203,8 @@ impl Nodes {
     /// Holds a file that was named by the descriptor that others hold it by; false
     /// when nobody does.
     pub(super) fn join(&mut self, node: u64) -> bool {
-        let Ok(&Known { export, id, .. }) = self.get(node) else { return false };
-        let Some((fd, users)) = self.fds.get_mut(&(export, id)) else { return false };
+        let Ok(&Known { export, id, kind, .. }) = self.get(node) else { return false };
+        let Some((fd, users)) = self.fds.get_mut(&(export, id, kind)) else { return false };
         *users += 1;
         let fd = fd.clone();
         self.set_held(node, fd);
@@ -212,8 +213,8 @@ impl Nodes {
 
     /// Holds a file that was named by this descriptor of it.
     pub(super) fn now_held(&mut self, node: u64, fd: OwnedFd) {
-        let Ok(&Known { export, id, .. }) = self.get(node) else { return };
-        let fd = self.share(export, id, fd);
+        let Ok(&Known { export, id, kind, .. }) = self.get(node) else { return };
+        let fd = self.share((export, id, kind), fd);
         self.set_held(node, fd);
     }
 
@@ -274,12 +275,12 @@ impl Nodes {
         let at = place(node);
         let known = self.places[at].known.take();
         self.free.push(at as u32);
-        let Some(Known { export, id, how, .. }) = known else { return };
+        let Some(Known { export, id, kind, how, .. }) = known else { return };
         match how {
             // A held one has no directory above it here, so this goes no deeper.
             How::Named { dir, .. } => self.forget(dir),
             How::Held(_) => {
-                if let Entry::Occupied(mut entry) = self.fds.entry((export, id)) {
+                if let Entry::Occupied(mut entry) = self.fds.entry((export, id, kind)) {
                     entry.get_mut().1 -= 1;
                     if entry.get().1 == 0 {
                         entry.remove();

@@ -11,7 +11,7 @@ use rustix::io::Errno as Os;
 use rustix::path::DecInt;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::nodes::How;
+use super::nodes::{How, Id};
 use super::{HostDirs, Mount, Open, ROOT, fault};
 
 /// A descriptor that can do nothing.
@@ -45,7 +45,8 @@ impl HostDirs {
             let (export, fd) = self.follow(at, name)?;
             return self.node_for(export, fd);
         }
-        let node = self.nodes.name(at, name, id(&stat), stat.st_mode & mode::TYPE)?;
+        let (id, kind) = id_kind(&stat);
+        let node = self.nodes.name(at, name, id, kind)?;
         Ok((node, self.qid_of(&stat)))
     }
 
@@ -60,7 +61,8 @@ impl HostDirs {
     pub(super) fn node_for(&mut self, export: u32, fd: OwnedFd) -> Result<(u64, Qid), Fault> {
         self.nodes.room()?;
         let stat = fstat(&fd).map_err(fault)?;
-        let node = self.nodes.hold(export, id(&stat), stat.st_mode & mode::TYPE, fd);
+        let (id, kind) = id_kind(&stat);
+        let node = self.nodes.hold(export, id, kind, fd);
         Ok((node, self.qid_of(&stat)))
     }
 
@@ -71,12 +73,12 @@ impl HostDirs {
             How::Held(fd) => return Ok(fd.clone()),
             How::Named { dir, .. } => *dir,
         };
-        let want = known.id;
+        let want = (known.id, known.kind);
         if !self.nodes.join(node) {
             self.nodes.room()?;
             let at = self.held_fd(dir)?;
             let fd = openat(at, self.nodes.name_of(node), HOLD, Mode::empty()).map_err(gone)?;
-            if id(&fstat(&fd).map_err(fault)?) != want {
+            if id_kind(&fstat(&fd).map_err(fault)?) != want {
                 return Err(Errno::ESTALE.into());
             }
             self.nodes.now_held(node, fd);
@@ -98,12 +100,12 @@ impl HostDirs {
             How::Held(fd) => return fstat(fd).map_err(fault),
             How::Named { dir, .. } => *dir,
         };
-        let want = known.id;
+        let want = (known.id, known.kind);
         if self.nodes.look(node) && self.nodes.room().is_ok() {
             return fstat(self.fd(node)?).map_err(fault);
         }
         let stat = statat(self.held_fd(dir)?, self.nodes.name_of(node), LOOK).map_err(gone)?;
-        if id(&stat) == want { Ok(stat) } else { Err(Errno::ESTALE.into()) }
+        if id_kind(&stat) == want { Ok(stat) } else { Err(Errno::ESTALE.into()) }
     }
 
     /// Makes those who know a file by its name in a directory keep the file, whatever
@@ -138,6 +140,11 @@ impl HostDirs {
     }
 
     fn parent(&mut self, at: u64) -> Result<(u64, Qid), Fault> {
+        if let How::Named { dir, .. } = self.nodes.get(at)?.how {
+            let qid = self.qid_of(&fstat(self.held_fd(dir)?).map_err(fault)?);
+            self.nodes.again(dir);
+            return Ok((dir, qid));
+        }
         let (export, path) = self.path_below(at)?;
         let dir = match path.rsplit_once('/') {
             _ if path.is_empty() && self.single => ".",
@@ -185,8 +192,11 @@ impl HostDirs {
         self.nodes.room()?;
         let kind = self.nodes.get(node)?.kind;
         let fd = self.reopen(&fd, kind, flags)?;
+        if kind != mode::DIR {
+            return Ok(self.open_file(fd));
+        }
         self.nodes.opened();
-        Ok(if kind == mode::DIR { Open::Dir(fd, 0) } else { Open::File(fd) })
+        Ok(Open::Dir(fd, 0))
     }
 
     pub(super) fn reopen(
@@ -210,8 +220,9 @@ impl HostDirs {
     }
 }
 
-fn id(stat: &rustix::fs::Stat) -> super::nodes::Id {
-    (stat.st_dev, stat.st_ino)
+/// Which file that is, and of which type.
+fn id_kind(stat: &rustix::fs::Stat) -> (Id, u32) {
+    ((stat.st_dev, stat.st_ino), stat.st_mode & mode::TYPE)
 }
 
 /// A file that was there under its name is not any more.
