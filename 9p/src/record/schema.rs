@@ -5,22 +5,25 @@
 //! the place in a list.
 
 use alloc::string::String;
-use core::fmt::Write;
 
+use super::text::number_to;
 use super::{About, Field, Type};
 
 /// Writes the schema of a record.
 pub(crate) fn put(about: &About, out: &mut String) {
-    let _ = writeln!(out, "record {} {}", about.name, about.version);
+    ["record ", about.name, " "].into_iter().for_each(|part| *out += part);
+    number_to(about.version.into(), out);
+    *out += "\n";
     put_fields(about.fields, "", out);
 }
 
 fn put_fields(fields: &[Field], prefix: &str, out: &mut String) {
     for field in fields {
-        let _ = write!(out, "field {prefix}{} ", field.name);
+        ["field ", prefix, field.name, " "].into_iter().for_each(|part| *out += part);
         put_type(&field.ty, out);
         if !field.doc.is_empty() {
-            let _ = write!(out, " {}", field.doc.trim());
+            *out += " ";
+            *out += field.doc.trim();
         }
         *out += "\n";
         let (inner, place) = match &field.ty {
@@ -29,7 +32,7 @@ fn put_fields(fields: &[Field], prefix: &str, out: &mut String) {
             ty => (ty, "."),
         };
         if let Type::Record(fields) = inner {
-            put_fields(fields, &alloc::format!("{prefix}{}{place}", field.name), out);
+            put_fields(fields, &[prefix, field.name, place].concat(), out);
         }
     }
 }
@@ -37,8 +40,8 @@ fn put_fields(fields: &[Field], prefix: &str, out: &mut String) {
 fn put_type(ty: &Type, out: &mut String) {
     let name = match ty {
         Type::Uint(bits) => {
-            let _ = write!(out, "u{bits}");
-            return;
+            *out += "u";
+            return number_to((*bits).into(), out);
         }
         Type::Choice(words) => {
             *out += "choice<";

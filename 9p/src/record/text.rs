@@ -23,14 +23,16 @@ fn put_fields(fields: &[Field], values: &[Value<'_>], prefix: &str, out: &mut St
 }
 
 fn put_value(name: &str, ty: &Type, value: &Value<'_>, prefix: &str, out: &mut String) {
-    let below = |place: &str| format!("{prefix}{name}{place}.");
     match (value, ty) {
         (Value::Option(None), _) => return,
         (Value::Option(Some(v)), Type::Option(ty)) => return put_value(name, ty, v, prefix, out),
         (Value::List(values), Type::List(Type::Record(fields))) => {
             for (i, v) in values.iter().enumerate() {
                 if let Value::Record(v) = v {
-                    put_fields(fields, v, &below(&format!(".{i}")), out);
+                    let mut below = [prefix, name, "."].concat();
+                    number_to(i as u64, &mut below);
+                    below += ".";
+                    put_fields(fields, v, &below, out);
                 }
             }
             return;
@@ -39,31 +41,37 @@ fn put_value(name: &str, ty: &Type, value: &Value<'_>, prefix: &str, out: &mut S
             values.iter().for_each(|v| put_value(name, ty, v, prefix, out));
             return;
         }
-        (Value::Record(v), Type::Record(fields)) => return put_fields(fields, v, &below(""), out),
+        (Value::Record(v), Type::Record(fields)) => {
+            return put_fields(fields, v, &[prefix, name, "."].concat(), out);
+        }
         (Value::Numbers(list), _) => {
             for (name, n) in list {
-                let _ = writeln!(out, "{name} {n}");
+                *out += name;
+                *out += " ";
+                number_to(*n, out);
+                *out += "\n";
             }
             return;
         }
         _ => {}
     }
-    let _ = write!(out, "{prefix}{name} ");
+    [prefix, name, " "].into_iter().for_each(|part| *out += part);
     match value {
-        Value::Uint(n) => {
-            let _ = write!(out, "{n}");
-        }
+        Value::Uint(n) => number_to(*n, out),
         Value::Int(n) => {
-            let _ = write!(out, "{n}");
+            *out += if *n < 0 { "-" } else { "" };
+            number_to(n.unsigned_abs(), out);
         }
         Value::Bool(b) => *out += if *b { "true" } else { "false" },
         Value::Of(used, limit) => {
-            let _ = write!(out, "{used} of {limit}");
+            number_to(*used, out);
+            *out += " of ";
+            number_to(*limit, out);
         }
         Value::Hex(bytes) => {
-            for b in bytes {
-                let _ = write!(out, "{b:02x}");
-            }
+            let digit =
+                |n: u8| char::from(b"0123456789abcdef".get(usize::from(n)).map_or(b'?', |d| *d));
+            bytes.iter().for_each(|b| out.extend([digit(b >> 4), digit(b & 15)]));
         }
         Value::Choice(n) => {
             if let Type::Choice(words) = ty {
@@ -85,6 +93,11 @@ fn put_value(name: &str, ty: &Type, value: &Value<'_>, prefix: &str, out: &mut S
         _ => {}
     }
     *out += "\n";
+}
+
+/// Apart, so that a guest carries it once.
+pub(super) fn number_to(n: u64, out: &mut String) {
+    let _ = write!(out, "{n}");
 }
 
 /// A line that was read.
