@@ -6,26 +6,26 @@
 
 use alloc::string::String;
 
-use super::text::number_to;
+use super::text::{number_to, text_to};
 use super::{About, Field, Type};
 
 /// Writes the schema of a record.
 pub(crate) fn put(about: &About, out: &mut String) {
-    ["record ", about.name, " "].into_iter().for_each(|part| *out += part);
+    ["record ", about.name, " "].into_iter().for_each(|part| text_to(part, out));
     number_to(about.version.into(), out);
-    *out += "\n";
+    text_to("\n", out);
     put_fields(about.fields, "", out);
 }
 
 fn put_fields(fields: &[Field], prefix: &str, out: &mut String) {
     for field in fields {
-        ["field ", prefix, field.name, " "].into_iter().for_each(|part| *out += part);
+        ["field ", prefix, field.name, " "].into_iter().for_each(|part| text_to(part, out));
         put_type(&field.ty, out);
         if !field.doc.is_empty() {
-            *out += " ";
-            *out += field.doc.trim();
+            text_to(" ", out);
+            text_to(field.doc.trim(), out);
         }
-        *out += "\n";
+        text_to("\n", out);
         let (inner, place) = match &field.ty {
             Type::List(ty) => (*ty, ".N."),
             Type::Option(ty) => (*ty, "."),
@@ -40,22 +40,22 @@ fn put_fields(fields: &[Field], prefix: &str, out: &mut String) {
 fn put_type(ty: &Type, out: &mut String) {
     let name = match ty {
         Type::Uint(bits) => {
-            *out += "u";
+            text_to("u", out);
             return number_to((*bits).into(), out);
         }
         Type::Choice(words) => {
-            *out += "choice<";
+            text_to("choice<", out);
             for (i, word) in words.iter().enumerate() {
-                *out += if i == 0 { "" } else { "|" };
-                *out += word;
+                text_to(if i == 0 { "" } else { "|" }, out);
+                text_to(word, out);
             }
-            *out += ">";
+            text_to(">", out);
             return;
         }
         Type::Option(of) | Type::List(of) => {
-            *out += if matches!(ty, Type::Option(_)) { "option<" } else { "list<" };
+            text_to(if matches!(ty, Type::Option(_)) { "option<" } else { "list<" }, out);
             put_type(of, out);
-            *out += ">";
+            text_to(">", out);
             return;
         }
         Type::Int => "i64",
@@ -66,5 +66,5 @@ fn put_type(ty: &Type, out: &mut String) {
         Type::Record(_) => "record",
         Type::Numbers => "numbers",
     };
-    *out += name;
+    text_to(name, out);
 }

@@ -31,7 +31,7 @@ fn put_value(name: &str, ty: &Type, value: &Value<'_>, prefix: &str, out: &mut S
                 if let Value::Record(v) = v {
                     let mut below = [prefix, name, "."].concat();
                     number_to(i as u64, &mut below);
-                    below += ".";
+                    text_to(".", &mut below);
                     put_fields(fields, v, &below, out);
                 }
             }
@@ -46,58 +46,69 @@ fn put_value(name: &str, ty: &Type, value: &Value<'_>, prefix: &str, out: &mut S
         }
         (Value::Numbers(list), _) => {
             for (name, n) in list {
-                *out += name;
-                *out += " ";
+                text_to(name, out);
+                text_to(" ", out);
                 number_to(*n, out);
-                *out += "\n";
+                text_to("\n", out);
             }
             return;
         }
         _ => {}
     }
-    [prefix, name, " "].into_iter().for_each(|part| *out += part);
+    [prefix, name, " "].into_iter().for_each(|part| text_to(part, out));
     match value {
         Value::Uint(n) => number_to(*n, out),
         Value::Int(n) => {
-            *out += if *n < 0 { "-" } else { "" };
+            text_to(if *n < 0 { "-" } else { "" }, out);
             number_to(n.unsigned_abs(), out);
         }
-        Value::Bool(b) => *out += if *b { "true" } else { "false" },
+        Value::Bool(b) => text_to(if *b { "true" } else { "false" }, out),
         Value::Of(used, limit) => {
             number_to(*used, out);
-            *out += " of ";
+            text_to(" of ", out);
             number_to(*limit, out);
         }
         Value::Hex(bytes) => {
-            let digit =
-                |n: u8| char::from(b"0123456789abcdef".get(usize::from(n)).map_or(b'?', |d| *d));
-            bytes.iter().for_each(|b| out.extend([digit(b >> 4), digit(b & 15)]));
+            for b in bytes {
+                for digit in [b >> 4, b & 15] {
+                    let digit = char::from_digit(digit.into(), 16).unwrap_or_default();
+                    text_to(digit.encode_utf8(&mut [0; 4]), out);
+                }
+            }
         }
         Value::Choice(n) => {
             if let Type::Choice(words) = ty {
-                *out += words.get(*n as usize).copied().unwrap_or_default();
+                text_to(words.get(*n as usize).copied().unwrap_or_default(), out);
             }
         }
         Value::Text(text) if text.is_empty() => {
             out.pop();
         }
         Value::Text(text) => {
+            let mut buf = [0; 4];
             for c in text.chars() {
-                match c {
-                    '\n' => *out += "\\n",
-                    '\\' => *out += "\\\\",
-                    c => out.push(c),
-                }
+                let part = match c {
+                    '\n' => "\\n",
+                    '\\' => "\\\\",
+                    c => c.encode_utf8(&mut buf),
+                };
+                text_to(part, out);
             }
         }
         _ => {}
     }
-    *out += "\n";
+    text_to("\n", out);
 }
 
-/// Apart, so that a guest carries it once.
+/// These two stay apart, so that a guest carries them once.
+#[inline(never)]
 pub(super) fn number_to(n: u64, out: &mut String) {
     let _ = write!(out, "{n}");
+}
+
+#[inline(never)]
+pub(super) fn text_to(text: &str, out: &mut String) {
+    out.push_str(text);
 }
 
 /// A line that was read.
