@@ -32,6 +32,7 @@ if [ "$level" != demo ]; then
   needs="$needs
 c++:g++:building the fuzzer, which is C++
 diodls:diod:testing with the 9P client of another project
+fusermount3:fuse3:mounting trees without being root
 busybox:busybox-static:the Linux guest that mounts what is tested
 setpriv:util-linux:ending that guest with its test
 xz:xz-utils:unpacking its kernel"

@@ -52,7 +52,7 @@ Examples:
   cat /mnt/.atoll/error                    what the last error was, in words
   atoll umount /mnt
 
-A process in the background stays behind a FUSE mount. When the server goes away it connects \
+A process in the background stays behind a mount. When the server goes away it connects \
 again, and operations wait until it is back; Ctrl-C ends one that waits. docs/mounts.md says \
 what a mount does and does not do.
 
@@ -91,12 +91,10 @@ fn address(text: &str) -> anyhow::Result<Address> {
 pub(super) fn mount(args: &Mount) -> anyhow::Result<bool> {
     let address = address(&args.address)?;
     let dir = mount::place(&args.dir)?;
-    if via_kernel(args, &address, &dir)? {
-        return say(args, &format!("{address} is mounted at {} via v9fs", dir.display()));
-    }
     if !args.foreground {
         return background();
     }
+    let via = via(args, &dir)?;
     if args.detached {
         // Neither a terminal nor a directory is to be kept from anybody.
         rustix::process::setsid().context("setsid")?;
@@ -109,36 +107,43 @@ pub(super) fn mount(args: &Mount) -> anyhow::Result<bool> {
         others: args.allow_other,
         read_only: args.read_only,
     };
-    let ready = || {
-        say(args, &format!("{address} is mounted at {} via FUSE", dir.display()))?;
+    let ready = |via| {
+        let name = if via == helper::Via::Kernel { "v9fs" } else { "FUSE" };
+        say(args, &format!("{address} is mounted at {} via {name}", dir.display()))?;
         if args.detached {
             silence()?;
         }
         Ok(())
     };
-    block_on(async { helper::fuse(&options, ready).await.map(|()| true) })
+    block_on(async {
+        let done = helper::serve(&options, via, || ready(via)).await;
+        // Root of a user namespace only may use FUSE.
+        match done {
+            Err(e) if args.via == Via::Auto && via == helper::Via::Kernel && is_denied(&e) => {
+                helper::serve(&options, helper::Via::Fuse, || ready(helper::Via::Fuse)).await?;
+            }
+            done => done?,
+        }
+        Ok(true)
+    })
 }
 
-/// Mounts with the kernel's client, if that is to be used.
-fn via_kernel(args: &Mount, address: &Address, dir: &Path) -> anyhow::Result<bool> {
-    let dir = || dir.to_owned();
+fn is_denied(e: &anyhow::Error) -> bool {
+    let Some(Error::Mount { why, .. }) = e.downcast_ref() else { return false };
+    why.kind() == std::io::ErrorKind::PermissionDenied
+}
+
+/// What is to be used of what there is.
+fn via(args: &Mount, dir: &Path) -> Result<helper::Via, Error> {
     match args.via {
-        Via::Fuse => return Ok(false),
-        Via::Auto if !rustix::process::geteuid().is_root() => return Ok(false),
-        Via::Kernel if !v9fs::is_there() => {
+        Via::Fuse => Ok(helper::Via::Fuse),
+        Via::Auto if !rustix::process::geteuid().is_root() => Ok(helper::Via::Fuse),
+        _ if v9fs::is_there() => Ok(helper::Via::Kernel),
+        Via::Auto => Ok(helper::Via::Fuse),
+        Via::Kernel => {
             let why = "this kernel has no 9p; use --via fuse";
-            return Err(Error::Place { dir: dir(), why }.into());
+            Err(Error::Place { dir: dir.to_owned(), why })
         }
-        _ if !v9fs::is_there() => return Ok(false),
-        _ => {}
-    }
-    match v9fs::attach(address, &dir(), args.allow_other, args.read_only) {
-        // Root of a user namespace only may use FUSE.
-        Err(e) if args.via == Via::Auto && e.kind() == std::io::ErrorKind::PermissionDenied => {
-            Ok(false)
-        }
-        Err(why) => Err(Error::Mount { dir: dir(), why }.into()),
-        Ok(()) => Ok(true),
     }
 }
 

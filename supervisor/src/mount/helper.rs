@@ -1,6 +1,7 @@
 //! The helper: the process that stands behind a mount and answers the kernel.
 
 use std::io;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,14 +14,17 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::{LocalSet, spawn_blocking, spawn_local};
 
 use super::fs::{Done, Fs};
 use super::fuse::{Request, device};
 use super::job::Job;
-use super::link::{Link, ROOT};
+use super::link::{Fail, Link, ROOT};
+use super::proxy::Proxy;
+use super::{Error, v9fs};
 use crate::address::Address;
 use crate::guard::Guard;
+use crate::stream::Stream;
 
 /// What to mount.
 #[derive(Debug)]
@@ -37,51 +41,107 @@ pub struct Options<'a> {
     pub read_only: bool,
 }
 
-/// Mounts with FUSE, says so by `ready`, and serves until the mount is gone.
-pub async fn fuse(
+/// What of the kernel a mount uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// Its 9P client.
+    Kernel,
+    /// FUSE.
+    Fuse,
+}
+
+/// Mounts, says so by `ready`, and serves until the mount is gone.
+pub async fn serve(
     options: &Options<'_>,
+    via: Via,
     ready: impl FnOnce() -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    LocalSet::new().run_until(serve_fuse(options, ready)).await
+    let work = async {
+        let link = Link::new(options.wait);
+        let (tell, first) = oneshot::channel();
+        let connection = spawn_local(link.clone().run(options.address.clone(), tell));
+        let none = |why| Error::NoServer { address: options.address.clone(), why };
+        first.await?.map_err(none)?;
+        // It takes the mount away should this process be killed.
+        let mut guard = Guard::start(&std::env::current_exe()?)?;
+        guard.mount(options.dir)?;
+        match via {
+            Via::Fuse => serve_fuse(options, link, ready).await?,
+            Via::Kernel => serve_kernel(options, link, ready).await?,
+        }
+        connection.abort();
+        guard.bye();
+        Ok(())
+    };
+    LocalSet::new().run_until(work).await
 }
 
 async fn serve_fuse(
     options: &Options<'_>,
+    link: Rc<Link>,
     ready: impl FnOnce() -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let link = Link::new(options.wait);
-    let (tell, first) = oneshot::channel();
-    let connection = spawn_local(link.clone().run(options.address.clone(), tell));
-    let none = |why| super::Error::NoServer { address: options.address.clone(), why };
-    first.await?.map_err(none)?;
+    let none = |why: Fail| Error::NoServer {
+        address: options.address.clone(),
+        why: why.fault().to_string(),
+    };
     let attach = Tmsg::Attach { fid: ROOT, afid: NOFID, uname: "atoll", aname: "", n_uname: uid() };
     let done = |r: &Rmsg<'_>| matches!(r, Rmsg::Attach { .. }).then_some(());
-    let attached = link.ask(&attach, done).map_err(|f| none(f.fault().to_string()))?;
-    attached.answer(&Job::new(true)).await.map_err(|f| none(f.fault().to_string()))?;
+    let attached = link.ask(&attach, done).map_err(none)?;
+    attached.answer(&Job::new(true)).await.map_err(none)?;
     let source = options.address.to_string();
     let how =
         device::Options { source: &source, others: options.others, read_only: options.read_only };
-    // It takes the mount away should this process be killed.
-    let mut guard = Guard::start(&std::env::current_exe()?)?;
-    guard.mount(options.dir)?;
     let fd = device::attach(options.dir, &how)
-        .map_err(|why| super::Error::Mount { dir: options.dir.to_owned(), why })?;
+        .map_err(|why| Error::Mount { dir: options.dir.to_owned(), why })?;
     let mount = Mounted { dir: options.dir };
     let fs = Rc::new(Fs::new(link, source));
-    let mut end = signal(SignalKind::terminate())?;
-    let mut int = signal(SignalKind::interrupt())?;
     let device = Rc::new(register(fd)?);
     ready()?;
     let done = tokio::select! {
         done = requests(&fs, &device) => done,
-        _ = end.recv() => Ok(()),
-        _ = int.recv() => Ok(()),
+        done = asked_to_end() => done,
     };
     drop(mount);
-    drop(device);
-    guard.bye();
-    connection.abort();
     Ok(done?)
+}
+
+async fn serve_kernel(
+    options: &Options<'_>,
+    link: Rc<Link>,
+    ready: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let proxy = Proxy::new(link);
+    let stream = Stream::try_from(ours)?;
+    let (dir, source) = (options.dir.to_owned(), options.address.to_string());
+    let (others, read_only) = (options.others, options.read_only);
+    let attach = spawn_blocking(move || v9fs::attach(&theirs, &source, &dir, others, read_only));
+    let mount = Mounted { dir: options.dir };
+    let mounted = async {
+        let failed = |why| Error::Mount { dir: options.dir.to_owned(), why };
+        attach.await?.map_err(failed)?;
+        ready()?;
+        std::future::pending::<anyhow::Result<()>>().await
+    };
+    let done = tokio::select! {
+        done = proxy.serve(&stream) => done.map_err(anyhow::Error::from),
+        done = mounted => done,
+        done = asked_to_end() => done.map_err(anyhow::Error::from),
+    };
+    drop(mount);
+    done
+}
+
+/// Waits for a signal that asks this process to end.
+async fn asked_to_end() -> io::Result<()> {
+    let mut end = signal(SignalKind::terminate())?;
+    let mut int = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = end.recv() => {}
+        _ = int.recv() => {}
+    }
+    Ok(())
 }
 
 /// Takes a mount away when it is dropped, if it is there still.

@@ -1,12 +1,12 @@
 //! `atoll mount`: a tree as a directory of this machine.
 //!
-//! Behind a FUSE mount stands a helper process, which keeps it through restarts of
-//! the server. The kernel speaks FUSE to it ([`fuse`]: what it says, [`fs`]: what is
-//! done about it), and it speaks 9P to the server ([`link`]). Every request of the
-//! kernel is a task of its own, so one that waits keeps no other waiting, and one
-//! whose caller is interrupted is taken back with a Tflush ([`job`]). Where the kernel
-//! has a 9P client it can be used instead ([`v9fs`]). What each does is in
-//! `docs/mounts.md`.
+//! Behind a mount stands a helper process, which keeps it through restarts of the
+//! server, to which it speaks 9P ([`link`]). The kernel speaks FUSE to the helper
+//! ([`fuse`]: what it says, [`fs`]: what is done about it); every request is a task of
+//! its own, so one that waits keeps no other waiting, and one whose caller is
+//! interrupted is taken back with a Tflush ([`job`]). Or, where the kernel has a 9P
+//! client ([`v9fs`]), it speaks 9P to the helper, which passes that on ([`proxy`]).
+//! What each does is in `docs/mounts.md`.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,7 @@ pub mod job;
 pub mod link;
 pub mod node;
 pub mod owners;
+pub mod proxy;
 pub mod table;
 pub mod umount;
 pub mod v9fs;

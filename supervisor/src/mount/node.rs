@@ -74,6 +74,29 @@ pub struct Nodes {
     kept: RefCell<VecDeque<Weak<Node>>>,
 }
 
+/// A name that is being looked up.
+#[derive(Debug)]
+pub struct Looking {
+    fid: Fid,
+    walk: Asked<Result<Option<Qid>, Fail>>,
+    stat: Asked<Stat>,
+}
+
+impl Looking {
+    /// Waits for the answer: the file, which the kernel knows once more.
+    pub async fn end(
+        self,
+        nodes: &Nodes,
+        job: &Job,
+        dir: &Rc<Node>,
+        name: &str,
+    ) -> Result<(Rc<Node>, Stat), Fail> {
+        let qid = self.walk.answer(job).await.and_then(|done| done)?.ok_or(Errno::EPROTO)?;
+        let stat = self.stat.answer(job).await?;
+        Ok((nodes.known(dir, name, qid, Rc::new(self.fid), &stat), stat))
+    }
+}
+
 /// What makes two files one: the path, and that they are of one kind.
 fn key(qid: Qid) -> (u64, u8) {
     (qid.path, qid.ty & (qid_type::DIR | qid_type::SYMLINK))
@@ -199,14 +222,17 @@ impl Nodes {
         name: &str,
     ) -> Result<(Rc<Node>, Stat), Fail> {
         let from = self.fid(job, dir).await?;
+        self.start(&from, name)?.end(self, job, dir, name).await
+    }
+
+    /// Asks for a name, without waiting for the answer.
+    pub fn start(&self, dir: &Fid, name: &str) -> Result<Looking, Fail> {
         let fid = self.link.fid();
-        let (at, to) = (from.number, fid.number);
-        let walk = walk(&self.link, at, to, name)?;
-        // Behind the walk, without waiting: where that fails this does too.
-        let stat = self.link.ask(&Tmsg::Getattr { fid: to, mask: getattr::BASIC }, stat_of)?;
-        let qid = walk.answer(job).await.and_then(|done| done)?.ok_or(Errno::EPROTO)?;
-        let stat = stat.answer(job).await?;
-        Ok((self.known(dir, name, qid, Rc::new(fid), &stat), stat))
+        let walk = walk(&self.link, dir.number, fid.number, name)?;
+        // Behind the walk: where that fails this does too.
+        let ask = Tmsg::Getattr { fid: fid.number, mask: getattr::BASIC };
+        let stat = self.link.ask(&ask, stat_of)?;
+        Ok(Looking { fid, walk, stat })
     }
 
     /// The node of a file that was found, with the fid it was found by.

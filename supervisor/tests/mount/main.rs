@@ -6,6 +6,7 @@
 //! that cannot run here says why.
 
 mod inside;
+mod kernel;
 mod life;
 mod table;
 mod tree;

@@ -8,7 +8,7 @@ use atoll_lab::nine::Server;
 use crate::{inside, tree};
 
 /// The words of one column, by row: `| `row` … | `v9fs` … | `fuse` … |`.
-fn column(which: usize) -> BTreeMap<String, String> {
+pub(crate) fn column(which: usize) -> BTreeMap<String, String> {
     let doc = include_str!("../../../docs/mounts.md");
     let word = |cell: &str| Some(cell.trim().strip_prefix('`')?.split('`').next()?.to_owned());
     let row = |line: &str| {

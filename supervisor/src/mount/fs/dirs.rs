@@ -95,29 +95,34 @@ impl Fs {
         max: usize,
         reply: &mut Reply,
     ) -> Result<(), Fail> {
+        let from = self.nodes.fid(job, &dir.node).await?;
+        let mut room = max.saturating_sub(reply.len());
+        let mut asked = Vec::new();
         for n in names {
-            if !reply.fits_plus(max, &n.name) {
+            let size = Reply::plus_size(&n.name);
+            if size > room {
                 break;
             }
-            let found = self.nodes.lookup(job, &dir.node, &n.name);
-            match again_or_none(found.await)? {
-                Some((node, stat)) => reply.direntplus(node.id, &stat, n.cookie, &n.name),
-                // It is gone by now, or may not be looked at: its name is there.
-                None => {
+            room -= size;
+            asked.push((self.nodes.start(&from, &n.name), n));
+        }
+        for (looking, n) in asked {
+            let found = match looking {
+                Ok(looking) => looking.end(&self.nodes, job, &dir.node, &n.name).await,
+                Err(fail) => Err(fail),
+            };
+            match found {
+                Ok((node, stat)) => reply.direntplus(node.id, &stat, n.cookie, &n.name),
+                // It is gone by now, or may not be looked at: its name is there. As is
+                // that of one whose caller has lost patience: what the kernel was told
+                // of before is not to be forgotten by us.
+                Err(_) => {
                     let stat = Stat { qid: n.qid, ..Stat::default() };
                     reply.direntplus(0, &stat, n.cookie, &n.name);
                 }
             }
         }
         Ok(())
-    }
-}
-
-fn again_or_none<T>(found: Result<T, Fail>) -> Result<Option<T>, Fail> {
-    match found {
-        Ok(found) => Ok(Some(found)),
-        Err(Fail::Interrupted) => Err(Fail::Interrupted),
-        Err(_) => Ok(None),
     }
 }
 

@@ -81,7 +81,7 @@ impl Fs {
                 let names = [(".", DIR), ("..", DIR), ("error", ERROR), ("status", STATUS)];
                 for (i, (name, node)) in names.into_iter().enumerate().skip(*offset as usize) {
                     let (stat, cookie) = (stat(node, 0), i as u64 + 1);
-                    if *plus && reply.fits_plus(*size as usize, name) {
+                    if *plus && reply.len() + Reply::plus_size(name) <= *size as usize {
                         reply.direntplus(if i < 2 { 0 } else { node }, &stat, cookie, name);
                     } else if *plus || !reply.dirent(*size as usize, stat.qid, cookie, name) {
                         break;

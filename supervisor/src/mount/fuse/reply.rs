@@ -158,9 +158,9 @@ impl Reply {
         true
     }
 
-    /// Whether one more `fuse_direntplus` would fit.
-    pub fn fits_plus(&self, max: usize, name: &str) -> bool {
-        self.len() + ENTRY + padded(DIRENT + name.len()) <= max
+    /// Bytes of a `fuse_direntplus`.
+    pub fn plus_size(name: &str) -> usize {
+        ENTRY + padded(DIRENT + name.len())
     }
 
     /// Appends a `fuse_direntplus`. Node 0 is one that was not looked up.

@@ -1,0 +1,236 @@
+//! What stands between the kernel's 9P client and a server that may go away.
+//!
+//! The kernel cannot connect again. So it is connected to the helper, which says
+//! 9P2000.L to it and hands every request to the [`Link`]'s keeper as it is: the
+//! kernel's own fids, under the keeper's tags. To the kernel a server that restarts
+//! is one that takes its time.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::rc::Rc;
+
+use atoll_9p::client::Tag;
+use atoll_9p::fault::Errno;
+use atoll_9p::msg::{self, Rmsg, Tmsg, ty};
+use atoll_9p::types::{LockStatus, Qid, Stat, getattr};
+use atoll_9p::wire::{Front, MIN_MSIZE, NOFID, NOTAG, Writer, front};
+use tokio::sync::Notify;
+
+use super::link::{Fail, Link};
+use crate::stream::Stream;
+
+/// One connection of the kernel's.
+#[derive(Debug)]
+pub struct Proxy {
+    link: Rc<Link>,
+    out: RefCell<Vec<u8>>,
+    /// There is something to send.
+    more: Notify,
+    /// The keeper's tags of what is underway, by the kernel's.
+    tags: RefCell<HashMap<u16, Tag>>,
+    msize: Cell<u32>,
+}
+
+impl Proxy {
+    /// A proxy to where a link leads.
+    pub fn new(link: Rc<Link>) -> Rc<Proxy> {
+        let msize = Cell::new(link.most_written());
+        Rc::new(Proxy {
+            link,
+            out: RefCell::default(),
+            more: Notify::new(),
+            tags: RefCell::default(),
+            msize,
+        })
+    }
+
+    /// Serves the kernel until it closes its end.
+    pub async fn serve(self: &Rc<Proxy>, stream: &Stream) -> io::Result<()> {
+        let (mut got, mut buf) = (Vec::new(), vec![0; 256 << 10]);
+        loop {
+            let sending = !self.out.borrow().is_empty();
+            let writable = async {
+                match sending {
+                    true => stream.writable().await,
+                    false => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                r = stream.readable() => {
+                    r?;
+                    match stream.try_read(&mut buf)? {
+                        Some(0) => return Ok(()),
+                        Some(n) => got.extend_from_slice(buf.get(..n).unwrap_or_default()),
+                        None => {}
+                    }
+                    self.take(&mut got)?;
+                }
+                r = writable => r?,
+                () = self.more.notified() => {}
+            }
+            let mut out = self.out.borrow_mut();
+            if !out.is_empty()
+                && let Some(n) = stream.try_write(&out)?
+            {
+                out.drain(..n);
+            }
+        }
+    }
+
+    /// Takes whole requests off the front of what was received.
+    fn take(self: &Rc<Proxy>, got: &mut Vec<u8>) -> io::Result<()> {
+        let mut at = 0;
+        loop {
+            let rest = got.get(at..).unwrap_or_default();
+            match front(rest, self.msize.get()) {
+                Front::Frame(n) => match rest.get(..n) {
+                    Some(frame) => {
+                        self.request(frame);
+                        at += n;
+                    }
+                    None => break,
+                },
+                Front::Unknown => break,
+                Front::Bad(_) => return Err(io::ErrorKind::InvalidData.into()),
+            }
+        }
+        got.drain(..at);
+        Ok(())
+    }
+
+    fn request(self: &Rc<Proxy>, frame: &[u8]) {
+        let tag = msg::tag(frame);
+        let m = match Tmsg::decode(frame) {
+            Ok(m) => m,
+            Err(bad) => return self.refuse(tag, Fail::Refused(bad.into())),
+        };
+        match m {
+            Tmsg::Version { msize, version } => {
+                let msize = msize.min(self.link.most_written()).max(MIN_MSIZE);
+                self.msize.set(msize);
+                let version = if version.starts_with("9P2000.L") { "9P2000.L" } else { "unknown" };
+                self.put(ty::TVERSION + 1, tag, |w| {
+                    w.u32(msize);
+                    w.str(version);
+                });
+            }
+            Tmsg::Flush { oldtag } => {
+                let old = self.tags.borrow().get(&oldtag).map_or(NOTAG, |t| t.0);
+                let proxy = self.clone();
+                // The keeper answers what was flushed before this, or never.
+                let done = move |_: Tag, _: &Rmsg<'_>| {
+                    proxy.tags.borrow_mut().remove(&oldtag);
+                    proxy.put(ty::TFLUSH + 1, tag, |_| {});
+                };
+                if old == NOTAG || self.link.pass(&Tmsg::Flush { oldtag: old }, done).is_none() {
+                    self.put(ty::TFLUSH + 1, tag, |_| {});
+                }
+            }
+            mut m => {
+                // One mount has one user, and the kernel does not say which.
+                if let Tmsg::Attach { n_uname, .. } = &mut m
+                    && *n_uname == NOFID
+                {
+                    *n_uname = rustix::process::geteuid().as_raw();
+                }
+                let (proxy, asked) = (self.clone(), m.ty());
+                let done = move |_: Tag, r: &Rmsg<'_>| {
+                    proxy.tags.borrow_mut().remove(&tag);
+                    proxy.answer(asked, tag, r);
+                };
+                match self.link.pass(&m, done) {
+                    Some(up) => drop(self.tags.borrow_mut().insert(tag, up)),
+                    None => self.refuse(tag, Errno::ENOBUFS.into()),
+                }
+            }
+        }
+    }
+
+    fn refuse(&self, tag: u16, fail: Fail) {
+        self.put(ty::RLERROR, tag, |w| w.u32(fail.fault().errno.0));
+    }
+
+    fn put(&self, ty: u8, tag: u16, body: impl FnOnce(&mut Writer<'_>)) {
+        let mut out = self.out.borrow_mut();
+        let mut w = Writer::new(&mut out, ty, tag);
+        body(&mut w);
+        w.finish();
+        self.more.notify_one();
+    }
+
+    /// An answer as the kernel has it: without what only our dialect adds.
+    fn answer(&self, asked: u8, tag: u16, r: &Rmsg<'_>) {
+        if let Rmsg::Lerror { errno, .. } = r {
+            return self.put(ty::RLERROR, tag, |w| w.u32(*errno));
+        }
+        self.put(asked + 1, tag, |w| match *r {
+            Rmsg::Attach { qid }
+            | Rmsg::Auth { qid }
+            | Rmsg::Symlink { qid }
+            | Rmsg::Mknod { qid }
+            | Rmsg::Mkdir { qid } => put_qid(w, qid),
+            Rmsg::Walk { count, last } => {
+                w.u16(count);
+                // The kernel looks at the last one only.
+                (0..count).for_each(|_| put_qid(w, last.unwrap_or_default()));
+            }
+            Rmsg::Lopen { qid, iounit } | Rmsg::Lcreate { qid, iounit } => {
+                put_qid(w, qid);
+                w.u32(iounit);
+            }
+            Rmsg::Read { data, .. } | Rmsg::Readdir { data } => w.data(data),
+            Rmsg::Write { count } => w.u32(count),
+            Rmsg::Readlink { target } => w.str(target),
+            Rmsg::Getattr { stat } => put_stat(w, &stat),
+            Rmsg::Xattrwalk { size } => w.u64(size),
+            Rmsg::Lock { status } => w.u8(match status {
+                LockStatus::Success => 0,
+                LockStatus::Blocked => 1,
+                LockStatus::Error => 2,
+                LockStatus::Grace => 3,
+            }),
+            Rmsg::Getlock { lock } => {
+                w.u8(lock.kind.to_wire());
+                w.u64(lock.start);
+                w.u64(lock.length);
+                w.u32(lock.pid);
+                w.str(lock.client);
+            }
+            Rmsg::Statfs { fs } => {
+                w.u32(fs.ty);
+                w.u32(fs.bsize);
+                for v in [fs.blocks, fs.bfree, fs.bavail, fs.files, fs.ffree, fs.fsid] {
+                    w.u64(v);
+                }
+                w.u32(fs.namelen);
+            }
+            // All others are answers without a body.
+            _ => {}
+        });
+    }
+}
+
+fn put_qid(w: &mut Writer<'_>, qid: Qid) {
+    w.u8(qid.ty);
+    w.u32(qid.version);
+    w.u64(qid.path);
+}
+
+/// The body of an Rgetattr.
+fn put_stat(w: &mut Writer<'_>, s: &Stat) {
+    w.u64(getattr::BASIC);
+    put_qid(w, s.qid);
+    w.u32(s.mode);
+    w.u32(s.uid);
+    w.u32(s.gid);
+    for v in [s.nlink, s.rdev, s.size, 4096, s.blocks] {
+        w.u64(v);
+    }
+    for time in [s.atime, s.mtime, s.ctime] {
+        w.u64(time.sec);
+        w.u64(time.nsec.into());
+    }
+    // btime, in seconds and nanoseconds; gen; data_version.
+    (0..4).for_each(|_| w.u64(0));
+}

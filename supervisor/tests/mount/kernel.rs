@@ -1,0 +1,122 @@
+//! `atoll mount --via kernel`, where there is a kernel that has 9P: in a guest.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use atoll_lab::door::{Door, HOST};
+use atoll_lab::linux::{Linux, Setup};
+use atoll_lab::nine::Server;
+
+use crate::table::column;
+use crate::tree;
+
+/// `atoll export`, which ends with this value.
+struct Export {
+    child: Child,
+}
+
+impl Export {
+    fn start(dir: &Path, socket: &Path) -> Export {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_atoll"));
+        command.arg("export").arg(dir).arg("--socket").arg(socket).arg("-q");
+        let child = command.stdin(Stdio::null()).spawn().unwrap();
+        let until = Instant::now() + Duration::from_secs(60);
+        while std::os::unix::net::UnixStream::connect(socket).is_err() {
+            assert!(Instant::now() < until, "atoll export does not serve");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Export { child }
+    }
+}
+
+impl Drop for Export {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The program without what only a debugger wants, to be small in the guest's memory.
+fn small(dir: &Path) -> PathBuf {
+    let to = dir.join("atoll");
+    let from = env!("CARGO_BIN_EXE_atoll");
+    let strip = Command::new("strip").arg("-o").arg(&to).arg(from).status();
+    if !strip.is_ok_and(|s| s.success()) {
+        std::fs::copy(from, &to).unwrap();
+    }
+    to
+}
+
+#[test]
+fn a_kernel_mount_outlives_its_server_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let setup = Setup::new()
+        .and_then(|s| s.program("/usr/bin/atoll", &small(dir.path())))
+        .and_then(|s| s.program("/usr/bin/flock", Path::new("/usr/bin/flock")));
+    let linux = match setup {
+        Ok(setup) => Linux::boot(setup).unwrap(),
+        Err(why) => {
+            eprintln!("skipped: {why:#}");
+            return;
+        }
+    };
+    let (src, socket) = (dir.path().join("src"), dir.path().join("s.sock"));
+    std::fs::create_dir(&src).unwrap();
+    std::fs::write(src.join("hello"), "hello\n").unwrap();
+    let export = Export::start(&src, &socket);
+    let door = Door::to_socket(&socket).unwrap();
+    let at = format!("tcp:{HOST}:{}", door.port());
+    let said = linux.ok(&format!("mkdir -p /mnt; atoll mount {at} /mnt")).unwrap();
+    assert!(said.ends_with("is mounted at /mnt via v9fs\n"), "{said}");
+    assert_eq!(
+        linux.ok("cat /mnt/hello; echo new >/mnt/new; cat /mnt/new").unwrap(),
+        "hello\nnew\n"
+    );
+
+    // It goes while a file is open, and comes back.
+    let mut reader =
+        linux.start("exec 3</mnt/hello; read x <&3; echo $x; read y; cat /mnt/new").unwrap();
+    reader.wait_for("hello\n").unwrap();
+    drop(export);
+    let waiting = linux.start("cat /mnt/hello").unwrap();
+    let export = Export::start(&src, &socket);
+    let out = waiting.wait().unwrap();
+    assert_eq!((out.status, out.text().as_str()), (0, "hello\n"));
+    assert_eq!(
+        linux.ok("cat /mnt/new; echo more >>/mnt/new; cat /mnt/new").unwrap(),
+        "new\nnew\nmore\n"
+    );
+    drop(reader);
+
+    linux.ok("atoll umount /mnt").unwrap();
+    let gone = "i=0; while pidof atoll >/dev/null && [ $i -lt 300 ]; do sleep 0.1; i=$((i + 1)); done; pidof atoll || echo gone";
+    assert_eq!(linux.ok(gone).unwrap(), "gone\n");
+
+    // Killed, its helper leaves no mount that is dead.
+    linux.ok(&format!("atoll mount -q {at} /mnt --via kernel && cat /mnt/hello")).unwrap();
+    let killed = "kill -9 $(pidof atoll | tr ' ' '\\n' | sort -n | head -n 1); i=0; while grep -q ' /mnt 9p ' /proc/mounts && [ $i -lt 300 ]; do sleep 0.1; i=$((i + 1)); done; ls /mnt";
+    assert_eq!(linux.ok(killed).unwrap(), "");
+    does_what_the_table_says(&linux);
+    assert_eq!(linux.complaints().unwrap(), [""; 0], "the guest's kernel complains");
+    drop(export);
+}
+
+/// The helper between the two changes nothing of what v9fs does.
+fn does_what_the_table_says(linux: &Linux) {
+    let (live, files) = (Server::start(tree::live).unwrap(), Server::start(tree::files).unwrap());
+    for (port, at) in [(live.port(), "/live"), (files.port(), "/files")] {
+        linux.ok(&format!("mkdir -p {at} && atoll mount -q tcp:{HOST}:{port} {at}")).unwrap();
+    }
+    let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mount/cases");
+    for (name, want) in column(1) {
+        let case = std::fs::read_to_string(cases.join(format!("{name}.sh"))).unwrap();
+        let around = format!(
+            "export LIVE=/live FILES=/files TMP=/tmp/{name}; mkdir -p $TMP; cd $TMP\n{case}"
+        );
+        let text = linux.run(&around).unwrap().text();
+        // Before it a shell may have told of processes that were killed.
+        assert_eq!(text.trim().lines().last(), Some(want.as_str()), "{name}: {text}");
+    }
+    linux.ok("atoll umount /live && atoll umount /files").unwrap();
+}
