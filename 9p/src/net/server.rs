@@ -3,11 +3,11 @@
 use std::boxed::Box;
 use std::collections::VecDeque;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 use std::vec::Vec;
 
-use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno as Os;
@@ -25,7 +25,7 @@ pub(super) const BURST: usize = 32;
 /// Connections that a listening socket is let in at once.
 const ACCEPTS: usize = 32;
 /// Events taken from epoll at once.
-const EVENTS: usize = 256;
+const EVENTS: usize = 128;
 /// How long a process without descriptors waits before it tries again. Most often
 /// the end of a session comes first.
 const RETRY: Duration = Duration::from_millis(100);
@@ -60,7 +60,7 @@ mod token {
     pub(super) const KIND: u64 = 0xff << 56;
 }
 
-type OnReady<T> = Box<dyn FnMut(&mut T)>;
+type OnReady<T> = Box<dyn FnMut(&mut T) + Send>;
 
 /// Serves a tree on sockets.
 pub struct Server<T: Tree> {
@@ -69,7 +69,6 @@ pub struct Server<T: Tree> {
     pool: Pool,
     epoll: OwnedFd,
     handle: Handle,
-    events: Vec<Event>,
     doors: Vec<Door>,
     /// Nobody is let in: there is no room. Until when, if that is not the end of a session.
     shut: Option<Option<Instant>>,
@@ -104,7 +103,6 @@ impl<T: Tree> Server<T> {
             pool: Pool::new(BUFFER, BUFFERS),
             epoll,
             handle,
-            events: Vec::with_capacity(EVENTS),
             doors: Vec::new(),
             shut: None,
             watched: Vec::new(),
@@ -145,7 +143,7 @@ impl<T: Tree> Server<T> {
     pub fn watch(
         &mut self,
         fd: impl Into<OwnedFd>,
-        on_ready: impl FnMut(&mut T) + 'static,
+        on_ready: impl FnMut(&mut T) + Send + 'static,
     ) -> io::Result<()> {
         let fd = fd.into();
         let data = EventData::new_u64(token::WATCH | self.watched.len() as u64);
@@ -156,7 +154,7 @@ impl<T: Tree> Server<T> {
 
     /// Calls a function on the tree before the sessions get their turns: the place to
     /// tell a tree that knows no time what time it is.
-    pub fn before_turns(&mut self, tick: impl FnMut(&mut T) + 'static) {
+    pub fn before_turns(&mut self, tick: impl FnMut(&mut T) + Send + 'static) {
         self.tick = Some(Box::new(tick));
     }
 
@@ -174,6 +172,12 @@ impl<T: Tree> Server<T> {
     /// Sessions there are.
     pub fn sessions(&self) -> usize {
         self.peers.len()
+    }
+
+    /// Bytes of memory behind its sessions, and their buffers.
+    pub fn held(&self) -> usize {
+        let each = size_of::<Peer<T>>();
+        self.pool.held() + self.peers.iter().map(|p| each + p.session.held()).sum::<usize>()
     }
 
     /// Serves until [`Handle::stop`].
@@ -212,13 +216,12 @@ impl<T: Tree> Server<T> {
             tv_sec: t.as_secs().min(1 << 31) as i64,
             tv_nsec: t.subsec_nanos().into(),
         });
-        let mut events = std::mem::take(&mut self.events);
-        let done = epoll::wait(&self.epoll, spare_capacity(&mut events), timeout.as_ref());
-        let done = match done {
-            Err(Os::INTR) | Ok(_) => events.drain(..).try_for_each(|e| self.event(e)),
+        let mut events = [MaybeUninit::uninit(); EVENTS];
+        let done = match epoll::wait(&self.epoll, &mut events, timeout.as_ref()) {
+            Ok((events, _)) => events.iter().try_for_each(|e| self.event(*e)),
+            Err(Os::INTR) => Ok(()),
             Err(e) => Err(e.into()),
         };
-        self.events = events;
         if retry.is_some_and(|r| r.is_zero()) {
             self.open_doors()?;
         }

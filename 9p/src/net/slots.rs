@@ -73,6 +73,10 @@ impl<V> Slots<V> {
         value
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &V> {
+        self.slots.iter().filter_map(|s| s.value.as_ref())
+    }
+
     pub(super) fn drain(&mut self) -> impl Iterator<Item = V> {
         self.free.clear();
         std::mem::take(&mut self.slots).into_iter().filter_map(|s| s.value)
