@@ -19,6 +19,8 @@ use crate::stream::Stream;
 pub const MAX_CLIENTS: usize = 128;
 /// The message size that is proposed to a guest.
 const MSIZE: u32 = 64 << 10;
+/// Bytes that are taken from a client at one time.
+const SCRATCH: usize = 64 << 10;
 
 /// Why there is no more to be had of a guest.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +38,9 @@ pub enum Ended {
 
 struct Inner {
     mux: Mux,
+    /// Where bytes of a client are received before the mux sees them. One for all:
+    /// a client that says nothing is to hold no buffer.
+    scratch: Vec<u8>,
     clients: BTreeMap<ClientId, Rc<Notify>>,
     ended: bool,
 }
@@ -78,6 +83,7 @@ impl Joint {
     pub fn new() -> Joint {
         let inner = Inner {
             mux: Mux::new(MSIZE, Share::default()),
+            scratch: vec![0; SCRATCH],
             clients: BTreeMap::new(),
             ended: false,
         };
@@ -179,7 +185,6 @@ impl Joint {
 
     async fn client(&self, seat: &Seat, stream: &Stream) -> io::Result<()> {
         let id = seat.id;
-        let mut buf = vec![0; 16 << 10];
         loop {
             let (wants, waiting) = {
                 let mut inner = self.inner.borrow_mut();
@@ -206,11 +211,10 @@ impl Joint {
                 r = stream.writable(), if waiting => r?,
                 r = stream.readable(), if wants => {
                     r?;
-                    match stream.try_read(&mut buf)? {
+                    let Inner { mux, scratch, .. } = &mut *self.inner.borrow_mut();
+                    match stream.try_read(scratch)? {
                         Some(0) => return Ok(()),
-                        Some(n) => {
-                            self.inner.borrow_mut().mux.from_client(id, &buf[..n]);
-                        }
+                        Some(n) => mux.from_client(id, &scratch[..n]),
                         None => {}
                     }
                 }

@@ -21,8 +21,21 @@ use crate::types::seq;
 use crate::wire::{BadFrame, MAX_NAME, MIN_MSIZE, NOTAG};
 use tags::{Asked, Tags};
 
+pub use link::Ask;
+
+#[cfg(feature = "std")]
+pub mod blocking;
+#[cfg(feature = "std")]
+mod error;
 pub mod keeper;
+pub(crate) mod link;
 pub(crate) mod tags;
+#[cfg(feature = "tokio")]
+pub mod tokio;
+pub mod transfer;
+
+#[cfg(feature = "std")]
+pub use error::Error;
 
 /// The tag of an outstanding request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -41,8 +41,8 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::ops::Range;
 
+use super::link::Spot;
 use super::{Broken, Client, Tag};
 use crate::dialect::Dialect;
 use crate::fault::{Errno, Fault};
@@ -150,12 +150,6 @@ impl Local {
             Local::Open { qid, iounit } => Rmsg::Lopen { qid: *qid, iounit: *iounit },
         }
     }
-}
-
-/// Where the next answer for the asker is.
-enum Found {
-    Local(u16, Local),
-    Frame(u16, Range<usize>),
 }
 
 /// A client that outlives its connections.
@@ -294,27 +288,17 @@ impl Keeper {
     /// The next answer. An error says that this connection is of no further use: it
     /// is to be closed, and [`Keeper::broken`] to be told.
     pub fn poll(&mut self) -> Result<Option<(Tag, Rmsg<'_>)>, Broken> {
-        match self.find()? {
-            None => Ok(None),
-            Some(Found::Local(tag, local)) => {
-                Ok(Some((Tag(tag), self.current.insert(local).answer())))
-            }
-            Some(Found::Frame(tag, range)) => {
-                let answer = Rmsg::decode(self.client.at(range)).map_err(Broken::Frame)?;
-                Ok(Some(match answer {
-                    // Where it goes on is the keeper's to remember.
-                    Rmsg::Read { data, .. } => (Tag(tag), Rmsg::Read { data, next: None }),
-                    other => (Tag(tag), other),
-                }))
-            }
-        }
+        let Some((tag, spot)) = self.pull()? else { return Ok(None) };
+        Ok(Some((tag, self.answer(&spot)?)))
     }
 
-    fn find(&mut self) -> Result<Option<Found>, Broken> {
+    /// The next answer as [`Keeper::poll`] gives it, but by its place.
+    pub(crate) fn pull(&mut self) -> Result<Option<(Tag, Spot)>, Broken> {
         loop {
             if let Some((tag, local)) = self.ready.pop_front() {
                 self.release(tag);
-                return Ok(Some(Found::Local(tag, local)));
+                self.current = Some(local);
+                return Ok(Some((Tag(tag), Spot::Local)));
             }
             if self.state == State::Down {
                 return Ok(None);
@@ -326,9 +310,58 @@ impl Keeper {
             }
             if let Some(tag) = self.take(up.0, range.clone())? {
                 self.release(tag);
-                return Ok(Some(Found::Frame(tag, range)));
+                return Ok(Some((Tag(tag), Spot::Frame(range))));
             }
         }
+    }
+
+    /// The answer there, until the next is pulled or more is received.
+    pub(crate) fn answer(&self, spot: &Spot) -> Result<Rmsg<'_>, Broken> {
+        match spot {
+            Spot::Local => self.current.as_ref().map(Local::answer).ok_or(Broken::Unasked),
+            Spot::Frame(range) => {
+                let answer = Rmsg::decode(self.client.at(range.clone())).map_err(Broken::Frame)?;
+                Ok(match answer {
+                    // Where it goes on is the keeper's to remember.
+                    Rmsg::Read { data, .. } => Rmsg::Read { data, next: None },
+                    other => other,
+                })
+            }
+        }
+    }
+
+    /// The bytes of an answer, or of one that says the same.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn frame(&self, spot: &Spot) -> alloc::borrow::Cow<'_, [u8]> {
+        use crate::msg::{put_qid, ty};
+        use crate::wire::Writer;
+        let (Spot::Local, Some(local)) = (spot, &self.current) else {
+            let Spot::Frame(range) = spot else { return (&[][..]).into() };
+            return self.client.at(range.clone()).into();
+        };
+        let mut out = Vec::new();
+        match local {
+            Local::Clunk => Writer::new(&mut out, ty::TCLUNK + 1, 0).finish(),
+            Local::Flush => Writer::new(&mut out, ty::TFLUSH + 1, 0).finish(),
+            Local::Open { qid, iounit } => {
+                let mut w = Writer::new(&mut out, ty::TLOPEN + 1, 0);
+                put_qid(&mut w, *qid);
+                w.u32(*iounit);
+                w.finish();
+            }
+            Local::Data(data) => {
+                let mut w = Writer::new(&mut out, ty::TREAD + 1, 0);
+                w.data(data);
+                w.finish();
+            }
+            Local::Fault(fault) => {
+                let mut w = Writer::new(&mut out, ty::RLERROR, 0);
+                w.u32(fault.errno.0);
+                w.str(fault.text());
+                w.finish();
+            }
+        }
+        out.into()
     }
 
     /// Fails what has waited longer than [`Settings::patience`] for a connection.

@@ -7,11 +7,12 @@ use super::file::{Reading, Resume};
 use super::held::Place;
 use super::submit::may_repeat;
 use super::{Keeper, Local, OWN_FIDS, Origin, State, nobody_knows, stale};
+use crate::client::link::part;
 use crate::client::{Broken, Client};
 use crate::fault::{Errno, Fault};
 use crate::msg::Tmsg;
 use crate::types::OpenFlags;
-use crate::wire::{MAX_WALK, NOFID};
+use crate::wire::NOFID;
 
 /// Files that are being found again at one time.
 const WINDOW: usize = 64;
@@ -192,11 +193,11 @@ impl Keeper {
     fn step(&mut self, fid: u32, further: bool) {
         let Some(file) = self.files.get_mut(&fid) else { return self.gone(fid) };
         let rest = file.path.get(file.walked..).unwrap_or_default();
-        let part = part(rest, self.client.msize() as usize);
+        let (part, more) = part(rest, self.client.msize() as usize);
         let from = if further { fid } else { OWN_FIDS + file.root as u32 };
         match self.client.walk(from, fid, part) {
             Ok((up, names)) => {
-                file.walked += part.len() + usize::from(part.len() < rest.len());
+                file.walked += part.len() + usize::from(more.is_some());
                 (file.names, file.further) = (names, further);
                 self.origin(up, Origin::Walk(fid));
             }
@@ -295,17 +296,4 @@ impl Keeper {
             self.submit(tag);
         }
     }
-}
-
-/// As much of the front of a path as fits into one walk.
-fn part(path: &str, msize: usize) -> &str {
-    let (mut end, mut size) = (0, 17);
-    for (i, name) in path.split('/').enumerate() {
-        size += 2 + name.len();
-        if i == MAX_WALK || (i > 0 && size > msize) {
-            break;
-        }
-        end += name.len() + usize::from(i > 0);
-    }
-    path.get(..end).unwrap_or_default()
 }
