@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::samples::Spread;
 
+/// The unit of a number of fids.
+pub const FIDS: &str = "fids";
+
 /// A figure, as a line of JSON.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,7 +30,7 @@ pub struct Figure {
     pub peer: Option<String>,
     /// The same figure of that.
     pub peer_value: Option<f64>,
-    /// The most that is good enough, or the least ([`Figure::is_rate`]).
+    /// The most that is good enough, or the least ([`Figure::more_is_better`]).
     pub goal: Option<f64>,
     /// Whether it is.
     pub met: Option<bool>,
@@ -61,9 +64,14 @@ impl Figure {
         self
     }
 
-    /// Whether more of it is better.
+    /// Whether it is so much in a second.
     pub fn is_rate(&self) -> bool {
         self.unit.ends_with("/s")
+    }
+
+    /// Whether more of it is better: a rate, or how many of something there can be.
+    pub fn more_is_better(&self) -> bool {
+        self.is_rate() || self.unit == FIDS
     }
 
     /// The figure and its spread.
@@ -119,7 +127,7 @@ mod tests {
         assert_eq!(missed.met, Some(false));
         let rate = |value| Figure::new("9p", "getattr", "rate", "/s", value).at_least(2.0);
         assert_eq!((rate(1.99).met, rate(2.0).met), (Some(false), Some(true)));
-        assert!(rate(2.0).is_rate() && !missed.is_rate());
+        assert!(rate(2.0).more_is_better() && !missed.more_is_better());
     }
 
     #[test]

@@ -53,7 +53,7 @@ fn row(j: &Joined) -> [String; 6] {
     };
     let goal = match (f.goal, f.met) {
         (Some(goal), Some(met)) => {
-            let sign = if f.is_rate() { "≥" } else { "≤" };
+            let sign = if f.more_is_better() { "≥" } else { "≤" };
             format!("{sign} {} {}: {}", number(goal), f.unit, if met { "met" } else { "missed" })
         }
         _ => String::new(),

@@ -111,10 +111,21 @@ impl Bench<'_> {
             self.place.check_written()?;
         }
         let mut out = rates::figures(&tables, &name);
-        if idle && let Some(ours) = servers.iter().find(|s| s.name == name) {
-            let diod = servers.iter().find(|s| s.name.starts_with(DIOD));
-            out.extend(idle::files(ours, diod, self.say)?);
+        drop(servers);
+        if idle {
+            out.extend(self.of_rest()?);
         }
+        Ok(out)
+    }
+
+    /// What our server takes for nothing, with new servers each time.
+    fn of_rest(&self) -> Result<Vec<Figure>> {
+        let Some(ours) = self.ours()? else { return Ok(Vec::new()) };
+        let (mut out, fid) = idle::fids(&ours, self.say)?;
+        drop(ours);
+        let Some(ours) = self.ours()? else { return Ok(out) };
+        let diod = if self.choice.wants("diod") { self.diods() } else { Vec::new() };
+        out.extend(idle::idle(&ours, diod.first(), fid, self.say)?);
         Ok(out)
     }
 

@@ -27,6 +27,11 @@ pub const OUT: (&str, u64) = ("out", 16 << 20);
 /// A folder of small files, and their number.
 pub const MANY: (&str, u64) = ("many", 10_000);
 
+/// The name of one of them.
+pub fn of_many(n: u64) -> String {
+    format!("file-{n:05}")
+}
+
 /// A folder with the files above.
 #[derive(Debug)]
 pub struct Place {
@@ -65,7 +70,7 @@ impl Place {
         let many = files.join(MANY.0);
         std::fs::create_dir(&many)?;
         for n in 0..MANY.1 {
-            std::fs::write(many.join(format!("file-{n:05}")), b"")?;
+            std::fs::write(many.join(of_many(n)), b"")?;
         }
         Ok(())
     }
