@@ -79,9 +79,11 @@ impl Peer {
             let frame: Vec<u8> = self.partial.drain(..size).collect();
             let m = Tmsg::decode(&frame).unwrap_or_else(|e| panic!("{e:?}: {frame:?}"));
             assert!(self.broken.is_some() || size <= self.client.msize().max(512) as usize);
-            // The Tversion is no request that could be given up.
+            // The Tversion is no request that could be given up. A Tflush of what has its
+            // answer ends nothing, whoever has that tag next.
             if let Tmsg::Flush { oldtag } = m
                 && oldtag != NOTAG
+                && self.asked.contains_key(&oldtag)
             {
                 self.flushes.insert(tag(&frame), oldtag);
             }

@@ -152,6 +152,16 @@ pub const NAMES: &[&str] = &[
     "0",
     "39-",
     "fault",
+    "rec",
+    "status",
+    "schema",
+    "conn",
+    "clone",
+    "data",
+    "console",
+    "tty",
+    "huge",
+    "f7",
     "..",
     ".",
     "",
@@ -164,7 +174,19 @@ pub const NAMES: &[&str] = &[
 pub const VERSIONS: &[&str] =
     &["9P2000.L", "9P2000.L.atoll", "9P2000", "9P2000.u", "9P2000.L.x", "9P2000.x", "unknown", ""];
 /// What a ctl file takes, and what it does not.
-pub const COMMANDS: &[&str] = &["add 1", "add x", "say hello", "reset", "reset 1", "\n", ""];
+pub const COMMANDS: &[&str] = &[
+    "add 1",
+    "add x",
+    "say hello",
+    "reset",
+    "reset 1",
+    "hangup",
+    "count 7\nname x\n",
+    "count 13\nname x\n",
+    "\x03\x07\x01x",
+    "\n",
+    "",
+];
 /// Numbers at the edges of what fields mean.
 pub const NUMBERS: &[u64] =
     &[0, 1, 2, 3, 8, 0x10, 0x200, 0x7ff, 0x8000, 0x4000_0000, 0x8000_0000, 0xffff_ffff, u64::MAX];

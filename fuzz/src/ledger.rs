@@ -4,7 +4,7 @@
 //! tag may be asked twice at once, which a session refuses with an error of the same
 //! tag: an Rlerror then stands for either, and both are kept in mind as one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use atoll_9p::dialect::Dialect;
 use atoll_9p::msg::{Rmsg, Tmsg, tag, ty};
@@ -45,6 +45,10 @@ pub struct Ledger {
     limit: u32,
     /// What was agreed on.
     dialect: Option<Dialect>,
+    /// What is sent first need not be answered first.
+    muxed: bool,
+    /// Tags that were asked twice at once of a mux: nobody can tell what is answered.
+    vague: BTreeSet<u16>,
 }
 
 impl Ledger {
@@ -59,7 +63,14 @@ impl Ledger {
             msize: MIN_MSIZE,
             limit,
             dialect: None,
+            muxed: false,
+            vague: BTreeSet::new(),
         }
+    }
+
+    /// For a client of a mux, which passes some requests on and refuses others at once.
+    pub fn behind_mux(limit: u32) -> Ledger {
+        Ledger { muxed: true, ..Ledger::new(limit) }
     }
 
     /// The session took these bytes.
@@ -78,7 +89,11 @@ impl Ledger {
             };
             let asked = Asked { number: self.requests, ty: frame[4], oldtag };
             self.requests += 1;
-            self.asked.entry(tag(&frame)).or_default().push(vec![asked]);
+            let of_tag = self.asked.entry(tag(&frame)).or_default();
+            of_tag.push(vec![asked]);
+            if self.muxed && of_tag.len() > 1 {
+                self.vague.insert(tag(&frame));
+            }
         }
     }
 
@@ -93,13 +108,19 @@ impl Ledger {
                 return;
             }
             let frame: Vec<u8> = self.answered.drain(..size).collect();
-            let last = dead && self.answered.is_empty();
-            self.answer(&frame, last);
+            self.answer(&frame, dead);
         }
     }
 
-    fn answer(&mut self, frame: &[u8], last_words: bool) {
+    fn answer(&mut self, frame: &[u8], dead: bool) {
         let m = Rmsg::decode(frame).unwrap_or_else(|e| panic!("{e:?}: {frame:?}"));
+        // A mux has answers underway when it says why it hears no more.
+        if self.vague.contains(&tag(frame)) || self.muxed && dead {
+            if let Rmsg::Version { msize, .. } = m {
+                self.msize = self.msize.max(msize);
+            }
+            return;
+        }
         let error = matches!(m, Rmsg::Lerror { .. } | Rmsg::Error { .. });
         let linux = matches!(m, Rmsg::Lerror { .. });
         let of_dialect = self.dialect.is_none_or(|d| d.is_linux() == linux);
@@ -107,7 +128,10 @@ impl Ledger {
         let of_tag = self.asked.entry(tag(frame)).or_default();
         if error {
             match of_tag.as_mut_slice() {
-                [] => assert!(last_words, "an error that nobody asked for: {m:?}"),
+                [] => assert!(
+                    dead && self.answered.is_empty(),
+                    "an error that nobody asked for: {m:?}"
+                ),
                 [first, second, ..] if first.iter().any(|a| MAY_WAIT.contains(&a.ty)) => {
                     first.append(second);
                     of_tag.remove(1);
@@ -139,10 +163,11 @@ impl Ledger {
         }
     }
 
-    /// Requests that have no answer. Panics when half an answer has come.
-    pub fn open(&self) -> usize {
+    /// Requests that have no answer, if that can be told. Panics when half an answer has
+    /// come.
+    pub fn open(&self) -> Option<usize> {
         assert!(self.answered.is_empty(), "half an answer: {:?}", self.answered);
-        self.asked.values().map(Vec::len).sum()
+        self.vague.is_empty().then(|| self.asked.values().map(Vec::len).sum())
     }
 }
 

@@ -12,6 +12,7 @@
 
 pub mod client;
 pub mod decode;
+pub mod files;
 pub mod layout;
 pub mod ledger;
 pub mod rng;

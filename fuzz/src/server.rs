@@ -13,23 +13,32 @@ use atoll_9p::tree::Tree;
 use atoll_9p::wire::{MIN_MSIZE, NOTAG};
 
 use crate::MAX_INPUT;
+use crate::files::State;
 use crate::layout::{self, REQUESTS, VERSIONS};
 use crate::ledger::Ledger;
 use crate::rng::Rng;
 use crate::script::{Record, Script};
-use crate::tree::{Counted, State, Trial};
+use crate::tree::{Counted, Trial};
 
-/// Kinds of records; the rest are requests. The highest bit says which client.
-const RAW: u8 = 16;
-const READ: u8 = 17;
-const NEWS: u8 = 18;
-const BUSY: u8 = 19;
-const FAULT: u8 = 20;
-const LEAVE: u8 = 21;
+/// Kinds of records; the rest are requests.
+/// Bytes as they are.
+pub const RAW: u8 = 16;
+/// The client reads so many bytes.
+pub const READ: u8 = 17;
+/// Something happens in the tree.
+pub const NEWS: u8 = 18;
+/// From now on reads and writes wait, or they do no more.
+pub const BUSY: u8 = 19;
+/// So many calls of the tree from now, one fails.
+pub const FAULT: u8 = 20;
+/// The client goes, and another comes.
+pub const LEAVE: u8 = 21;
 /// Twrites of many bytes, under one tag after another: tag\[1\] fid\[1\] count\[2\] times\[1\].
-const LONG: u8 = 22;
-const KINDS: u8 = 23;
-const SECOND: u8 = 0x80;
+pub const LONG: u8 = 22;
+/// The number of kinds.
+pub const KINDS: u8 = 23;
+/// The bit that says which client.
+pub const SECOND: u8 = 0x80;
 
 /// Settings of the second byte, beside the size of pieces: answers are read only when
 /// the script says so, the tree is the one in memory, buffers are a pool's.
@@ -62,6 +71,7 @@ fn limits(head: u8) -> Limits {
         msize: [0, 600, 1024, 9000][usize::from(head & 3)],
         fids: [1, 3, 8, 100][usize::from(head >> 2 & 3)],
         blocked: [0, 1, 2, 20][usize::from(head >> 4 & 3)],
+        writes: [0, 600, 5000, 100_000][usize::from(head >> 4 & 3)],
     }
 }
 
@@ -110,8 +120,9 @@ impl<T: Trial> Client<T> {
         let stepped = self.session.step(tree);
         assert_eq!(ready, stepped);
         self.steps += usize::from(stepped);
-        // A step is a request, one that was woken, or the end.
-        let most = self.ledger.requests as usize + self.woken + 1;
+        // A step is a request, one that was woken or stood behind one that is gone, or
+        // the end.
+        let most = 2 * self.ledger.requests as usize + self.woken + 1;
         assert!(self.steps <= most, "{} steps, but {most} at most make sense", self.steps);
         self.check();
         stepped
@@ -121,12 +132,14 @@ impl<T: Trial> Client<T> {
         let s = &self.session;
         assert!(s.fids() <= self.limits.fids as usize, "{} fids", s.fids());
         assert!(s.waiting() <= self.limits.blocked as usize, "{} waiting", s.waiting());
-        // One message is being received, and waiting writes keep four; vectors grow by
-        // doubling. Before an answer there may be as much that was sent. A little is
-        // never given back.
-        let msize = self.limits.msize.max(MIN_MSIZE) as usize;
+        // One message is being received, and vectors grow by doubling. Before an answer
+        // there may be as much that was sent. A little is never given back. Fids have
+        // a name and a place in an index, requests that wait have places in three.
+        let Limits { msize, fids, blocked, writes } = self.limits;
+        let msize = msize.max(2048) as usize;
         let output = 4 * (s.output().len() + msize);
-        let most = 2 * msize.max(2048) + 4 * msize + output.max(2 * 4096) + 2 * POOLED;
+        let tables = 2 * (fids as usize * 700 + blocked as usize * 400) + 8192;
+        let most = 2 * msize + output.max(2 * 4096) + 2 * POOLED + tables + writes as usize;
         assert!(s.held() <= most, "{} bytes are held", s.held());
     }
 
@@ -150,7 +163,11 @@ impl<T: Trial> Client<T> {
         assert!(self.session.output().is_empty() && !self.session.is_ready());
         if !self.session.is_dead() {
             assert_eq!(self.taken, self.unsent.len(), "not every byte was taken");
-            assert_eq!(self.ledger.open(), self.session.waiting(), "requests without an answer");
+            assert_eq!(
+                self.ledger.open(),
+                Some(self.session.waiting()),
+                "requests without an answer"
+            );
         }
     }
 
@@ -161,6 +178,19 @@ impl<T: Trial> Client<T> {
             assert!(s.is_dead() && !s.is_ready() && s.output().is_empty());
             assert_eq!((s.fids(), s.waiting(), s.held()), (0, 0, 0));
         }
+    }
+}
+
+/// What a client sends for a record.
+pub fn sent(kind: u8, payload: &[u8]) -> Vec<u8> {
+    match (kind & !SECOND) % KINDS {
+        RAW => payload.to_vec(),
+        LONG => long(payload),
+        READ | NEWS | BUSY | FAULT | LEAVE => Vec::new(),
+        _ => match payload {
+            [ty, a, b, body @ ..] => layout::frame(*ty, u16::from_le_bytes([*a, *b]), body),
+            _ => Vec::new(),
+        },
     }
 }
 
@@ -192,7 +222,6 @@ fn run_on<T: Trial>(script: &Script) {
         let client = &mut clients[usize::from(kind & SECOND != 0)];
         let first = payload.first().copied().unwrap_or_default();
         match (kind & !SECOND) % KINDS {
-            RAW => client.unsent.extend(payload),
             READ => client.read(first.into()),
             NEWS => tree.news(&String::from_utf8_lossy(payload)),
             BUSY => {
@@ -202,18 +231,11 @@ fn run_on<T: Trial>(script: &Script) {
                 }
             }
             FAULT => tree.fault_in = first,
-            LONG => client.unsent.extend(long(payload)),
             LEAVE => {
                 client.close(&mut tree);
                 *client = Client::new(script.head);
             }
-            _ => {
-                let (head, body) = payload.split_at(payload.len().min(3));
-                if let [ty, a, b] = *head {
-                    let frame = layout::frame(ty, u16::from_le_bytes([a, b]), body);
-                    client.unsent.extend(frame);
-                }
-            }
+            _ => client.unsent.extend(sent(*kind, payload)),
         }
         for _ in 0..2 {
             for client in &mut clients {
@@ -303,6 +325,11 @@ fn ask(ty: u8, tag: u16, fields: &[&[u8]]) -> Record {
     request(ty, tag, &fields.concat())
 }
 
+/// Whether a file is to be opened for writing too.
+fn written(path: &[&str]) -> bool {
+    path.last().is_some_and(|name| ["ctl", "clone", "status", "tty"].contains(name))
+}
+
 fn text(s: &str) -> Vec<u8> {
     [&(s.len() as u16).to_le_bytes(), s.as_bytes()].concat()
 }
@@ -313,7 +340,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let mut rng = Rng::new(5);
     let mut out = Vec::new();
     let n = |v: u32| v.to_le_bytes();
-    let files: [&[&str]; 8] = [
+    let files: [&[&str]; 16] = [
         &["text"],
         &["README"],
         &["ctl"],
@@ -322,6 +349,14 @@ pub fn seeds() -> Vec<Vec<u8>> {
         &["many"],
         &["fault"],
         &["dir", "..", "closed"],
+        &["conn", "clone"],
+        &["dir", "status"],
+        &["rec", "dir", "status"],
+        &["rec", "dir", "schema"],
+        &["console"],
+        &["tty"],
+        &["huge", "f7"],
+        &["conn"],
     ];
     for (v, version) in VERSIONS.iter().take(3).enumerate() {
         for (i, path) in files.iter().enumerate() {
@@ -333,8 +368,8 @@ pub fn seeds() -> Vec<Vec<u8>> {
             let count = (path.len() as u16).to_le_bytes();
             records.push(ask(110, 1, &[&n(0), &n(1), &count, &names]));
             records.push(match *version {
-                "9P2000" => ask(112, 1, &[&n(1), &[if path == &["ctl"] { 2 } else { 0 }]]),
-                _ => ask(12, 1, &[&n(1), &n(if path == &["ctl"] { 2 } else { 0 })]),
+                "9P2000" => ask(112, 1, &[&n(1), &[if written(path) { 2 } else { 0 }]]),
+                _ => ask(12, 1, &[&n(1), &n(if written(path) { 2 } else { 0 })]),
             });
             let at = [0; 8];
             records.push(ask(116, 2, &[&n(1), &at, &n(200)]));

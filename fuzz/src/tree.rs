@@ -2,7 +2,7 @@
 //!
 //! [`Counted`] stands before any [`Tree`]: it counts what that hands out, stops at any
 //! use of what was given back, and lets a read or write wait, or any call fail, when it
-//! is told to. Behind it are files made of functions, one of each kind, or the tree in
+//! is told to. Behind it are files made of functions ([`crate::files`]), or the tree in
 //! memory, which can be changed in every way.
 
 use std::collections::BTreeMap;
@@ -12,21 +12,8 @@ use std::sync::LazyLock;
 use atoll_9p::access::{User, Want};
 use atoll_9p::fault::{Errno, Fault};
 use atoll_9p::ram::{Budget, Ram};
-use atoll_9p::stream::Stream;
-use atoll_9p::synth::{Files, Synth, Verb};
 use atoll_9p::tree::{Entries, Make, Remove, Reply, Tree, Who};
 use atoll_9p::types::{Lock, LockStatus, OpId, OpenFlags, Qid, SetAttr, Stat, StatFs};
-
-/// What files made of functions show.
-#[derive(Debug)]
-pub struct State {
-    n: u64,
-    /// A stream that keeps so little that readers fall behind.
-    log: Stream,
-}
-
-const VERBS: &[Verb] =
-    &[Verb::new("add", "N", 1), Verb::range("say", "WORDS", 1, 99), Verb::new("reset", "", 0)];
 
 /// Names of every length, which are made once.
 static MANY: LazyLock<Vec<String>> =
@@ -42,51 +29,6 @@ pub trait Trial: Tree<Node: Debug> {
 
     /// Panics when something is so that must not be; `idle` when nobody has a file.
     fn check(&mut self, idle: bool);
-}
-
-impl Trial for Files<'static, State> {
-    fn set_up() -> Self {
-        let mut synth = Synth::new();
-        let root = synth.root();
-        synth.bytes(root, "README", b"Files to try sessions on.\n");
-        synth.text(root, "text", |s: &mut State, out| {
-            *out += &format!("{}\n", s.n);
-            *out += &"x".repeat((s.n % 3000) as usize);
-            Ok(())
-        });
-        synth.ctl(root, "ctl", VERBS, |s, c| {
-            match c.verb {
-                "add" => s.n = s.n.wrapping_add(c.number(0)?),
-                "say" => s.log.push(c.rest),
-                _ => s.n = 0,
-            }
-            Ok(())
-        });
-        let closed = synth.ctl(root, "closed", VERBS, |_, _| Err(Errno::EIO.into()));
-        synth.read_only(closed);
-        synth.stream(root, "log", |s| &mut s.log);
-        synth.text(root, "fault", |_, _| Err(Fault::new(Errno::EIO, "\u{e4}".repeat(400))));
-        let dir = synth.dir(root, "dir");
-        let deep = synth.dir(dir, "deep");
-        synth.text(deep, "leaf", |s: &mut State, out| {
-            s.log.push("leaf was read");
-            *out += "leaf\n";
-            Ok(())
-        });
-        let many = synth.dir(root, "many");
-        for name in MANY.iter() {
-            synth.bytes(many, name.as_str(), b"");
-        }
-        Files { synth, state: State { n: 0, log: Stream::new(200) } }
-    }
-
-    fn news(&mut self, text: &str) {
-        self.state.log.push(text);
-    }
-
-    fn check(&mut self, idle: bool) {
-        assert!(!idle || !self.state.log.has_readers(), "the stream believes in a reader");
-    }
 }
 
 /// What the tree in memory may hold.
