@@ -5,6 +5,10 @@
 //! namespace's first process ends, killed or not, all that was in it is gone. A test
 //! that cannot run here says why.
 
+#[path = "../e2e/fixture.rs"]
+#[allow(dead_code)] // what other tests need
+mod fixture;
+mod guest;
 mod inside;
 mod kernel;
 mod life;
