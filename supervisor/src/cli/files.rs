@@ -106,7 +106,7 @@ pub(super) async fn cat(args: Cat) -> anyhow::Result<bool> {
         let done = async {
             conn.walk(path).await?;
             conn.open_file(OpenFlags::RDONLY).await?;
-            copy(&mut conn, 0).await
+            copy(&conn, 0).await
         };
         match done.await {
             Ok(true) => conn.clunk().await?,
@@ -118,14 +118,12 @@ pub(super) async fn cat(args: Cat) -> anyhow::Result<bool> {
 }
 
 /// Prints a file from an offset on, to its end or an interrupt; whether it was the end.
-pub(super) async fn copy(conn: &mut Conn, mut offset: u64) -> anyhow::Result<bool> {
+pub(super) async fn copy(conn: &Conn, mut offset: u64) -> anyhow::Result<bool> {
     loop {
         let bytes = tokio::select! {
             bytes = conn.read(offset) => bytes?,
-            _ = tokio::signal::ctrl_c() => {
-                conn.flush().await?;
-                return Ok(false);
-            }
+            // The read that is dropped is taken back.
+            _ = tokio::signal::ctrl_c() => return Ok(false),
         };
         if bytes.is_empty() {
             return Ok(true);

@@ -25,22 +25,35 @@ pub(super) async fn tail(args: Tail) -> anyhow::Result<bool> {
         conn.walk(path).await?;
         conn.open_file(OpenFlags::RDONLY).await?;
         let (mut last, mut offset) = (Last::new(args.lines), 0);
-        // What is there now, up to its end or to where a read would have to wait.
-        let ended = loop {
-            match conn.read_now(offset).await? {
-                Some(bytes) if bytes.is_empty() => break true,
-                Some(bytes) => {
-                    offset += bytes.len() as u64;
-                    last.push(&bytes);
+        // What is there now, up to its end or to where a read has to wait.
+        loop {
+            let mut read = std::pin::pin!(conn.read(offset));
+            let (bytes, waited) = tokio::select! {
+                biased;
+                bytes = &mut read => (bytes?, false),
+                asked = conn.ping() => {
+                    asked?;
+                    last.print()?;
+                    let bytes = tokio::select! {
+                        bytes = &mut read => bytes?,
+                        _ = tokio::signal::ctrl_c() => return Ok(()),
+                    };
+                    (bytes, true)
                 }
-                None => break false,
+            };
+            offset += bytes.len() as u64;
+            if waited {
+                print(&bytes)?;
+                if !bytes.is_empty() {
+                    copy(&conn, offset).await?;
+                }
+                break;
             }
-        };
-        for line in &last.lines {
-            print(line)?;
-        }
-        if !ended {
-            copy(&mut conn, offset).await?;
+            if bytes.is_empty() {
+                last.print()?;
+                break;
+            }
+            last.push(&bytes);
         }
         Ok::<_, anyhow::Error>(())
     };
@@ -57,6 +70,10 @@ struct Last {
 impl Last {
     fn new(max: usize) -> Last {
         Last { max, lines: VecDeque::new() }
+    }
+
+    fn print(&self) -> std::io::Result<()> {
+        self.lines.iter().try_for_each(|line| print(line))
     }
 
     fn push(&mut self, bytes: &[u8]) {
