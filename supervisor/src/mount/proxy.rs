@@ -13,7 +13,7 @@ use std::rc::Rc;
 use atoll_9p::client::Tag;
 use atoll_9p::fault::Errno;
 use atoll_9p::msg::{self, Rmsg, Tmsg, ty};
-use atoll_9p::types::{LockStatus, Qid, Stat, getattr};
+use atoll_9p::types::{LockStatus, Qid, Stat, getattr, qid_type};
 use atoll_9p::wire::{Front, MIN_MSIZE, NOFID, NOTAG, Writer, front};
 use tokio::sync::Notify;
 
@@ -29,6 +29,9 @@ pub struct Proxy {
     more: Notify,
     /// The keeper's tags of what is underway, by the kernel's.
     tags: RefCell<HashMap<u16, Tag>>,
+    /// The kernel's open streams, and where the last read of each that got less than
+    /// it asked for ended, and for how much it asked.
+    streams: RefCell<HashMap<u32, (u64, u32)>>,
     msize: Cell<u32>,
 }
 
@@ -41,6 +44,7 @@ impl Proxy {
             out: RefCell::default(),
             more: Notify::new(),
             tags: RefCell::default(),
+            streams: RefCell::default(),
             msize,
         })
     }
@@ -127,6 +131,12 @@ impl Proxy {
                     self.put(ty::TFLUSH + 1, tag, |_| {});
                 }
             }
+            // The rest of a reader's buffer: it gets what there is (docs/9p.md, "Order
+            // and waiting"). The server cannot see that, as the keeper reads on by
+            // position.
+            Tmsg::Read { fid, offset, count } if self.fills_up(fid, offset, count) => {
+                self.put(ty::TREAD + 1, tag, |w| w.u32(0));
+            }
             mut m => {
                 // One mount has one user, and the kernel does not say which.
                 if let Tmsg::Attach { n_uname, .. } = &mut m
@@ -134,9 +144,19 @@ impl Proxy {
                 {
                     *n_uname = rustix::process::geteuid().as_raw();
                 }
+                let about = match m {
+                    Tmsg::Clunk { fid } | Tmsg::Remove { fid } => {
+                        self.streams.borrow_mut().remove(&fid);
+                        None
+                    }
+                    Tmsg::Lopen { fid, .. } => Some((fid, 0, 0)),
+                    Tmsg::Read { fid, offset, count } => Some((fid, offset, count)),
+                    _ => None,
+                };
                 let (proxy, asked) = (self.clone(), m.ty());
                 let done = move |_: Tag, r: &Rmsg<'_>| {
                     proxy.tags.borrow_mut().remove(&tag);
+                    proxy.note(about, r);
                     proxy.answer(asked, tag, r);
                 };
                 match self.link.pass(&m, done) {
@@ -145,6 +165,32 @@ impl Proxy {
                 }
             }
         }
+    }
+
+    /// Takes note of what was opened, and how much of a stream was read.
+    fn note(&self, about: Option<(u32, u64, u32)>, r: &Rmsg<'_>) {
+        let Some((fid, offset, count)) = about else { return };
+        let mut streams = self.streams.borrow_mut();
+        match r {
+            Rmsg::Lopen { qid, .. } if qid.ty & qid_type::APPEND != 0 => {
+                streams.insert(fid, (0, 0));
+            }
+            Rmsg::Read { data, .. } if !data.is_empty() => {
+                if let Some(short) = streams.get_mut(&fid) {
+                    *short = (offset.saturating_add(data.len() as u64), count);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a read of a stream asks for the rest of a buffer that holds something
+    /// already, as the kernel's client does until it is full or nothing comes.
+    fn fills_up(&self, fid: u32, offset: u64, count: u32) -> bool {
+        let mut streams = self.streams.borrow_mut();
+        let Some(short) = streams.get_mut(&fid) else { return false };
+        let (end, asked) = std::mem::take(short);
+        end == offset && count < asked
     }
 
     fn refuse(&self, tag: u16, fail: Fail) {
