@@ -26,55 +26,62 @@
 //!
 //! # A file server
 //!
-//! ```no_run
-//! use atoll_9p::server::{Limits, Session};
-//! use atoll_9p::synth::{Files, Synth};
-//! use std::io::{Read, Write};
+//! With the feature `std`, `net` carries the bytes on Linux: one thread, any number
+//! of clients, and whoever connects to the socket reads how often that was done.
 //!
+#![cfg_attr(feature = "std", doc = "```")]
+#![cfg_attr(not(feature = "std"), doc = "```ignore")]
+//! use atoll_9p::net::{Policy, Server};
+//! use atoll_9p::synth::{Files, Synth};
+//! use std::os::unix::net::UnixListener;
+//!
+//! # let dir = tempfile::tempdir()?;
+//! # let path = dir.path().join("reads.sock");
 //! let mut synth = Synth::new();
 //! let root = synth.root();
-//! synth.text(root, "reads", |n: &mut u64, out| { *n += 1; *out += &format!("{n}\n"); Ok(()) });
-//! let mut files = Files { synth, state: 0 };
-//! for stream in std::os::unix::net::UnixListener::bind("reads.sock")?.incoming() {
-//!     let (mut stream, mut session) = (stream?, Session::new(Limits::default()));
-//!     while !session.is_dead() {
-//!         match stream.read(session.spare()) {
-//!             Ok(n) if n > 0 => session.received(n),
-//!             _ => break,
-//!         }
-//!         while session.is_ready() || !session.output().is_empty() {
-//!             session.step(&mut files);
-//!             let _ = stream.write_all(session.output()); // the next read fails too
-//!             session.sent(session.output().len());
-//!         }
-//!     }
-//!     session.close(&mut files);
-//! }
-//! # Ok::<(), std::io::Error>(())
+//! synth.bytes(root, "README", b"How often `reads` was read.\n");
+//! synth.text(root, "reads", |n: &mut u64, out| {
+//!     *n += 1;
+//!     *out += &format!("{n}\n");
+//!     Ok(())
+//! });
+//! let mut server = Server::new(Files { synth, state: 0 })?;
+//! server.listen(UnixListener::bind(&path)?, Policy::Owner)?;
+//! # let handle = server.handle();
+//! # let client = std::thread::spawn(move || {
+//! #     let client = atoll_9p::client::blocking::Connection::unix(path)?;
+//! #     let both = (client.read("README")?, client.read("reads")?);
+//! #     handle.stop();
+//! #     Ok::<_, atoll_9p::client::Error>(both)
+//! # });
+//! server.run()?; // until `server.handle().stop()`, from any thread
+//! # let (readme, reads) = client.join().unwrap()?;
+//! # assert_eq!((&readme[..3], &*reads), (&b"How"[..], &b"1\n"[..]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # A client
 //!
-//! ```no_run
-//! use atoll_9p::{client::Client, msg::Tmsg, ops::{Op, What}, wire::NOFID};
-//! use std::io::{Read, Write};
+//! For programs that wait for their answers; one for many tasks has the feature
+//! `tokio`.
 //!
-//! let mut stream = std::os::unix::net::UnixStream::connect("reads.sock")?;
-//! let (mut client, mut buf) = (Client::new(8192), [0; 8192]);
-//! client.send(&Tmsg::Attach { fid: 0, afid: NOFID, uname: "me", aname: "", n_uname: NOFID });
-//! let mut op = Op::start(&mut client, 0, 1, "reads", What::Read { max: 100 })?;
-//! let text = 'done: loop {
-//!     stream.write_all(client.output())?;
-//!     client.sent(client.output().len());
-//!     let n = stream.read(&mut buf)?;
-//!     client.feed(&buf[..n]);
-//!     while let Some((tag, answer)) = client.poll()? {
-//!         if tag != op.tag() { continue }
-//!         op.answer(&answer);
-//!         if let Some(done) = op.next(&mut client) { break 'done done? }
-//!     }
-//! };
-//! # let _ = text;
+#![cfg_attr(feature = "std", doc = "```")]
+#![cfg_attr(not(feature = "std"), doc = "```ignore")]
+//! use atoll_9p::client::blocking::Connection;
+//! use atoll_9p::types::OpenFlags;
+//! use std::io::Write;
+//!
+//! # let dir = tempfile::tempdir()?;
+//! # let path = dir.path().join("files.sock");
+//! # let listener = std::os::unix::net::UnixListener::bind(&path)?;
+//! # std::thread::spawn(move || atoll_9p::net::serve(listener, atoll_9p::ram::Ram::default()));
+//! let client = Connection::unix(&path)?;
+//! client.mkdir("notes", 0o755)?;
+//! writeln!(client.create("notes/today", OpenFlags::WRONLY, 0o644)?, "Ask for tea.")?;
+//! assert_eq!(client.read("notes/today")?, b"Ask for tea.\n");
+//! for name in client.list("notes")? {
+//!     println!("{} {} bytes", name.name, client.stat(&format!("notes/{}", name.name))?.size);
+//! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
