@@ -105,7 +105,14 @@ pub struct Fault {
 impl Fault {
     /// A fault of whoever asked, with a text that says what to do.
     pub fn new(errno: Errno, text: impl Into<Cow<'static, str>>) -> Fault {
-        Fault { errno, blame: Blame::Operator, text: Some(Box::new(text.into())) }
+        Fault::with(errno, text.into())
+    }
+
+    /// Out of line: there are many faults, and few of them happen.
+    #[cold]
+    #[inline(never)]
+    fn with(errno: Errno, text: Cow<'static, str>) -> Fault {
+        Fault { errno, blame: Blame::Operator, text: Some(Box::new(text)) }
     }
 
     /// The same fault, blamed on somebody else.

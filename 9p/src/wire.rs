@@ -105,6 +105,118 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Reads the fields of a frame, and tells at the end whether all were there.
+///
+/// What is missing reads as zeros and empty texts until [`Fields::end`] says so. A
+/// question after every field would be half of the code of decoding, which is
+/// also why its methods are kept out of line: there are some 150 calls of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Fields<'a> {
+    rest: &'a [u8],
+    bad: Option<BadFrame>,
+}
+
+impl<'a> Fields<'a> {
+    /// Starts at the first byte.
+    pub(crate) fn new(bytes: &'a [u8]) -> Fields<'a> {
+        Fields { rest: bytes, bad: None }
+    }
+
+    /// Says that the frame is bad. What was said first counts.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn fail(&mut self, why: BadFrame) {
+        self.bad = self.bad.or(Some(why));
+        self.rest = &[];
+    }
+
+    /// The next `n` bytes.
+    #[inline(never)]
+    pub(crate) fn take(&mut self, n: usize) -> &'a [u8] {
+        match self.rest.split_at_checked(n) {
+            Some((head, tail)) => {
+                self.rest = tail;
+                head
+            }
+            None => {
+                self.fail(BadFrame::Length);
+                &[]
+            }
+        }
+    }
+
+    fn array<const N: usize>(&mut self) -> [u8; N] {
+        match self.rest.split_first_chunk::<N>() {
+            Some((head, tail)) => {
+                self.rest = tail;
+                *head
+            }
+            None => {
+                self.fail(BadFrame::Length);
+                [0; N]
+            }
+        }
+    }
+
+    #[inline(never)]
+    pub(crate) fn u8(&mut self) -> u8 {
+        self.array::<1>()[0]
+    }
+
+    #[inline(never)]
+    pub(crate) fn u16(&mut self) -> u16 {
+        u16::from_le_bytes(self.array())
+    }
+
+    #[inline(never)]
+    pub(crate) fn u32(&mut self) -> u32 {
+        u32::from_le_bytes(self.array())
+    }
+
+    #[inline(never)]
+    pub(crate) fn u64(&mut self) -> u64 {
+        u64::from_le_bytes(self.array())
+    }
+
+    /// A string: its length in two bytes, then UTF-8.
+    #[inline(never)]
+    pub(crate) fn str(&mut self) -> &'a str {
+        let n = self.u16();
+        match core::str::from_utf8(self.take(n.into())) {
+            Ok(text) => text,
+            Err(_) => {
+                self.fail(BadFrame::Text);
+                ""
+            }
+        }
+    }
+
+    /// Data: its length in four bytes, then the bytes.
+    pub(crate) fn data(&mut self) -> &'a [u8] {
+        let n = self.u32();
+        self.take(n as usize)
+    }
+
+    /// Bytes not yet read.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// Whether nothing was missing so far.
+    pub(crate) fn is_good(&self) -> bool {
+        self.bad.is_none()
+    }
+
+    /// Whether all fields were there, and nothing behind them.
+    pub(crate) fn end(&self) -> Result<(), BadFrame> {
+        match self.bad {
+            None if self.rest.is_empty() => Ok(()),
+            None => Err(BadFrame::Length),
+            Some(why) => Err(why),
+        }
+    }
+}
+
 /// Writes fields of one frame, and its size when done.
 ///
 /// A frame goes to the end of a vector; or, in a session, into a buffer that is
@@ -136,55 +248,57 @@ impl<'a> Writer<'a> {
         Writer { buf, start, end: start, keep: Some(end) }.begin(ty, tag)
     }
 
-    #[inline]
     fn begin(mut self, ty: u8, tag: u16) -> Self {
         let [a, b] = tag.to_le_bytes();
         self.put([0, 0, 0, 0, ty, a, b]);
         self
     }
 
-    #[inline]
-    fn put<const N: usize>(&mut self, v: [u8; N]) {
-        match self.buf.get_mut(self.end..).and_then(|b| b.first_chunk_mut()) {
-            Some(slot) => {
-                *slot = v;
-                self.end += N;
-            }
-            None => self.grow(&v),
+    /// Several fields at once, already as bytes.
+    pub(crate) fn put<const N: usize>(&mut self, v: [u8; N]) {
+        let end = self.end + N;
+        if self.buf.len() < end {
+            self.grow(end);
         }
+        if let Some(slot) = self.buf.get_mut(self.end..).and_then(|b| b.first_chunk_mut()) {
+            *slot = v;
+        }
+        self.end = end;
     }
 
-    /// Appends where the buffer ends.
+    /// Makes room for what ends at `end`, and a little more.
     #[cold]
     #[inline(never)]
-    fn grow(&mut self, v: &[u8]) {
-        self.buf.truncate(self.end);
-        self.buf.extend_from_slice(v);
-        self.end = self.buf.len();
-        self.buf.resize(self.end + AHEAD, 0);
+    fn grow(&mut self, end: usize) {
+        self.buf.resize(end + AHEAD, 0);
     }
 
     /// One byte.
+    #[inline(never)]
     pub fn u8(&mut self, v: u8) {
         self.put([v]);
     }
 
     /// Two bytes, little endian, as all that follow.
+    #[inline(never)]
     pub fn u16(&mut self, v: u16) {
         self.put(v.to_le_bytes());
     }
 
     /// Four bytes.
+    #[inline(never)]
     pub fn u32(&mut self, v: u32) {
         self.put(v.to_le_bytes());
     }
 
     /// Eight bytes.
+    #[inline(never)]
     pub fn u64(&mut self, v: u64) {
         self.put(v.to_le_bytes());
     }
 
     /// A string. What is past 65,535 bytes is cut off at a character.
+    #[inline(never)]
     pub fn str(&mut self, v: &str) {
         let mut n = v.len().min(u16::MAX.into());
         while !v.is_char_boundary(n) {
@@ -196,14 +310,18 @@ impl<'a> Writer<'a> {
     }
 
     /// Bytes without a length.
+    #[inline(never)]
     pub fn raw(&mut self, v: &[u8]) {
-        match self.buf.get_mut(self.end..).and_then(|b| b.get_mut(..v.len())) {
-            Some(slot) => {
-                slot.copy_from_slice(v);
-                self.end += v.len();
+        let end = self.end + v.len();
+        match self.buf.get_mut(self.end..end) {
+            Some(slot) => slot.copy_from_slice(v),
+            // Appended, so that nothing is cleared first.
+            None => {
+                self.buf.truncate(self.end);
+                self.buf.extend_from_slice(v);
             }
-            None => self.grow(v),
         }
+        self.end = end;
     }
 
     /// Data: its length in four bytes, then the bytes.

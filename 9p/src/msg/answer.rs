@@ -2,7 +2,7 @@
 
 use super::{Stat9, qid, ty};
 use crate::types::{Lock, LockKind, LockStatus, Qid, Stat, StatFs, Time};
-use crate::wire::{BadFrame, HEADER, MAX_WALK, Reader};
+use crate::wire::{BadFrame, Fields, HEADER, MAX_WALK};
 
 /// An answer, as a client sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,17 +127,17 @@ pub enum Rmsg<'a> {
 impl<'a> Rmsg<'a> {
     /// Decodes a whole frame.
     pub fn decode(frame: &'a [u8]) -> Result<Rmsg<'a>, BadFrame> {
-        let mut r = Reader::new(frame);
-        let head = Reader::new(r.take(HEADER)?).take(5)?;
-        let t = head.last().copied().unwrap_or_default();
+        let (head, body) = frame.split_first_chunk::<HEADER>().ok_or(BadFrame::Length)?;
+        let [_, _, _, _, t, _, _] = *head;
+        let mut r = Fields::new(body);
         let r = &mut r;
         let m = match t {
             ty::RLERROR => {
-                let errno = r.u32()?;
-                let text = if r.rest().is_empty() { None } else { Some(r.str()?) };
+                let errno = r.u32();
+                let text = if r.rest().is_empty() { None } else { Some(r.str()) };
                 Rmsg::Lerror { errno, text }
             }
-            ty::RERROR => Rmsg::Error { text: r.str()? },
+            ty::RERROR => Rmsg::Error { text: r.str() },
             // An answer's type is its request's and one; 0 is nobody's.
             t => Rmsg::decode_to(t.wrapping_sub(1), r)?,
         };
@@ -145,55 +145,55 @@ impl<'a> Rmsg<'a> {
         Ok(m)
     }
 
-    fn decode_to(asked: u8, r: &mut Reader<'a>) -> Result<Rmsg<'a>, BadFrame> {
+    fn decode_to(asked: u8, r: &mut Fields<'a>) -> Result<Rmsg<'a>, BadFrame> {
         Ok(match asked {
-            ty::TVERSION => Rmsg::Version { msize: r.u32()?, version: r.str()? },
-            ty::TAUTH => Rmsg::Auth { qid: qid(r)? },
-            ty::TATTACH => Rmsg::Attach { qid: qid(r)? },
+            ty::TVERSION => Rmsg::Version { msize: r.u32(), version: r.str() },
+            ty::TAUTH => Rmsg::Auth { qid: qid(r) },
+            ty::TATTACH => Rmsg::Attach { qid: qid(r) },
             ty::TFLUSH => Rmsg::Flush,
             ty::TWALK => {
-                let count = r.u16()?;
+                let count = r.u16();
                 if usize::from(count) > MAX_WALK {
                     return Err(BadFrame::Names);
                 }
                 let mut last = None;
                 for _ in 0..count {
-                    last = Some(qid(r)?);
+                    last = Some(qid(r));
                 }
                 Rmsg::Walk { count, last }
             }
             ty::TREAD => {
-                let data = r.data()?;
-                let next = if r.rest().is_empty() { None } else { Some(r.u64()?) };
+                let data = r.data();
+                let next = if r.rest().is_empty() { None } else { Some(r.u64()) };
                 Rmsg::Read { data, next }
             }
-            ty::TWRITE => Rmsg::Write { count: r.u32()? },
+            ty::TWRITE => Rmsg::Write { count: r.u32() },
             ty::TCLUNK => Rmsg::Clunk,
             ty::TREMOVE => Rmsg::Remove,
-            ty::TOPEN => Rmsg::Open { qid: qid(r)?, iounit: r.u32()? },
-            ty::TCREATE => Rmsg::Create { qid: qid(r)?, iounit: r.u32()? },
+            ty::TOPEN => Rmsg::Open { qid: qid(r), iounit: r.u32() },
+            ty::TCREATE => Rmsg::Create { qid: qid(r), iounit: r.u32() },
             ty::TSTAT => {
-                let size = r.u16()?;
-                let mut stat = Reader::new(r.take(size.into())?);
+                let size = r.u16();
+                let mut stat = Fields::new(r.take(size.into()));
                 let m = Rmsg::Stat { stat: Stat9::decode(&mut stat)? };
                 stat.end()?;
                 m
             }
             ty::TWSTAT => Rmsg::Wstat,
-            ty::TLOPEN => Rmsg::Lopen { qid: qid(r)?, iounit: r.u32()? },
-            ty::TLCREATE => Rmsg::Lcreate { qid: qid(r)?, iounit: r.u32()? },
-            ty::TSYMLINK => Rmsg::Symlink { qid: qid(r)? },
-            ty::TMKNOD => Rmsg::Mknod { qid: qid(r)? },
+            ty::TLOPEN => Rmsg::Lopen { qid: qid(r), iounit: r.u32() },
+            ty::TLCREATE => Rmsg::Lcreate { qid: qid(r), iounit: r.u32() },
+            ty::TSYMLINK => Rmsg::Symlink { qid: qid(r) },
+            ty::TMKNOD => Rmsg::Mknod { qid: qid(r) },
             ty::TRENAME => Rmsg::Rename,
-            ty::TREADLINK => Rmsg::Readlink { target: r.str()? },
-            ty::TGETATTR => Rmsg::Getattr { stat: stat(r)? },
+            ty::TREADLINK => Rmsg::Readlink { target: r.str() },
+            ty::TGETATTR => Rmsg::Getattr { stat: stat(r) },
             ty::TSETATTR => Rmsg::Setattr,
-            ty::TXATTRWALK => Rmsg::Xattrwalk { size: r.u64()? },
+            ty::TXATTRWALK => Rmsg::Xattrwalk { size: r.u64() },
             ty::TXATTRCREATE => Rmsg::Xattrcreate,
-            ty::TREADDIR => Rmsg::Readdir { data: r.data()? },
+            ty::TREADDIR => Rmsg::Readdir { data: r.data() },
             ty::TFSYNC => Rmsg::Fsync,
             ty::TLOCK => Rmsg::Lock {
-                status: match r.u8()? {
+                status: match r.u8() {
                     0 => LockStatus::Success,
                     1 => LockStatus::Blocked,
                     2 => LockStatus::Error,
@@ -203,28 +203,28 @@ impl<'a> Rmsg<'a> {
             },
             ty::TGETLOCK => Rmsg::Getlock {
                 lock: Lock {
-                    kind: LockKind::from_wire(r.u8()?).ok_or(BadFrame::Value)?,
-                    start: r.u64()?,
-                    length: r.u64()?,
-                    pid: r.u32()?,
-                    client: r.str()?,
+                    kind: LockKind::from_wire(r.u8()).ok_or(BadFrame::Value)?,
+                    start: r.u64(),
+                    length: r.u64(),
+                    pid: r.u32(),
+                    client: r.str(),
                 },
             },
             ty::TLINK => Rmsg::Link,
-            ty::TMKDIR => Rmsg::Mkdir { qid: qid(r)? },
+            ty::TMKDIR => Rmsg::Mkdir { qid: qid(r) },
             ty::TRENAMEAT => Rmsg::Renameat,
             ty::TUNLINKAT => Rmsg::Unlinkat,
             ty::TSTATFS => Rmsg::Statfs {
                 fs: StatFs {
-                    ty: r.u32()?,
-                    bsize: r.u32()?,
-                    blocks: r.u64()?,
-                    bfree: r.u64()?,
-                    bavail: r.u64()?,
-                    files: r.u64()?,
-                    ffree: r.u64()?,
-                    fsid: r.u64()?,
-                    namelen: r.u32()?,
+                    ty: r.u32(),
+                    bsize: r.u32(),
+                    blocks: r.u64(),
+                    bfree: r.u64(),
+                    bavail: r.u64(),
+                    files: r.u64(),
+                    ffree: r.u64(),
+                    fsid: r.u64(),
+                    namelen: r.u32(),
                 },
             },
             _ => return Err(BadFrame::Type(asked.wrapping_add(1))),
@@ -232,18 +232,21 @@ impl<'a> Rmsg<'a> {
     }
 }
 
-fn stat(r: &mut Reader<'_>) -> Result<Stat, BadFrame> {
-    r.u64()?; // valid
-    let (qid, mode, uid, gid) = (qid(r)?, r.u32()?, r.u32()?, r.u32()?);
-    let (nlink, rdev, size) = (r.u64()?, r.u64()?, r.u64()?);
-    r.u64()?; // blksize
-    let blocks = r.u64()?;
-    let (atime, mtime, ctime) = (time(r)?, time(r)?, time(r)?);
-    r.take(8 * 4)?; // btime, gen, data_version
-    Ok(Stat { qid, mode, uid, gid, nlink, rdev, size, blocks, atime, mtime, ctime })
+fn stat(r: &mut Fields<'_>) -> Stat {
+    r.u64(); // valid
+    let (qid, mode, uid, gid) = (qid(r), r.u32(), r.u32(), r.u32());
+    let (nlink, rdev, size) = (r.u64(), r.u64(), r.u64());
+    r.u64(); // blksize
+    let blocks = r.u64();
+    let (atime, mtime, ctime) = (time(r), time(r), time(r));
+    r.take(8 * 4); // btime, gen, data_version
+    Stat { qid, mode, uid, gid, nlink, rdev, size, blocks, atime, mtime, ctime }
 }
 
-fn time(r: &mut Reader<'_>) -> Result<Time, BadFrame> {
-    let (sec, nsec) = (r.u64()?, r.u64()?);
-    Ok(Time { sec, nsec: u32::try_from(nsec).map_err(|_| BadFrame::Value)? })
+fn time(r: &mut Fields<'_>) -> Time {
+    let (sec, nsec) = (r.u64(), r.u64());
+    if nsec > u32::MAX.into() {
+        r.fail(BadFrame::Value);
+    }
+    Time { sec, nsec: nsec as u32 }
 }

@@ -7,7 +7,7 @@
 //! EOPNOTSUPP.
 
 use crate::types::{Qid, Stat};
-use crate::wire::{BadFrame, MAX_WALK, Reader, Writer};
+use crate::wire::{BadFrame, Fields, MAX_WALK, Writer};
 
 mod answer;
 mod request;
@@ -15,7 +15,7 @@ mod stat;
 
 pub use answer::Rmsg;
 pub use request::{Tmsg, encode_walk};
-pub use stat::{Stat9, Wstat};
+pub use stat::{Stat9, Wstat, stats};
 
 pub use crate::types::SetAttr;
 
@@ -66,16 +66,17 @@ pub struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    fn decode(r: &mut Reader<'a>) -> Result<Names<'a>, BadFrame> {
-        let count = r.u16()?;
+    fn decode(r: &mut Fields<'a>) -> Names<'a> {
+        let count = r.u16();
         if usize::from(count) > MAX_WALK {
-            return Err(BadFrame::Names);
+            r.fail(BadFrame::Names);
+            return Names::default();
         }
         let bytes = r.rest();
         for _ in 0..count {
-            r.str()?;
+            r.str();
         }
-        Ok(Names { count, bytes: bytes.get(..bytes.len() - r.rest().len()).unwrap_or_default() })
+        Names { count, bytes: bytes.get(..bytes.len() - r.rest().len()).unwrap_or_default() }
     }
 
     /// How many there are.
@@ -90,8 +91,8 @@ impl<'a> Names<'a> {
 
     /// The names, in order.
     pub fn iter(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        let mut r = Reader::new(self.bytes);
-        (0..self.count).map_while(move |_| r.str().ok())
+        let mut r = Fields::new(self.bytes);
+        (0..self.count).map(move |_| r.str())
     }
 }
 
@@ -103,15 +104,15 @@ pub fn tag(frame: &[u8]) -> u16 {
     }
 }
 
-fn qid(r: &mut Reader<'_>) -> Result<Qid, BadFrame> {
-    Ok(Qid { ty: r.u8()?, version: r.u32()?, path: r.u64()? })
+fn qid(r: &mut Fields<'_>) -> Qid {
+    Qid { ty: r.u8(), version: r.u32(), path: r.u64() }
 }
 
 /// Writes a qid.
 pub(crate) fn put_qid(w: &mut Writer<'_>, q: Qid) {
-    w.u8(q.ty);
-    w.u32(q.version);
-    w.u64(q.path);
+    let [v0, v1, v2, v3] = q.version.to_le_bytes();
+    let [p0, p1, p2, p3, p4, p5, p6, p7] = q.path.to_le_bytes();
+    w.put([q.ty, v0, v1, v2, v3, p0, p1, p2, p3, p4, p5, p6, p7]);
 }
 
 /// Writes the body of an Rgetattr.
@@ -121,18 +122,15 @@ pub(crate) fn put_stat(w: &mut Writer<'_>, s: &Stat) {
     w.u32(s.mode);
     w.u32(s.uid);
     w.u32(s.gid);
-    w.u64(s.nlink);
-    w.u64(s.rdev);
-    w.u64(s.size);
-    w.u64(4096); // blksize
-    w.u64(s.blocks);
-    for time in [s.atime, s.mtime, s.ctime] {
-        w.u64(time.sec);
-        w.u64(time.nsec.into());
+    let blksize = 4096;
+    let [a, m, c] = [s.atime, s.mtime, s.ctime].map(|t| (t.sec, t.nsec.into()));
+    let mut rest = [0; 15 * 8];
+    // btime (seconds and nanoseconds), gen and data_version stay 0.
+    let words = [s.nlink, s.rdev, s.size, blksize, s.blocks, a.0, a.1, m.0, m.1, c.0, c.1];
+    for (to, word) in rest.as_chunks_mut().0.iter_mut().zip(words) {
+        *to = word.to_le_bytes();
     }
-    for _ in 0..4 {
-        w.u64(0); // btime, seconds and nanoseconds; gen; data_version
-    }
+    w.put(rest);
 }
 
 /// One entry of an Rreaddir: qid\[13\] offset\[8\] type\[1\] name\[s\].
@@ -150,19 +148,13 @@ pub struct Entry<'a> {
 
 /// The entries in the data of an Rreaddir. Ends early at a malformed one.
 pub fn entries(data: &[u8]) -> impl Iterator<Item = Entry<'_>> {
-    let mut r = Reader::new(data);
+    let mut r = Fields::new(data);
     core::iter::from_fn(move || {
         if r.rest().is_empty() {
             return None;
         }
-        let mut entry = || {
-            Ok::<_, BadFrame>(Entry {
-                qid: qid(&mut r)?,
-                cookie: r.u64()?,
-                ty: r.u8()?,
-                name: r.str()?,
-            })
-        };
-        entry().ok()
+        let entry = Entry { qid: qid(&mut r), cookie: r.u64(), ty: r.u8(), name: r.str() };
+        // Only what was read before something was missing is an entry.
+        r.is_good().then_some(entry)
     })
 }

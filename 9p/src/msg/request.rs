@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::{Names, Wstat, ty};
 use crate::dialect::Dialect;
 use crate::types::{Lock, LockKind, OpId, OpenFlags, SetAttr, Time};
-use crate::wire::{BadFrame, HEADER, MAX_WALK, NOFID, Reader, Writer};
+use crate::wire::{BadFrame, Fields, HEADER, MAX_WALK, NOFID, Writer};
 
 /// A request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,22 +80,23 @@ pub enum Tmsg<'a> {
     Unlinkat { dirfd: u32, name: &'a str, flags: u32 },
 }
 
-fn op(r: &mut Reader<'_>) -> Result<OpId, BadFrame> {
-    let (client, seq) = (r.u64()?, r.u64()?);
-    let again = match r.u8()? {
-        0 => false,
-        1 => true,
-        _ => return Err(BadFrame::Value),
-    };
-    Ok(OpId { client, seq, again })
+fn op(r: &mut Fields<'_>) -> OpId {
+    let (client, seq, again) = (r.u64(), r.u64(), r.u8());
+    if again > 1 {
+        r.fail(BadFrame::Value);
+    }
+    OpId { client, seq, again: again != 0 }
 }
 
-fn lock_kind(r: &mut Reader<'_>) -> Result<LockKind, BadFrame> {
-    LockKind::from_wire(r.u8()?).ok_or(BadFrame::Value)
+fn lock_kind(r: &mut Fields<'_>) -> LockKind {
+    LockKind::from_wire(r.u8()).unwrap_or_else(|| {
+        r.fail(BadFrame::Value);
+        LockKind::Unlock
+    })
 }
 
-fn lock<'a>(kind: LockKind, r: &mut Reader<'a>) -> Result<Lock<'a>, BadFrame> {
-    Ok(Lock { kind, start: r.u64()?, length: r.u64()?, pid: r.u32()?, client: r.str()? })
+fn lock<'a>(kind: LockKind, r: &mut Fields<'a>) -> Lock<'a> {
+    Lock { kind, start: r.u64(), length: r.u64(), pid: r.u32(), client: r.str() }
 }
 
 fn put_lock(w: &mut Writer<'_>, lock: &Lock<'_>) {
@@ -106,10 +107,10 @@ fn put_lock(w: &mut Writer<'_>, lock: &Lock<'_>) {
 }
 
 /// A time of Tsetattr: seconds and nanoseconds, eight bytes each.
-fn time(r: &mut Reader<'_>) -> Result<Time, BadFrame> {
-    let (sec, nsec) = (r.u64()?, r.u64()?);
+fn time(r: &mut Fields<'_>) -> Time {
+    let (sec, nsec) = (r.u64(), r.u64());
     // Without its bit in the mask a time may be anything.
-    Ok(Time { sec, nsec: u32::try_from(nsec).unwrap_or(u32::MAX) })
+    Time { sec, nsec: u32::try_from(nsec).unwrap_or(u32::MAX) }
 }
 
 impl<'a> Tmsg<'a> {
@@ -120,116 +121,116 @@ impl<'a> Tmsg<'a> {
 
     /// Decodes a whole frame.
     pub fn decode_in(dialect: Dialect, frame: &'a [u8]) -> Result<Tmsg<'a>, BadFrame> {
-        let mut r = Reader::new(frame);
-        let head = Reader::new(r.take(HEADER)?).take(5)?;
-        let t = head.last().copied().unwrap_or_default();
+        let (head, body) = frame.split_first_chunk::<HEADER>().ok_or(BadFrame::Length)?;
+        let [_, _, _, _, t, _, _] = *head;
+        let mut r = Fields::new(body);
         let linux = dialect.is_linux();
         let m = match t {
-            ty::TVERSION => Tmsg::Version { msize: r.u32()?, version: r.str()? },
+            ty::TVERSION => Tmsg::Version { msize: r.u32(), version: r.str() },
             ty::TAUTH => {
-                let (afid, uname, aname) = (r.u32()?, r.str()?, r.str()?);
-                Tmsg::Auth { afid, uname, aname, n_uname: if linux { r.u32()? } else { NOFID } }
+                let (afid, uname, aname) = (r.u32(), r.str(), r.str());
+                Tmsg::Auth { afid, uname, aname, n_uname: if linux { r.u32() } else { NOFID } }
             }
             ty::TATTACH => {
-                let (fid, afid, uname, aname) = (r.u32()?, r.u32()?, r.str()?, r.str()?);
-                let n_uname = if linux { r.u32()? } else { NOFID };
+                let (fid, afid, uname, aname) = (r.u32(), r.u32(), r.str(), r.str());
+                let n_uname = if linux { r.u32() } else { NOFID };
                 Tmsg::Attach { fid, afid, uname, aname, n_uname }
             }
-            ty::TFLUSH => Tmsg::Flush { oldtag: r.u16()? },
+            ty::TFLUSH => Tmsg::Flush { oldtag: r.u16() },
             ty::TWALK => {
-                Tmsg::Walk { fid: r.u32()?, newfid: r.u32()?, names: Names::decode(&mut r)? }
+                Tmsg::Walk { fid: r.u32(), newfid: r.u32(), names: Names::decode(&mut r) }
             }
-            ty::TREAD => Tmsg::Read { fid: r.u32()?, offset: r.u64()?, count: r.u32()? },
+            ty::TREAD => Tmsg::Read { fid: r.u32(), offset: r.u64(), count: r.u32() },
             ty::TWRITE => {
-                let (fid, offset, data) = (r.u32()?, r.u64()?, r.data()?);
+                let (fid, offset, data) = (r.u32(), r.u64(), r.data());
                 let named = dialect == Dialect::Atoll && !r.rest().is_empty();
-                let op = if named { Some(op(&mut r)?) } else { None };
+                let op = if named { Some(op(&mut r)) } else { None };
                 Tmsg::Write { fid, offset, data, op }
             }
-            ty::TCLUNK => Tmsg::Clunk { fid: r.u32()? },
-            ty::TREMOVE => Tmsg::Remove { fid: r.u32()? },
+            ty::TCLUNK => Tmsg::Clunk { fid: r.u32() },
+            ty::TREMOVE => Tmsg::Remove { fid: r.u32() },
             t if linux => Tmsg::decode_linux(t, &mut r)?,
-            ty::TOPEN => Tmsg::Open { fid: r.u32()?, mode: r.u8()? },
+            ty::TOPEN => Tmsg::Open { fid: r.u32(), mode: r.u8() },
             ty::TCREATE => {
-                Tmsg::Create { fid: r.u32()?, name: r.str()?, perm: r.u32()?, mode: r.u8()? }
+                Tmsg::Create { fid: r.u32(), name: r.str(), perm: r.u32(), mode: r.u8() }
             }
-            ty::TSTAT => Tmsg::Stat { fid: r.u32()? },
-            ty::TWSTAT => Tmsg::Wstat { fid: r.u32()?, stat: Wstat::decode(&mut r)? },
+            ty::TSTAT => Tmsg::Stat { fid: r.u32() },
+            ty::TWSTAT => Tmsg::Wstat { fid: r.u32(), stat: Wstat::decode(&mut r)? },
             other => return Err(BadFrame::Type(other)),
         };
         r.end()?;
         Ok(m)
     }
 
-    fn decode_linux(t: u8, r: &mut Reader<'a>) -> Result<Tmsg<'a>, BadFrame> {
+    fn decode_linux(t: u8, r: &mut Fields<'a>) -> Result<Tmsg<'a>, BadFrame> {
         Ok(match t {
-            ty::TSTATFS => Tmsg::Statfs { fid: r.u32()? },
-            ty::TLOPEN => Tmsg::Lopen { fid: r.u32()?, flags: OpenFlags(r.u32()?) },
+            ty::TSTATFS => Tmsg::Statfs { fid: r.u32() },
+            ty::TLOPEN => Tmsg::Lopen { fid: r.u32(), flags: OpenFlags(r.u32()) },
             ty::TLCREATE => Tmsg::Lcreate {
-                fid: r.u32()?,
-                name: r.str()?,
-                flags: OpenFlags(r.u32()?),
-                mode: r.u32()?,
-                gid: r.u32()?,
+                fid: r.u32(),
+                name: r.str(),
+                flags: OpenFlags(r.u32()),
+                mode: r.u32(),
+                gid: r.u32(),
             },
             ty::TSYMLINK => {
-                Tmsg::Symlink { fid: r.u32()?, name: r.str()?, target: r.str()?, gid: r.u32()? }
+                Tmsg::Symlink { fid: r.u32(), name: r.str(), target: r.str(), gid: r.u32() }
             }
             ty::TMKNOD => Tmsg::Mknod {
-                dfid: r.u32()?,
-                name: r.str()?,
-                mode: r.u32()?,
-                major: r.u32()?,
-                minor: r.u32()?,
-                gid: r.u32()?,
+                dfid: r.u32(),
+                name: r.str(),
+                mode: r.u32(),
+                major: r.u32(),
+                minor: r.u32(),
+                gid: r.u32(),
             },
-            ty::TRENAME => Tmsg::Rename { fid: r.u32()?, dfid: r.u32()?, name: r.str()? },
-            ty::TREADLINK => Tmsg::Readlink { fid: r.u32()? },
-            ty::TGETATTR => Tmsg::Getattr { fid: r.u32()?, mask: r.u64()? },
+            ty::TRENAME => Tmsg::Rename { fid: r.u32(), dfid: r.u32(), name: r.str() },
+            ty::TREADLINK => Tmsg::Readlink { fid: r.u32() },
+            ty::TGETATTR => Tmsg::Getattr { fid: r.u32(), mask: r.u64() },
             ty::TSETATTR => {
-                let fid = r.u32()?;
+                let fid = r.u32();
                 let set = SetAttr {
-                    valid: r.u32()?,
-                    mode: r.u32()?,
-                    uid: r.u32()?,
-                    gid: r.u32()?,
-                    size: r.u64()?,
-                    atime: time(r)?,
-                    mtime: time(r)?,
+                    valid: r.u32(),
+                    mode: r.u32(),
+                    uid: r.u32(),
+                    gid: r.u32(),
+                    size: r.u64(),
+                    atime: time(r),
+                    mtime: time(r),
                 };
                 Tmsg::Setattr { fid, set }
             }
-            ty::TXATTRWALK => Tmsg::Xattrwalk { fid: r.u32()?, newfid: r.u32()?, name: r.str()? },
+            ty::TXATTRWALK => Tmsg::Xattrwalk { fid: r.u32(), newfid: r.u32(), name: r.str() },
             ty::TXATTRCREATE => {
-                Tmsg::Xattrcreate { fid: r.u32()?, name: r.str()?, size: r.u64()?, flags: r.u32()? }
+                Tmsg::Xattrcreate { fid: r.u32(), name: r.str(), size: r.u64(), flags: r.u32() }
             }
-            ty::TREADDIR => Tmsg::Readdir { fid: r.u32()?, offset: r.u64()?, count: r.u32()? },
+            ty::TREADDIR => Tmsg::Readdir { fid: r.u32(), offset: r.u64(), count: r.u32() },
             ty::TFSYNC => {
-                let fid = r.u32()?;
+                let fid = r.u32();
                 if !r.rest().is_empty() {
-                    r.u32()?;
+                    r.u32();
                 }
                 Tmsg::Fsync { fid }
             }
             ty::TLOCK => {
-                let (fid, kind, flags) = (r.u32()?, lock_kind(r)?, r.u32()?);
-                Tmsg::Lock { fid, flags, lock: lock(kind, r)? }
+                let (fid, kind, flags) = (r.u32(), lock_kind(r), r.u32());
+                Tmsg::Lock { fid, flags, lock: lock(kind, r) }
             }
             ty::TGETLOCK => {
-                let (fid, kind) = (r.u32()?, lock_kind(r)?);
-                Tmsg::Getlock { fid, lock: lock(kind, r)? }
+                let (fid, kind) = (r.u32(), lock_kind(r));
+                Tmsg::Getlock { fid, lock: lock(kind, r) }
             }
-            ty::TLINK => Tmsg::Link { dfid: r.u32()?, fid: r.u32()?, name: r.str()? },
+            ty::TLINK => Tmsg::Link { dfid: r.u32(), fid: r.u32(), name: r.str() },
             ty::TMKDIR => {
-                Tmsg::Mkdir { dfid: r.u32()?, name: r.str()?, mode: r.u32()?, gid: r.u32()? }
+                Tmsg::Mkdir { dfid: r.u32(), name: r.str(), mode: r.u32(), gid: r.u32() }
             }
             ty::TRENAMEAT => Tmsg::Renameat {
-                olddirfid: r.u32()?,
-                oldname: r.str()?,
-                newdirfid: r.u32()?,
-                newname: r.str()?,
+                olddirfid: r.u32(),
+                oldname: r.str(),
+                newdirfid: r.u32(),
+                newname: r.str(),
             },
-            ty::TUNLINKAT => Tmsg::Unlinkat { dirfd: r.u32()?, name: r.str()?, flags: r.u32()? },
+            ty::TUNLINKAT => Tmsg::Unlinkat { dirfd: r.u32(), name: r.str(), flags: r.u32() },
             other => return Err(BadFrame::Type(other)),
         })
     }

@@ -1,8 +1,8 @@
 //! What 9P2000 tells of a file, and how it asks for a change: stat(5).
 
 use super::{put_qid, qid};
-use crate::types::{Qid, Stat, mode, qid_type};
-use crate::wire::{BadFrame, Reader, Writer};
+use crate::types::{Qid, Stat};
+use crate::wire::{BadFrame, Fields, Writer};
 
 /// "Do not touch", for a field of 4 bytes in a Twstat.
 const KEEP32: u32 = u32::MAX;
@@ -14,7 +14,7 @@ const KEEP64: u64 = u64::MAX;
 pub struct Stat9<'a> {
     /// The server's name for it.
     pub qid: Qid,
-    /// Permissions in the lower nine bits, [`qid_type`] in the upper eight.
+    /// Permissions in the lower nine bits, [`crate::types::qid_type`] in the upper eight.
     pub mode: u32,
     /// When it was last read: seconds since 1970 UTC, until 2106.
     pub atime: u32,
@@ -77,20 +77,20 @@ impl<'a> Stat9<'a> {
     }
 
     /// Reads it, from its own size on.
-    pub fn decode(r: &mut Reader<'a>) -> Result<Stat9<'a>, BadFrame> {
-        let size = r.u16()?;
-        let mut r = Reader::new(r.take(size.into())?);
-        r.take(6)?; // type, dev
+    pub(super) fn decode(r: &mut Fields<'a>) -> Result<Stat9<'a>, BadFrame> {
+        let size = r.u16();
+        let mut r = Fields::new(r.take(size.into()));
+        r.take(6); // type, dev
         let stat = Stat9 {
-            qid: qid(&mut r)?,
-            mode: r.u32()?,
-            atime: r.u32()?,
-            mtime: r.u32()?,
-            length: r.u64()?,
-            name: r.str()?,
-            uid: r.str()?,
-            gid: r.str()?,
-            muid: r.str()?,
+            qid: qid(&mut r),
+            mode: r.u32(),
+            atime: r.u32(),
+            mtime: r.u32(),
+            length: r.u64(),
+            name: r.str(),
+            uid: r.str(),
+            gid: r.str(),
+            muid: r.str(),
         };
         r.end()?;
         Ok(stat)
@@ -100,7 +100,7 @@ impl<'a> Stat9<'a> {
 /// What a Twstat asks to be changed; nothing where there is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wstat<'a> {
-    /// Permissions and [`qid_type`], as in [`Stat9::mode`].
+    /// Permissions and [`crate::types::qid_type`], as in [`Stat9::mode`].
     pub mode: Option<u32>,
     /// Time of the last read, which wstat(5) lets no client change.
     pub atime: Option<u32>,
@@ -122,9 +122,9 @@ impl<'a> Wstat<'a> {
         *self == Wstat::default()
     }
 
-    pub(super) fn decode(r: &mut Reader<'a>) -> Result<Wstat<'a>, BadFrame> {
-        let size = r.u16()?;
-        let mut outer = Reader::new(r.take(size.into())?);
+    pub(super) fn decode(r: &mut Fields<'a>) -> Result<Wstat<'a>, BadFrame> {
+        let size = r.u16();
+        let mut outer = Fields::new(r.take(size.into()));
         let stat = Stat9::decode(&mut outer)?;
         outer.end()?;
         let text = |s: &'a str| (!s.is_empty()).then_some(s);
@@ -157,14 +157,12 @@ impl<'a> Wstat<'a> {
     }
 }
 
-/// The mode of `sys/stat.h` for permissions and types of 9P2000.
-#[expect(dead_code, reason = "for Tcreate")]
-pub(crate) fn linux_mode(perm: u32) -> u32 {
-    let ty = (perm >> 24) as u8;
-    let kind = match ty {
-        t if t & qid_type::DIR != 0 => mode::DIR,
-        t if t & qid_type::SYMLINK != 0 => mode::SYMLINK,
-        _ => mode::FILE,
-    };
-    kind | perm & 0o777
+/// The entries in the data of an Rread of a directory, as 9P2000 has it. Ends early at
+/// a malformed one.
+pub fn stats(data: &[u8]) -> impl Iterator<Item = Stat9<'_>> {
+    let mut r = Fields::new(data);
+    core::iter::from_fn(move || match r.rest() {
+        [] => None,
+        _ => Stat9::decode(&mut r).ok(),
+    })
 }

@@ -92,7 +92,7 @@ impl Buffer {
     }
 
     /// Starts a frame behind its end.
-    #[inline]
+    #[inline(never)]
     pub(super) fn frame(&mut self, ty: u8, tag: u16) -> Writer<'_> {
         Writer::within(&mut self.bytes, &mut self.end, ty, tag)
     }

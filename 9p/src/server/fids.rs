@@ -111,7 +111,7 @@ impl<T: Tree> Fids<T> {
     }
 
     /// The fid of that number.
-    #[inline]
+    #[inline(never)]
     pub(super) fn get(&mut self, number: u32) -> Result<&mut Fid<T>, Fault> {
         let slot = self.place(number).and_then(|at| self.slots.get_mut(at as usize));
         slot.and_then(|s| s.fid.as_mut()).ok_or(Errno::EBADF.into())
