@@ -124,8 +124,17 @@ impl<'a> Tmsg<'a> {
         let (head, body) = frame.split_first_chunk::<HEADER>().ok_or(BadFrame::Length)?;
         let [_, _, _, _, t, _, _] = *head;
         let mut r = Fields::new(body);
+        let m = Tmsg::decode_as(t, dialect, &mut r);
+        r.end()?;
+        Ok(m)
+    }
+
+    /// Decodes the fields of a type. Not a part of its caller, so that each message is
+    /// made where it is wanted and not put together of the parts of all.
+    #[inline(never)]
+    fn decode_as(t: u8, dialect: Dialect, r: &mut Fields<'a>) -> Tmsg<'a> {
         let linux = dialect.is_linux();
-        let m = match t {
+        match t {
             ty::TVERSION => Tmsg::Version { msize: r.u32(), version: r.str() },
             ty::TAUTH => {
                 let (afid, uname, aname) = (r.u32(), r.str(), r.str());
@@ -138,32 +147,37 @@ impl<'a> Tmsg<'a> {
             }
             ty::TFLUSH => Tmsg::Flush { oldtag: r.u16() },
             ty::TWALK => {
-                Tmsg::Walk { fid: r.u32(), newfid: r.u32(), names: Names::decode(&mut r) }
+                Tmsg::Walk { fid: r.u32(), newfid: r.u32(), names: Names::decode(r) }
             }
             ty::TREAD => Tmsg::Read { fid: r.u32(), offset: r.u64(), count: r.u32() },
             ty::TWRITE => {
                 let (fid, offset, data) = (r.u32(), r.u64(), r.data());
                 let named = dialect == Dialect::Atoll && !r.rest().is_empty();
-                let op = if named { Some(op(&mut r)) } else { None };
+                let op = if named { Some(op(r)) } else { None };
                 Tmsg::Write { fid, offset, data, op }
             }
             ty::TCLUNK => Tmsg::Clunk { fid: r.u32() },
             ty::TREMOVE => Tmsg::Remove { fid: r.u32() },
-            t if linux => Tmsg::decode_linux(t, &mut r)?,
+            t if linux => Tmsg::decode_linux(t, r),
             ty::TOPEN => Tmsg::Open { fid: r.u32(), mode: r.u8() },
             ty::TCREATE => {
                 Tmsg::Create { fid: r.u32(), name: r.str(), perm: r.u32(), mode: r.u8() }
             }
             ty::TSTAT => Tmsg::Stat { fid: r.u32() },
-            ty::TWSTAT => Tmsg::Wstat { fid: r.u32(), stat: Wstat::decode(&mut r)? },
-            other => return Err(BadFrame::Type(other)),
-        };
-        r.end()?;
-        Ok(m)
+            ty::TWSTAT => Tmsg::Wstat { fid: r.u32(), stat: Wstat::decode(r) },
+            other => Tmsg::unknown(other, r),
+        }
     }
 
-    fn decode_linux(t: u8, r: &mut Fields<'a>) -> Result<Tmsg<'a>, BadFrame> {
-        Ok(match t {
+    #[cold]
+    fn unknown(t: u8, r: &mut Fields<'a>) -> Tmsg<'a> {
+        r.fail(BadFrame::Type(t));
+        Tmsg::Flush { oldtag: 0 }
+    }
+
+    #[inline(never)]
+    fn decode_linux(t: u8, r: &mut Fields<'a>) -> Tmsg<'a> {
+        match t {
             ty::TSTATFS => Tmsg::Statfs { fid: r.u32() },
             ty::TLOPEN => Tmsg::Lopen { fid: r.u32(), flags: OpenFlags(r.u32()) },
             ty::TLCREATE => Tmsg::Lcreate {
@@ -231,8 +245,8 @@ impl<'a> Tmsg<'a> {
                 newname: r.str(),
             },
             ty::TUNLINKAT => Tmsg::Unlinkat { dirfd: r.u32(), name: r.str(), flags: r.u32() },
-            other => return Err(BadFrame::Type(other)),
-        })
+            other => Tmsg::unknown(other, r),
+        }
     }
 
     /// Its type.

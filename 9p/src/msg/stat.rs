@@ -122,14 +122,19 @@ impl<'a> Wstat<'a> {
         *self == Wstat::default()
     }
 
-    pub(super) fn decode(r: &mut Fields<'a>) -> Result<Wstat<'a>, BadFrame> {
+    pub(super) fn decode(r: &mut Fields<'a>) -> Wstat<'a> {
         let size = r.u16();
         let mut outer = Fields::new(r.take(size.into()));
-        let stat = Stat9::decode(&mut outer)?;
-        outer.end()?;
+        let stat = match Stat9::decode(&mut outer).and_then(|s| outer.end().map(|()| s)) {
+            Ok(stat) => stat,
+            Err(why) => {
+                r.fail(why);
+                return Wstat::default();
+            }
+        };
         let text = |s: &'a str| (!s.is_empty()).then_some(s);
         let word = |v: u32| (v != KEEP32).then_some(v);
-        Ok(Wstat {
+        Wstat {
             mode: word(stat.mode),
             atime: word(stat.atime),
             mtime: word(stat.mtime),
@@ -137,7 +142,7 @@ impl<'a> Wstat<'a> {
             name: text(stat.name),
             uid: text(stat.uid),
             gid: text(stat.gid),
-        })
+        }
     }
 
     pub(super) fn encode(&self, w: &mut Writer<'_>) {
