@@ -80,6 +80,10 @@ pub trait Tree {
     /// What an open file needs beside its node: a cursor, a snapshot, a handle.
     type Open;
 
+    /// Whether no client can ever make, link, move or remove a file here. What a
+    /// session has for that is then left out of the program, which tells in a kernel.
+    const FIXED: bool = false;
+
     /// The node that a client of this name starts from.
     fn attach(&mut self, who: &Who<'_>) -> Result<Self::Node, Fault>;
 

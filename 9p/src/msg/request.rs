@@ -146,9 +146,7 @@ impl<'a> Tmsg<'a> {
                 Tmsg::Attach { fid, afid, uname, aname, n_uname }
             }
             ty::TFLUSH => Tmsg::Flush { oldtag: r.u16() },
-            ty::TWALK => {
-                Tmsg::Walk { fid: r.u32(), newfid: r.u32(), names: Names::decode(r) }
-            }
+            ty::TWALK => Tmsg::Walk { fid: r.u32(), newfid: r.u32(), names: Names::decode(r) },
             ty::TREAD => Tmsg::Read { fid: r.u32(), offset: r.u64(), count: r.u32() },
             ty::TWRITE => {
                 let (fid, offset, data) = (r.u32(), r.u64(), r.data());
@@ -235,9 +233,7 @@ impl<'a> Tmsg<'a> {
                 Tmsg::Getlock { fid, lock: lock(kind, r) }
             }
             ty::TLINK => Tmsg::Link { dfid: r.u32(), fid: r.u32(), name: r.str() },
-            ty::TMKDIR => {
-                Tmsg::Mkdir { dfid: r.u32(), name: r.str(), mode: r.u32(), gid: r.u32() }
-            }
+            ty::TMKDIR => Tmsg::Mkdir { dfid: r.u32(), name: r.str(), mode: r.u32(), gid: r.u32() },
             ty::TRENAMEAT => Tmsg::Renameat {
                 olddirfid: r.u32(),
                 oldname: r.str(),

@@ -26,6 +26,9 @@ pub(super) struct Index {
     count: u32,
 }
 
+/// Asks for the number of a value.
+type KeyOf<'a> = &'a dyn Fn(u32) -> u32;
+
 /// Where numbers part that are the same above a bit.
 #[derive(Debug, Clone, Copy)]
 struct Branch {
@@ -57,12 +60,12 @@ impl Index {
         match self.direct.get(key as usize) {
             Some(&value) if value != NONE => Some(value),
             _ if self.root == NONE => None,
-            _ => self.seek(key, key_of),
+            _ => self.seek(key, &key_of),
         }
     }
 
     #[inline(never)]
-    fn seek(&self, key: u32, key_of: impl Fn(u32) -> u32) -> Option<u32> {
+    fn seek(&self, key: u32, key_of: KeyOf<'_>) -> Option<u32> {
         let near = self.nearest(key);
         (key_of(near) == key).then_some(near)
     }
@@ -76,12 +79,12 @@ impl Index {
         match self.direct.get_mut(key as usize) {
             Some(place) => *place = value,
             None if self.root == NONE => self.root = LEAF | value,
-            None => self.graft(key, value, key_of),
+            None => self.graft(key, value, &key_of),
         }
     }
 
     #[inline(never)]
-    fn graft(&mut self, key: u32, value: u32, key_of: impl Fn(u32) -> u32) {
+    fn graft(&mut self, key: u32, value: u32, key_of: KeyOf<'_>) {
         let differ = key_of(self.nearest(key)) ^ key;
         let bit = 1 << differ.checked_ilog2().unwrap_or(0);
         let (mut link, mut at) = (None, self.root);
@@ -112,14 +115,14 @@ impl Index {
         let value = match self.direct.get_mut(key as usize) {
             Some(place) if *place != NONE => core::mem::replace(place, NONE),
             _ if self.root == NONE => return None,
-            _ => self.prune(key, key_of)?,
+            _ => self.prune(key, &key_of)?,
         };
         self.count -= 1;
         Some(value)
     }
 
     #[inline(never)]
-    fn prune(&mut self, key: u32, key_of: impl Fn(u32) -> u32) -> Option<u32> {
+    fn prune(&mut self, key: u32, key_of: KeyOf<'_>) -> Option<u32> {
         let (mut above, mut link, mut at) = (None, None, self.root);
         while let Some(b) = self.branch(at) {
             above = link;

@@ -14,10 +14,19 @@ use crate::types::{OpenFlags, Qid, mode, unlink};
 /// To change what a directory holds.
 const CHANGE: Want = Want(Want::WRITE.0 | Want::SEARCH.0);
 
+/// Says that no file is ever made or removed here.
+#[cold]
+pub(super) fn fixed() -> Fault {
+    Fault::new(Errno::EPERM, "no file is made, moved or removed here")
+}
+
 impl<T: Tree> Session<T> {
     /// Handles one of the messages that change directories.
     pub(super) fn change(&mut self, tree: &mut T, tag: u16, m: Tmsg<'_>) -> Result<(), Fault> {
         let t = m.ty();
+        if T::FIXED {
+            return Err(fixed());
+        }
         match m {
             Tmsg::Lcreate { fid, name, flags, mode, gid } => {
                 let qid = self.lcreate(tree, fid, name, flags, mode, gid)?;
@@ -240,6 +249,9 @@ impl<T: Tree> Session<T> {
 
     /// Removes a fid's file.
     fn take_away(&mut self, tree: &mut T, fid: u32) -> Result<(), Fault> {
+        if T::FIXED {
+            return Err(fixed());
+        }
         let user = self.node(fid)?.1;
         let Place { dir, name, qid } = self.place(tree, fid)?;
         let what = if qid.is_dir() { Remove::Dir } else { Remove::File };
@@ -250,6 +262,9 @@ impl<T: Tree> Session<T> {
 
     /// Whether a fid's file could be removed by its user.
     pub(super) fn may_remove(&mut self, tree: &mut T, fid: u32) -> Result<(), Fault> {
+        if T::FIXED {
+            return Err(fixed());
+        }
         let user = self.node(fid)?.1;
         let dir = self.place(tree, fid)?.dir;
         let may = tree.may(dir, user, CHANGE);

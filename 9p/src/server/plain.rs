@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use super::Session;
 use super::attr::may_change;
 use super::fids::Plain;
+use super::make::fixed;
 use super::place::Place;
 use crate::access::{NOBODY, Want};
 use crate::fault::{Errno, Fault};
@@ -96,6 +97,9 @@ impl<T: Tree> Session<T> {
         perm: u32,
         mode: u8,
     ) -> Result<Qid, Fault> {
+        if T::FIXED {
+            return Err(fixed());
+        }
         let (flags, want) = flags_of(mode)?;
         let (dir, user) = self.fresh_dir(tree, fid, name)?;
         let above = tree.stat(dir)?;
@@ -183,6 +187,9 @@ impl<T: Tree> Session<T> {
         fid: u32,
         new: &str,
     ) -> Result<Option<Place<T::Node>>, Fault> {
+        if T::FIXED {
+            return Err(fixed());
+        }
         super::walk::name_is_free(new)?;
         let user = self.node(fid)?.1;
         let place = self.place(tree, fid)?;

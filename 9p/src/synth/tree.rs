@@ -220,6 +220,8 @@ impl<S> Tree for Files<'_, S> {
     type Node = Node;
     type Open = Open;
 
+    const FIXED: bool = true;
+
     fn attach(&mut self, who: &Who<'_>) -> Result<Node, Fault> {
         let mut names = who.aname.split('/').filter(|n| !n.is_empty());
         names.try_fold(Node::plain(0), |at, name| self.walk(at, name).map(|(node, _)| node))
