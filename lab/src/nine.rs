@@ -13,10 +13,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
+use atoll_9p::access::Identity;
 use atoll_9p::server::{Limits, Session};
 use atoll_9p::tree::Tree;
 
 use crate::door::Door;
+
+/// As large a message as `atoll export` takes: a mebibyte of data.
+const MSIZE: u32 = (1 << 20) + 4096;
 
 /// What one connection makes its session hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,6 +42,7 @@ type Look<T> = Box<dyn FnOnce(&mut Inside<T>) + Send>;
 
 struct Inside<T: Tree> {
     tree: T,
+    identity: Identity,
     sessions: BTreeMap<u64, (Session<T>, TcpStream)>,
 }
 
@@ -50,11 +55,19 @@ pub struct Server<T: Tree> {
 }
 
 impl<T: Tree + 'static> Server<T> {
-    /// Serves the tree that `make` makes.
+    /// Serves the tree that `make` makes, to whom it belongs.
     pub fn start(make: impl FnOnce() -> T + Send + 'static) -> io::Result<Server<T>> {
+        Server::start_for(Identity::Owner, make)
+    }
+
+    /// Serves it to clients who are taken to be these.
+    pub fn start_for(
+        identity: Identity,
+        make: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<Server<T>> {
         let (events, receiver) = sync_channel::<Event<T>>(16);
         let thread = std::thread::spawn(move || {
-            Inside { tree: make(), sessions: BTreeMap::new() }.run(&receiver);
+            Inside { tree: make(), identity, sessions: BTreeMap::new() }.run(&receiver);
         });
         let (to, count) = (events.clone(), AtomicU64::new(0));
         let door = Door::open(move |stream| {
@@ -122,7 +135,9 @@ impl<T: Tree> Inside<T> {
         for event in events {
             match event {
                 Event::Open(id, stream) => {
-                    self.sessions.insert(id, (Session::new(Limits::default()), stream));
+                    let limits = Limits { msize: MSIZE, ..Limits::default() };
+                    let session = Session::serving(limits, self.identity);
+                    self.sessions.insert(id, (session, stream));
                 }
                 Event::Bytes(id, bytes) => self.bytes(id, &bytes),
                 Event::Close(id) => {

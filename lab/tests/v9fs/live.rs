@@ -1,18 +1,13 @@
-//! Our server under the 9P client that people have: the Linux kernel's.
-//!
-//! One guest is booted for all of it, since a boot is what costs. A case is a name
-//! and a function over that guest; it mounts what it wants and leaves nothing
-//! mounted. Every case is run and reported, and after each the guest's kernel must
-//! have had nothing to complain about.
-
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
+//! Computed files and streams. A case is a name and a function over the guest; it
+//! mounts what it wants and leaves nothing mounted.
 
 use atoll_9p::stream::Stream;
 use atoll_9p::synth::{Files, Synth, Verb};
-use atoll_lab::door::HOST;
-use atoll_lab::linux::{JOBS, Linux, PATIENCE, Setup};
+use atoll_lab::linux::{JOBS, Linux};
 use atoll_lab::nine::{Held, Server};
+
+use crate::mounts::{MOUNTS, Mount, held};
+use crate::report::Report;
 
 /// What the files of the tree show.
 struct State {
@@ -62,42 +57,16 @@ fn tree() -> Tree {
     Files { synth, state: State { level: 0, log: Stream::new(4096) } }
 }
 
-/// A way to mount.
-struct Mount {
-    name: &'static str,
-    options: &'static str,
-    /// The client keeps what it read, and believes sizes: a computed file, which
-    /// says 0, is not read at all, and a write is sent when it suits the client.
-    cached: bool,
-}
-
-/// Every case that can be is run with each.
-const MOUNTS: &[Mount] = &[
-    Mount { name: "9P2000.L", options: "version=9p2000.L,msize=65536,cache=none", cached: false },
-    Mount {
-        name: "9P2000.L, small messages",
-        options: "version=9p2000.L,msize=4096,cache=none",
-        cached: false,
-    },
-    Mount {
-        name: "9P2000.L, cached",
-        options: "version=9p2000.L,msize=65536,cache=loose",
-        cached: true,
-    },
-];
-
 /// A case at work.
 struct Bench<'l> {
     linux: &'l Linux,
     server: &'l Server<Tree>,
-    mount: &'l Mount,
+    mount: &'l Mount<'l>,
 }
 
 impl Bench<'_> {
     fn mount(&self, at: &str) {
-        let (port, options) = (self.server.port(), self.mount.options);
-        let options = format!("trans=tcp,port={port},{options}");
-        self.ok(&format!("mkdir -p {at} && mount -t 9p -o {options} {HOST} {at}"));
+        self.mount.at(self.linux, self.server.port(), at);
     }
 
     fn umount(&self, at: &str) {
@@ -115,18 +84,8 @@ impl Bench<'_> {
         out.text()
     }
 
-    /// Waits until the server's connections hold something. It hears of what a guest
-    /// did a little later.
     fn held(&self, what: impl Fn(&[Held]) -> bool) {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            let held = self.server.held();
-            if what(&held) {
-                return;
-            }
-            assert!(Instant::now() < until, "the server still holds {held:?}");
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        held(self.server, what);
     }
 }
 
@@ -154,7 +113,6 @@ const CASES: &[Case] = &[
 fn listed(b: &Bench<'_>) {
     b.mount("/mnt");
     assert_eq!(b.ok("ls /mnt"), NAMES);
-    assert_eq!(b.ok("ls /mnt/many | wc -l"), "500\n");
     assert_eq!(b.ok("ls /mnt/many | sort -u | wc -l"), "500\n");
     assert_eq!(b.ok("find /mnt/a"), "/mnt/a\n/mnt/a/b\n/mnt/a/b/c\n");
     assert_eq!(b.ok("cd /mnt/a/b && cat ../../a/b/c"), "deep\n");
@@ -192,7 +150,15 @@ fn commanded(b: &Bench<'_>) {
     b.server.with(|t| t.state.level = 9);
     assert_eq!(b.ok("cat /mnt/level"), "9\n");
     let bad = b.fails("echo jump 9 >/mnt/ctl");
-    assert!(bad.contains("Invalid argument"), "{bad}");
+    if b.mount.name.starts_with("9P2000.L") {
+        assert!(bad.contains("Invalid argument"), "{bad}");
+    } else {
+        // An error is words, of which this client knows Linux's own. Of others it
+        // makes a number that has no name, and it puts them into its log.
+        assert!(bad.contains("nknown error 526"), "{bad}");
+        let said = b.linux.complaints().unwrap();
+        assert!(said.len() == 1 && said[0].contains("no command in \"jump 9\""), "{said:?}");
+    }
     assert_eq!(b.ok("cat /mnt/level"), "9\n");
     b.umount("/mnt");
 }
@@ -285,41 +251,19 @@ fn measured(b: &Bench<'_>) {
     b.umount("/mnt");
 }
 
-#[test]
-fn the_kernels_client_is_served() {
-    let linux = match Setup::new() {
-        Ok(setup) => Linux::boot(setup).unwrap(),
-        Err(why) => {
-            eprintln!("skipped: {why:#}");
-            return;
-        }
-    };
-    let mut failed = Vec::new();
+pub(crate) fn run(linux: &Linux, report: &mut Report) {
     for mount in MOUNTS {
         for (name, which, case) in CASES {
             if mount.cached && *which == For::Uncached {
                 continue;
             }
-            // A server of its own each: what one leaves behind is seen here.
-            let server = Server::start(tree).unwrap();
-            let bench = Bench { linux: &linux, server: &server, mount };
-            let result = catch_unwind(AssertUnwindSafe(|| {
+            report.case(linux, &format!("{}: {name}", mount.name), || {
+                // A server of its own each: what one leaves behind is seen here.
+                let server = Server::start(tree).unwrap();
+                let bench = Bench { linux, server: &server, mount };
                 case(&bench);
                 bench.held(<[Held]>::is_empty);
-                assert_eq!(linux.complaints().unwrap(), [""; 0], "the guest's kernel complains");
-            }));
-            let done = if result.is_ok() { "ok" } else { "FAILED" };
-            println!("v9fs, {}: {name} ... {done}", mount.name);
-            if result.is_err() {
-                failed.push(format!("{}: {name}", mount.name));
-                // For the next one: no mount, no old complaint. It may also be dead.
-                let _ = linux.run(
-                    "for m in $(grep ' 9p ' /proc/mounts | cut -d' ' -f2); do umount -l $m; done",
-                );
-                let _ = linux.complaints();
-            }
+            });
         }
     }
-    println!("the guest used {:.0} ms of CPU time", linux.cpu().unwrap());
-    assert!(failed.is_empty(), "failed: {failed:#?}\nthe console: {}", linux.console());
 }
