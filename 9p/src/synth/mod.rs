@@ -528,6 +528,8 @@ impl<'a, S> Synth<'a, S> {
                 (qid_type::APPEND, pick(state, node.id).map_or(0, |s| s.lines() as u32))
             }
             (Kind::Special(_), _) => (qid_type::APPEND, 0),
+            // A command is done, wherever it is written: who sends it twice has to name it.
+            (Kind::Ctl(..), _) => (qid_type::APPEND, entry.version),
             _ => (qid_type::FILE, entry.version),
         };
         let own = self.versions.iter().find(|v| entry.versioned && v.0 == node.at);
