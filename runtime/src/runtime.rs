@@ -4,6 +4,7 @@
 //! after another, and sleep when there is nothing to do. There are no ticks.
 
 use alloc::vec::Vec;
+use core::mem::ManuallyDrop;
 
 use atoll_config::payload::{Hash, Payload};
 
@@ -249,7 +250,9 @@ impl<'a> Runtime<'a> {
 
 /// Runs one guest on one machine, from its start to its end.
 pub fn run(payload: Payload<'_>, hash: Hash, p: &mut impl Platform) -> Result<Exit, StartError> {
-    let mut runtime = Runtime::new(crate::native::BUILT_IN);
+    // A machine ends with its guest: giving back what that holds would be code and
+    // work for nobody.
+    let mut runtime = ManuallyDrop::new(Runtime::new(crate::native::BUILT_IN));
     runtime.add(payload, hash, 0, p)?;
     Ok(runtime.serve(p))
 }
