@@ -183,6 +183,25 @@ fn a_request_that_is_flushed_twice_ends_with_the_first_answer() {
     assert!(again.contains(&read), "now it is free");
 }
 
+#[test]
+fn a_flush_of_a_tag_that_is_free_ends_nothing() {
+    let mut c = greeted(8192);
+    let first = [(); 2].map(|()| c.send(&Tmsg::Clunk { fid: 1 }));
+    for tag in first {
+        c.feed(&raw(121, tag.0, &[]));
+        assert_eq!(c.poll(), Ok(Some((tag, Rmsg::Clunk))));
+    }
+    let flush = c.send(&Tmsg::Flush { oldtag: first[0].0 });
+    let next = c.send(&Tmsg::Clunk { fid: 2 });
+    c.feed(&raw(109, flush.0, &[]));
+    assert_eq!(c.poll(), Ok(Some((flush, Rmsg::Flush))));
+    assert_eq!(c.outstanding(), 1, "the request behind it is underway still");
+    let mut tags = vec![next, c.send(&Tmsg::Clunk { fid: 3 }), c.send(&Tmsg::Clunk { fid: 4 })];
+    tags.sort_unstable();
+    tags.dedup();
+    assert_eq!(tags.len(), 3, "a tag is used once at a time");
+}
+
 type Outcome = Result<Vec<u8>, Fault>;
 
 /// Runs one operation against a session, and counts the fids that are left.

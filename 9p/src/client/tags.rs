@@ -31,6 +31,12 @@ struct Slot {
     flushes: u16,
 }
 
+impl Slot {
+    fn is_used(&self) -> bool {
+        self.asked.ty != 0 || self.flushes > 0
+    }
+}
+
 /// The table.
 #[derive(Debug, Default)]
 pub(crate) struct Tags {
@@ -51,7 +57,10 @@ impl Tags {
     }
 
     /// A tag for a request.
-    pub(crate) fn ask(&mut self, asked: Asked) -> Option<u16> {
+    pub(crate) fn ask(&mut self, mut asked: Asked) -> Option<u16> {
+        // A Tflush of a tag that is free ends nothing: the server hears of it before
+        // that tag is used again.
+        asked.oldtag = asked.oldtag.filter(|old| self.slot(*old).is_some_and(|s| s.is_used()));
         let tag = match self.free.pop() {
             Some(tag) => tag,
             None if self.is_full() => return None,
@@ -105,7 +114,7 @@ impl Tags {
 
     /// Makes a tag free that neither a request nor a Tflush uses.
     fn release(&mut self, tag: u16) {
-        if self.slot(tag).is_some_and(|s| s.asked.ty == 0 && s.flushes == 0) {
+        if self.slot(tag).is_some_and(|s| !s.is_used()) {
             self.free.push(tag);
         }
     }
