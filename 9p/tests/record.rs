@@ -389,3 +389,28 @@ atoll_9p::record! {
         pub ports: Vec<Port>,
     }
 }
+
+atoll_9p::record! {
+    /// A field, and numbers.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct Counts = "counts", 1 {
+        pub a: u8,
+        pub figures: Numbers,
+    }
+}
+
+#[test]
+fn a_number_is_named_by_one_word_that_is_no_fields() {
+    let named = |name: &str| Counts { a: 1, figures: Numbers(vec![(name.to_owned().into(), 2)]) };
+    for name in ["b 1\nc", "b ", "b\n", "a", "a.b"] {
+        let bad = Counts::from_wire(&named(name).to_wire()).unwrap_err();
+        assert_eq!(bad.errno, Errno::EINVAL, "{name:?}");
+        assert!(bad.text().contains("is no name of a number"), "{}", bad.text());
+    }
+    for name in ["b", "b.a", "\u{e4}", ""] {
+        let counts = named(name);
+        assert_eq!(Counts::from_wire(&counts.to_wire()), Ok(counts.clone()));
+        assert_eq!(Counts::from_text(&counts.to_text()), Ok(counts));
+    }
+    assert_eq!(Counts::from_text("a 1\na.b 2\n").unwrap_err().errno, Errno::EINVAL);
+}

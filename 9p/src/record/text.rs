@@ -141,14 +141,8 @@ pub(crate) fn take<'a>(fields: &'static [Field], text: &'a str) -> Result<Values
     let mut values = lines.record(known, "")?;
     lines.0.retain(|line| !line.used);
     lines.0.sort_by_key(|line| line.number);
-    if numbers {
-        let list = lines.0.iter().map(|line| {
-            let n = scalar(&Type::Uint(64), line)?;
-            let Value::Uint(n) = n else { return Err(wrong(&Type::Uint(64), line)) };
-            Ok((Cow::Borrowed(line.key), n))
-        });
-        values.push(Value::Numbers(list.collect::<Result<_, Fault>>()?));
-    } else if let Some(line) = lines.0.first() {
+    let is_none = |line: &&Line<'_>| !numbers || !is_name(fields, line.key);
+    if let Some(line) = lines.0.iter().find(is_none) {
         let mut why = format!("line {}: no field {}; there are:", line.number, echo(line.key));
         for (i, field) in fields.iter().enumerate() {
             why += if i == 0 { " " } else { ", " };
@@ -156,7 +150,22 @@ pub(crate) fn take<'a>(fields: &'static [Field], text: &'a str) -> Result<Values
         }
         return Err(Fault::new(Errno::EINVAL, why));
     }
+    if numbers {
+        let list = lines.0.iter().map(|line| {
+            let n = scalar(&Type::Uint(64), line)?;
+            let Value::Uint(n) = n else { return Err(wrong(&Type::Uint(64), line)) };
+            Ok((Cow::Borrowed(line.key), n))
+        });
+        values.push(Value::Numbers(list.collect::<Result<_, Fault>>()?));
+    }
     Ok(values)
+}
+
+/// Whether a number beside these fields may have that name: it is one word, and no
+/// line of a field begins so.
+pub(crate) fn is_name(fields: &[Field], name: &str) -> bool {
+    let first = name.split('.').next();
+    !name.contains([' ', '\n']) && fields.iter().all(|f| first != Some(f.name))
 }
 
 struct Lines<'a>(Vec<Line<'a>>);

@@ -10,8 +10,10 @@ use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use super::text::is_name;
 use super::{About, Type, Value, Values};
 use crate::fault::{Errno, Fault};
+use crate::synth::echo;
 
 /// Writes the version of a record and its fields.
 pub(crate) fn put(about: &About, values: &[Value<'_>], out: &mut Vec<u8>) {
@@ -82,6 +84,11 @@ pub(crate) fn take<'a>(about: &About, bytes: &'a [u8]) -> Result<Values<'a>, Fau
     for field in about.fields {
         let value = r.value(&field.ty);
         values.push(value.ok_or_else(|| bad(about, &alloc::format!("at field {}", field.name)))?);
+    }
+    if let Some(Value::Numbers(list)) = values.last()
+        && let Some((name, _)) = list.iter().find(|(name, _)| !is_name(about.fields, name))
+    {
+        return Err(bad(about, &alloc::format!("{} is no name of a number", echo(name))));
     }
     match r.0.len() {
         0 => Ok(values),
