@@ -274,7 +274,7 @@ impl Fuzzer {
         std::fs::create_dir_all(&corpus).context("cannot make the corpus")?;
         let merged = tempfile::tempdir_in(&self.out)?;
         let mut command = self.libfuzzer(target)?;
-        command.args(["-merge=1", "-use_counters=0"]).arg(merged.path());
+        command.args(["-set_cover_merge=1", "-use_counters=0"]).arg(merged.path());
         command.args([&corpus, &self.found(target), &self.out.join("seeds").join(target)]);
         self.ui.detail(format_args!("{command:?}"));
         let out = command.stderr(Stdio::piped()).output().context("cannot run the fuzzer")?;

@@ -13,8 +13,11 @@
 pub mod client;
 pub mod decode;
 pub mod files;
+pub mod keeper;
 pub mod layout;
 pub mod ledger;
+pub mod mux;
+pub mod record;
 pub mod rng;
 pub mod script;
 pub mod server;
@@ -44,6 +47,9 @@ pub const TARGETS: &[Target] = &[
     Target { name: "decode", run: decode::run, seeds: decode::seeds, show: decode::show },
     Target { name: "server", run: server::run, seeds: server::seeds, show: server::show },
     Target { name: "client", run: client::run, seeds: client::seeds, show: client::show },
+    Target { name: "keeper", run: keeper::run, seeds: keeper::seeds, show: keeper::show },
+    Target { name: "record", run: record::run, seeds: record::seeds, show: record::show },
+    Target { name: "mux", run: mux::run, seeds: mux::seeds, show: mux::show },
 ];
 
 /// Words for the fuzzer to put into inputs, in the format of libFuzzer's `-dict`.

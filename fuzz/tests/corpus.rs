@@ -61,6 +61,21 @@ fn client_holds_on_every_kept_input() {
 }
 
 #[test]
+fn mux_holds_on_every_kept_input() {
+    replay("mux");
+}
+
+#[test]
+fn record_holds_on_every_kept_input() {
+    replay("record");
+}
+
+#[test]
+fn keeper_holds_on_every_kept_input() {
+    replay("keeper");
+}
+
+#[test]
 fn every_folder_of_the_corpus_is_of_a_target_and_all_is_small() {
     let mut bytes = 0;
     let mut folders = BTreeSet::new();
