@@ -31,7 +31,7 @@ const FLAGS: &str = "-Cpasses=sancov-module \
     --cfg fuzzing";
 
 /// Seconds that one input may take, and megabytes that a program may use.
-const LIMITS: [&str; 2] = ["-timeout=10", "-rss_limit_mb=1024"];
+const LIMITS: [&str; 2] = ["-timeout=30", "-rss_limit_mb=1024"];
 /// How often somebody who waits is told how it goes.
 const PULSE: Duration = Duration::from_secs(10);
 
