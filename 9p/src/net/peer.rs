@@ -13,7 +13,7 @@ use rustix::io::Errno as Os;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::server::BURST;
-use crate::server::{Pool, Session};
+use crate::server::Session;
 use crate::tree::Tree;
 
 /// What epoll watches for while nothing is in the way: requests, and the end.
@@ -77,15 +77,8 @@ impl<T: Tree> Peer<T> {
         if self.full { READ.union(EventFlags::OUT) } else { READ }
     }
 
-    /// One read, a bounded number of requests, one write, with the pool's buffers.
-    pub(super) fn turn(&mut self, tree: &mut T, pool: &mut Pool) -> After {
-        self.session.lend(pool);
-        let after = self.exchange(tree);
-        self.session.give_back(pool);
-        after
-    }
-
-    fn exchange(&mut self, tree: &mut T) -> After {
+    /// One read, a bounded number of requests, one write.
+    pub(super) fn turn(&mut self, tree: &mut T) -> After {
         // While answers do not go out nothing is read: a client that does not read is
         // not served.
         if self.readable && !self.eof && !self.full && self.read().is_err() {

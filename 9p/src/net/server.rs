@@ -75,6 +75,8 @@ pub struct Server<T: Tree> {
     watched: Vec<(OwnedFd, OnReady<T>)>,
     tick: Option<OnReady<T>>,
     peers: Slots<Box<Peer<T>>>,
+    /// Who was served last, and keeps the buffers until another is.
+    lent: Option<Key>,
     /// Sessions that get a turn, in the order in which they get it.
     queue: VecDeque<Key>,
     /// Sessions with requests that wait for a node.
@@ -108,6 +110,7 @@ impl<T: Tree> Server<T> {
             watched: Vec::new(),
             tick: None,
             peers: Slots::new(),
+            lent: None,
             queue: VecDeque::new(),
             waiting: Vec::new(),
             news: false,
@@ -193,13 +196,13 @@ impl<T: Tree> Server<T> {
     /// of their own; an interrupting signal ends the wait too.
     pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.settle();
+        // Those that are put into it from now on have their turn in the next round.
+        let queued = self.queue.len();
         self.wait(timeout)?;
-        if let Some(tick) = &mut self.tick {
-            tick(&mut self.tree);
-        }
-        // Those that are put into it now have their turn in the next round.
-        for _ in 0..self.queue.len() {
-            self.next();
+        for _ in 0..queued {
+            if let Some(key) = self.queue.pop_front() {
+                self.serve(key);
+            }
         }
         self.settle();
         Ok(())
@@ -217,7 +220,11 @@ impl<T: Tree> Server<T> {
             tv_nsec: t.subsec_nanos().into(),
         });
         let mut events = [MaybeUninit::uninit(); EVENTS];
-        let done = match epoll::wait(&self.epoll, &mut events, timeout.as_ref()) {
+        let waited = epoll::wait(&self.epoll, &mut events, timeout.as_ref());
+        if let Some(tick) = &mut self.tick {
+            tick(&mut self.tree);
+        }
+        let done = match waited {
             Ok((events, _)) => events.iter().try_for_each(|e| self.event(*e)),
             Err(Os::INTR) => Ok(()),
             Err(e) => Err(e.into()),
@@ -234,11 +241,11 @@ impl<T: Tree> Server<T> {
         match token & token::KIND {
             token::SESSION => {
                 let key = Key::from_number(number);
-                if let Some(peer) = self.peers.get(key) {
-                    peer.event(flags);
-                    if !std::mem::replace(&mut peer.queued, true) {
-                        self.queue.push_back(key);
-                    }
+                let Some(peer) = self.peers.get(key) else { return Ok(()) };
+                peer.event(flags);
+                // One that is in the queue has its turn when it is up there.
+                if !peer.queued {
+                    self.serve(key);
                 }
             }
             token::DOOR => self.accept(number as usize)?,
@@ -256,12 +263,14 @@ impl<T: Tree> Server<T> {
         Ok(())
     }
 
-    /// Gives the next session its turn.
-    fn next(&mut self) {
-        let Some(key) = self.queue.pop_front() else { return };
+    /// Gives a session its turn.
+    fn serve(&mut self, key: Key) {
+        if self.lent != Some(key) {
+            self.lend_to(key);
+        }
         let Some(peer) = self.peers.get(key) else { return };
         peer.queued = false;
-        let after = peer.turn(&mut self.tree, &mut self.pool);
+        let after = peer.turn(&mut self.tree);
         self.news = true;
         match after {
             After::Gone => return self.end(key),
@@ -289,6 +298,16 @@ impl<T: Tree> Server<T> {
         }
     }
 
+    fn lend_to(&mut self, key: Key) {
+        if let Some(last) = self.lent.and_then(|last| self.peers.get(last)) {
+            last.session.give_back(&mut self.pool);
+        }
+        if let Some(peer) = self.peers.get(key) {
+            peer.session.lend(&mut self.pool);
+        }
+        self.lent = Some(key);
+    }
+
     fn waits_no_more(&mut self, at: usize) {
         if at >= self.waiting.len() {
             return;
@@ -307,6 +326,7 @@ impl<T: Tree> Server<T> {
             self.waits_no_more(at);
         }
         if let Some(mut peer) = self.peers.remove(key) {
+            peer.session.give_back(&mut self.pool);
             peer.session.close(&mut self.tree);
         }
         // A failure will show again at the next accept.

@@ -98,25 +98,31 @@ impl Buffer {
     }
 
     /// Gives it memory of the pool's, if it has less.
+    #[inline]
     pub(super) fn lend(&mut self, pool: &mut Pool) {
-        if self.bytes.len() < pool.size() && self.len() <= pool.size() {
-            let mut bytes = pool.take();
-            let n = self.len();
-            if let Some(to) = bytes.get_mut(..n) {
-                to.copy_from_slice(self.filled());
-            }
-            *self = Buffer { bytes, start: 0, end: n };
+        let n = self.len();
+        if self.bytes.len() >= pool.size() || n > pool.size() {
+            return;
         }
+        let mut bytes = pool.take();
+        if n > 0
+            && let Some(to) = bytes.get_mut(..n)
+        {
+            to.copy_from_slice(self.filled());
+        }
+        (self.bytes, self.start, self.end) = (bytes, 0, n);
     }
 
     /// Gives its memory to the pool, unless much is in it.
+    #[inline]
     pub(super) fn give_back(&mut self, pool: &mut Pool) {
-        if self.len() > SMALL || self.bytes.len() < pool.size() {
+        let n = self.len();
+        if n > SMALL || self.bytes.len() < pool.size() {
             return;
         }
-        let rest = self.filled().to_vec();
-        let end = rest.len();
-        pool.put(core::mem::replace(self, Buffer { bytes: rest, start: 0, end }).bytes);
+        let rest = if n > 0 { self.filled().to_vec() } else { Vec::new() };
+        pool.put(core::mem::replace(&mut self.bytes, rest));
+        (self.start, self.end) = (0, n);
     }
 }
 

@@ -35,6 +35,7 @@ impl Pool {
     }
 
     /// The buffer that was given back last, whose memory is warm, or a new one.
+    #[inline]
     pub(super) fn take(&mut self) -> Vec<u8> {
         match self.free.pop() {
             Some(bytes) => {
@@ -46,6 +47,7 @@ impl Pool {
     }
 
     /// Keeps a buffer, if it is large enough and there is room for it.
+    #[inline]
     pub(super) fn put(&mut self, bytes: Vec<u8>) {
         if bytes.len() >= self.size && self.held + bytes.len() <= self.most {
             self.held += bytes.len();
