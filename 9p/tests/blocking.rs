@@ -253,3 +253,93 @@ fn a_reader_that_fills_a_buffer_gets_what_there_is() {
     assert_eq!(read(&mut t, &mut p, 0, 4096), Some(7));
     assert_eq!(read(&mut t, &mut p, 7, 4096), None);
 }
+
+/// What is asked on one fid is answered in order; others do not wait for it.
+#[test]
+fn a_read_does_not_overtake_an_older_one_on_its_fid() {
+    let (mut t, mut p) = start();
+    p.open(&mut t, 2, "blk", OpenFlags::RDWR);
+    assert_eq!(p.read(&mut t, 5, 1), None);
+    t.ready = 1;
+    assert_eq!(p.read(&mut t, 6, 1), None, "the older one has not been asked again");
+    assert_eq!(p.read(&mut t, 7, 2).as_deref(), Some(&b"content"[..]), "another fid");
+    let w = Tmsg::Write { fid: 1, offset: 0, data: b"w", op: None };
+    t.ready = 1;
+    assert_eq!(p.raw(&mut t, &frame(8, &w)).len(), 1, "a write is no read");
+    assert_eq!(p.raw(&mut t, &frame(9, &w)).len(), 0);
+    t.ready = 1;
+    assert_eq!(p.raw(&mut t, &frame(10, &w)).len(), 0, "writes keep their order too");
+    // Whoever is flushed makes room for who comes next, which is asked at once.
+    let f = p.raw(&mut t, &frame(11, &Tmsg::Flush { oldtag: 5 }));
+    assert_eq!(f.iter().map(|f| tag_of(f)).collect::<Vec<_>>(), [11, 6]);
+    t.ready = 2;
+    p.s.wake(BLK);
+    let tags: Vec<_> = p.late(&mut t).iter().map(|f| tag_of(f)).collect();
+    assert_eq!((tags, p.s.waiting()), (vec![9, 10], 0));
+}
+
+#[test]
+fn a_thousand_waiting_reads_are_flushed_woken_and_clunked() {
+    for one_fid in [true, false] {
+        let mut t = Counting::default();
+        let limits = Limits { blocked: 1000, ..Limits::default() };
+        let mut p = Peer::attached(&mut t, limits);
+        let fid = |tag: u16| if one_fid { 1 } else { 1 + u32::from(tag) };
+        for tag in 0..1000 {
+            if tag == 0 || !one_fid {
+                p.open(&mut t, fid(tag), "blk", OpenFlags::RDONLY);
+            }
+            assert_eq!(p.read(&mut t, 1000 + tag, fid(tag)), None);
+        }
+        let f = p.one(&mut t, &frame(5, &Tmsg::Read { fid: 1, offset: 0, count: 1 }));
+        assert_eq!(errno(&f), Errno::ENOBUFS.0);
+        // Every other is flushed, some of them twice.
+        for tag in (0..1000).step_by(2).chain((0..1000).step_by(4)) {
+            let f = p.one(&mut t, &frame(9, &Tmsg::Flush { oldtag: 1000 + tag }));
+            assert_eq!(f[4], 109);
+        }
+        assert_eq!(p.s.waiting(), 500);
+        t.ready = 200;
+        p.s.wake(BLK);
+        let tags: Vec<_> = p.late(&mut t).iter().map(|f| tag_of(f)).collect();
+        assert!(tags.iter().copied().eq((0..200).map(|i| 1001 + 2 * i)), "{tags:?}");
+        assert_eq!(p.s.waiting(), 300);
+        assert!(!p.s.is_ready());
+        for tag in 400..1000 {
+            if tag == 400 || !one_fid {
+                p.raw(&mut t, &frame(9, &Tmsg::Clunk { fid: fid(tag) }));
+            }
+        }
+        assert_eq!(p.s.waiting(), 0);
+        p.s.close(&mut t);
+        t.assert_empty();
+    }
+}
+
+/// A flood of flushes for a tag that comes and goes, with hardly anything read.
+#[test]
+fn a_flood_of_flushes_holds_nothing() {
+    let (mut t, mut p) = start();
+    let mut flood = Vec::new();
+    for i in 0..10_000u16 {
+        flood.extend(frame(1 + i % 3, &Tmsg::Flush { oldtag: i }));
+        if i % 7 == 0 {
+            flood.extend(frame(10 + i % 5, &Tmsg::Read { fid: 1, offset: 0, count: 9 }));
+            flood.extend(frame(1, &Tmsg::Flush { oldtag: 10 + i % 5 }));
+        }
+    }
+    let (mut at, mut answers) = (0, Vec::new());
+    while at < flood.len() || !p.s.output().is_empty() || p.s.is_ready() {
+        at += p.s.feed(&flood[at..]);
+        p.s.step(&mut t);
+        assert!(p.s.held() < 64 << 10, "holds {}", p.s.held());
+        // The client takes a little now and then.
+        if at == flood.len() || p.s.output().len() > 4000 {
+            let n = p.s.output().len().min(1 + at % 50);
+            answers.extend_from_slice(&p.s.output()[..n]);
+            p.s.sent(n);
+        }
+    }
+    let flushes = frames(&answers).iter().filter(|f| f[4] == 109).count();
+    assert_eq!((flushes, p.s.waiting()), (10_000 + 10_000usize.div_ceil(7), 0));
+}

@@ -491,3 +491,75 @@ fn an_attach_that_fails_leaves_nothing() {
     }
     assert_eq!(t.nodes, [(0, 1)].into());
 }
+
+/// diod 1.0.24 aborts on one of these.
+#[test]
+fn an_unknown_type_before_an_attach_ends_nothing() {
+    let mut t = Counting::default();
+    for version in ["9P2000.L", "9P2000", "9P2000.L.atoll"] {
+        let mut p = Peer::new(Limits::default());
+        for ty in [0, 6, 7, 99, 105, 107, 128, 255] {
+            assert_eq!(p.one(&mut t, &raw(ty, 5, &[1; 9]))[4], 7, "before a version too");
+        }
+        p.greet(&mut t, 8192, version);
+        for ty in [0, 6, 7, 99, 105, 107, 128, 255] {
+            let answer = p.one(&mut t, &raw(ty, 5, &[1; 9]));
+            let want = if version == "9P2000" { 107 } else { 7 };
+            assert_eq!((answer[4], tag_of(&answer)), (want, 5), "{version} type {ty}");
+        }
+        assert!(!p.s.is_dead());
+        let answer = p.one(&mut t, &walk_frame(1, 0, 0, &[]));
+        assert!(matches!(answer[4], 7 | 107), "nobody has attached");
+        p.s.close(&mut t);
+    }
+}
+
+#[test]
+fn fids_may_have_any_numbers() {
+    let pick: [fn(u32) -> u32; 5] =
+        [|i| i, |i| NOFID - 1 - i, |i| i << 20, |i| i.wrapping_mul(0x9e37_79b9), |i| i * 70];
+    for pick in pick {
+        let mut t = Counting::default();
+        let limits = Limits { fids: 3000, ..Limits::default() };
+        let mut p = Peer::new(limits);
+        p.greet(&mut t, 8192, "9P2000.L");
+        let root = pick(0);
+        assert_eq!(p.errno(&mut t, &attach(root)), 0);
+        let held = p.s.held();
+        for i in 1..2000 {
+            assert_eq!(p.walk(&mut t, root, pick(i), ["d", "file"][i as usize % 2]), 0, "{i}");
+        }
+        for i in (1..2000).step_by(3) {
+            assert_eq!(p.errno(&mut t, &Tmsg::Clunk { fid: pick(i) }), 0);
+            assert_eq!(p.errno(&mut t, &Tmsg::Clunk { fid: pick(i) }), Errno::EBADF.0);
+        }
+        for i in 1..2000 {
+            let there = i % 3 != 1;
+            let e = p.errno(&mut t, &Tmsg::Getattr { fid: pick(i), mask: 0 });
+            assert_eq!(e == 0, there, "{i}");
+            if there {
+                assert_eq!(p.errno(&mut t, &Tmsg::Clunk { fid: pick(i) }), 0);
+            }
+        }
+        assert_eq!(p.s.fids(), 1);
+        assert!(p.s.held() < held + (64 << 10), "the memory of two thousand is given back");
+        p.s.close(&mut t);
+        t.assert_empty();
+    }
+}
+
+/// A client that claims a large message and sends a byte of it makes nobody hold it.
+#[test]
+fn a_size_alone_gets_little_memory() {
+    let mut t = Counting::default();
+    let mut p = Peer::new(Limits { msize: 16 << 20, ..Limits::default() });
+    p.greet(&mut t, 16 << 20, "9P2000.L");
+    let mut f = frame(1, &Tmsg::Write { fid: 1, offset: 0, data: &vec![0; 4 << 20], op: None });
+    p.s.feed(&f[..100]);
+    p.s.spare();
+    assert!(p.s.held() <= 70 << 10, "holds {}", p.s.held());
+    // What does come is taken.
+    f.drain(..100);
+    assert_eq!(p.raw(&mut t, &f).len(), 1);
+    assert!(p.s.held() <= 16 << 10, "holds {}", p.s.held());
+}

@@ -67,6 +67,13 @@ pub(super) struct Opened<T: Tree> {
     pub(super) plain: Option<Box<Plain>>,
 }
 
+impl<T: Tree> Opened<T> {
+    /// Whether its file goes when the fid does.
+    pub(super) fn is_removed_on_close(&mut self) -> bool {
+        self.plain.as_ref().is_some_and(|p| p.remove)
+    }
+}
+
 /// More about a fid that was opened in 9P2000.
 #[derive(Debug, Default)]
 pub(super) struct Plain {
@@ -186,6 +193,13 @@ impl<T: Tree> Fids<T> {
                 *name = slot.name;
             }
         }
+    }
+
+    /// Those whose file goes when they do.
+    pub(super) fn removed_on_close(&mut self) -> Vec<u32> {
+        let goes = |f: &mut Fid<T>| f.opened().is_some_and(Opened::is_removed_on_close);
+        let slots = self.slots.iter_mut();
+        slots.filter_map(|s| s.fid.as_mut().is_some_and(goes).then_some(s.number)).collect()
     }
 
     /// Takes all of them away.

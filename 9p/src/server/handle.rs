@@ -1,6 +1,6 @@
 //! From a frame to the function that handles it.
 
-use super::fids::Fid;
+use super::fids::{Fid, Opened};
 use super::{Session, release};
 use crate::dialect::Dialect;
 use crate::fault::{Errno, Fault};
@@ -126,8 +126,7 @@ impl<T: Tree> Session<T> {
     }
 
     fn clunk(&mut self, tree: &mut T, tag: u16, fid: u32) -> Result<(), Fault> {
-        if self.fids.get(fid)?.opened().is_some_and(|o| o.plain.as_ref().is_some_and(|p| p.remove))
-        {
+        if self.fids.get(fid)?.opened().is_some_and(Opened::is_removed_on_close) {
             return self.remove_on_close(tree, tag, fid);
         }
         self.drop_fid(tree, fid)?;

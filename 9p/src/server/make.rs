@@ -247,6 +247,17 @@ impl<T: Tree> Session<T> {
         self.done(ty::TCLUNK, tag)
     }
 
+    /// The same for all fids of a connection that is gone.
+    #[cold]
+    pub(super) fn remove_all_on_close(&mut self, tree: &mut T) {
+        if T::FIXED {
+            return;
+        }
+        for fid in self.fids.removed_on_close() {
+            let _ = self.take_away(tree, fid);
+        }
+    }
+
     /// Removes a fid's file.
     fn take_away(&mut self, tree: &mut T, fid: u32) -> Result<(), Fault> {
         if T::FIXED {

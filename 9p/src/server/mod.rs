@@ -256,6 +256,9 @@ impl<T: Tree> Session<T> {
 
     fn reset(&mut self, tree: &mut T) {
         self.waiting.clear();
+        if self.dialect == Dialect::Plain {
+            self.remove_all_on_close(tree);
+        }
         for fid in self.fids.drain() {
             release(tree, fid);
         }

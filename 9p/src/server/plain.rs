@@ -15,7 +15,7 @@ use crate::fault::{Errno, Fault};
 use crate::msg::{SetAttr, Stat9, Tmsg, Wstat, entries, put_qid, ty};
 use crate::tree::{Entries, Make, MakeKind, Tree};
 use crate::types::{OpenFlags, Qid, Stat, Time, mode, qid_type, setattr};
-use crate::wire::{HEADER, Writer};
+use crate::wire::{HEADER, MAX_NAME, Writer};
 
 /// Empty the file first.
 const OTRUNC: u8 = 0x10;
@@ -25,6 +25,9 @@ const OCEXEC: u8 = 0x20;
 const ORCLOSE: u8 = 0x40;
 /// A directory, in the permissions of a Tcreate.
 const DMDIR: u32 = (qid_type::DIR as u32) << 24;
+
+/// Bytes of the longest entry of a list.
+const LONGEST: usize = Qid::SIZE + 8 + 1 + 2 + MAX_NAME;
 
 /// What a mode of 9P2000 asks for.
 fn flags_of(mode: u8) -> Result<(OpenFlags, Want), Fault> {
@@ -240,26 +243,29 @@ impl<T: Tree> Session<T> {
         let data_at = w.len();
         // An entry is longer here than in the list that it comes from.
         let most = data_at + count as usize;
+        let piece = (count as usize / 2).max(LONGEST);
         let (mut list, mut cookie, mut full) = (Vec::new(), at.cookie, false);
-        let mut sink =
-            Entries::new(Writer::new(&mut list, ty::TREADDIR, 0), HEADER + count as usize / 2);
+        let mut sink = Entries::new(Writer::new(&mut list, ty::TREADDIR, 0), HEADER + piece);
         tree.list(node, &mut opened.open, cookie, &mut sink)?;
-        let cut = sink.is_full();
         sink.finish().finish();
         for entry in entries(list.get(HEADER..).unwrap_or_default()) {
-            // What has gone meanwhile, or lets nobody look at it, is left out.
-            if let Ok((child, _)) = tree.walk(node, entry.name) {
-                let stat = tree.stat(child);
-                tree.forget(child);
-                if let Ok(stat) = stat {
-                    let before = w.len();
-                    put_stat9(&mut w, &stat, entry.name);
-                    if w.len() > most {
-                        w.shorten(before);
-                        full = true;
-                        break;
-                    }
+            let stat = match tree.walk(node, entry.name) {
+                Ok((child, _)) => {
+                    let stat = tree.stat(child);
+                    tree.forget(child);
+                    stat
                 }
+                Err(fault) => Err(fault),
+            };
+            // What nobody may look at, or has just gone, is shown as the list has it:
+            // to leave out all of a piece would be to say that there is no more.
+            let bare = Stat { qid: entry.qid, uid: NOBODY, gid: NOBODY, ..Stat::default() };
+            let before = w.len();
+            put_stat9(&mut w, &stat.unwrap_or(bare), entry.name);
+            if w.len() > most {
+                w.shorten(before);
+                full = true;
+                break;
             }
             cookie = entry.cookie;
         }
@@ -268,7 +274,7 @@ impl<T: Tree> Session<T> {
         // file; an error there would be one of the whole read.
         let (end, asked) = core::mem::take(&mut opened.short);
         let fills_up = end == offset && count < asked;
-        if data == 0 && !fills_up && (full || cut && list.len() <= HEADER) {
+        if data == 0 && !fills_up && full {
             return Err(Fault::new(Errno::EINVAL, "the count is too small for the next entry"));
         }
         w.patch_u32(count_at, data as u32);

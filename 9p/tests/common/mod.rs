@@ -3,11 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use atoll_9p::access::Identity;
 use atoll_9p::fault::{Errno, Fault};
 use atoll_9p::msg::{Names, Rmsg, SetAttr, Tmsg, encode_walk};
 use atoll_9p::server::{Limits, Session};
 use atoll_9p::tree::{Entries, Reply, Tree, Who, slice_at};
-use atoll_9p::types::{OpenFlags, Qid, Stat, mode, qid_type};
+use atoll_9p::types::{OpId, OpenFlags, Qid, Stat, mode, qid_type};
 use atoll_9p::wire::{NOFID, NOTAG};
 
 /// Cuts bytes into frames. Panics when they are not whole.
@@ -78,6 +79,15 @@ pub struct Peer<T: Tree> {
 impl<T: Tree> Peer<T> {
     pub fn new(limits: Limits) -> Self {
         Peer { s: Session::new(limits) }
+    }
+
+    /// Attached as a user whom the client only claims to be; fid 0 is the root.
+    pub fn claiming(tree: &mut T, uid: u32) -> Self {
+        let mut p = Peer { s: Session::serving(Limits::default(), Identity::Claimed) };
+        p.greet(tree, 8192, "9P2000.L");
+        let m = Tmsg::Attach { fid: 0, afid: NOFID, uname: "u", aname: "", n_uname: uid };
+        assert_eq!(p.errno(tree, &m), 0);
+        p
     }
 
     /// Greeted and attached: fid 0 is the root.
@@ -185,6 +195,8 @@ pub struct Counting {
     pub written: Vec<u8>,
     /// Entries of `/many`.
     pub many: u64,
+    /// The numbers of the named writes that it was asked for.
+    pub ops: Vec<u64>,
 }
 
 impl Counting {
@@ -313,6 +325,18 @@ impl Tree for Counting {
         }
         self.written.extend_from_slice(data);
         Ok(Reply::Done(data.len()))
+    }
+
+    fn write_once(
+        &mut self,
+        node: u32,
+        o: &mut u64,
+        op: OpId,
+        off: u64,
+        data: &[u8],
+    ) -> Result<Reply, Fault> {
+        self.ops.push(op.seq);
+        self.write(node, o, off, data)
     }
 
     fn list(
