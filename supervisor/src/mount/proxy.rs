@@ -20,6 +20,11 @@ use tokio::sync::Notify;
 use super::link::{Fail, Link};
 use crate::stream::Stream;
 
+/// The largest message that the kernel's transports over sockets carry.
+pub const MSIZE: u32 = 1 << 20;
+/// Plan 9's `IOHDRSZ`: what surrounds the data of a read or write, and a little more.
+const IOHDRSZ: u32 = 24;
+
 /// One connection of the kernel's.
 #[derive(Debug)]
 pub struct Proxy {
@@ -38,7 +43,7 @@ pub struct Proxy {
 impl Proxy {
     /// A proxy to where a link leads.
     pub fn new(link: Rc<Link>) -> Rc<Proxy> {
-        let msize = Cell::new(link.most_written());
+        let msize = Cell::new(MSIZE);
         Rc::new(Proxy {
             link,
             out: RefCell::default(),
@@ -111,7 +116,7 @@ impl Proxy {
         };
         match m {
             Tmsg::Version { msize, version } => {
-                let msize = msize.min(self.link.most_written()).max(MIN_MSIZE);
+                let msize = msize.clamp(MIN_MSIZE, MSIZE);
                 self.msize.set(msize);
                 let version = if version.starts_with("9P2000.L") { "9P2000.L" } else { "unknown" };
                 self.put(ty::TVERSION + 1, tag, |w| {
@@ -149,15 +154,16 @@ impl Proxy {
                         self.streams.borrow_mut().remove(&fid);
                         None
                     }
-                    Tmsg::Lopen { fid, .. } => Some((fid, 0, 0)),
+                    Tmsg::Lopen { fid, flags } if !flags.writes() => Some((fid, 0, 0)),
                     Tmsg::Read { fid, offset, count } => Some((fid, offset, count)),
                     _ => None,
                 };
-                let (proxy, asked) = (self.clone(), m.ty());
+                let (proxy, asked, most) = (self.clone(), m.ty(), self.link.most_written());
                 let done = move |_: Tag, r: &Rmsg<'_>| {
                     proxy.tags.borrow_mut().remove(&tag);
-                    proxy.note(about, r);
-                    proxy.answer(asked, tag, r);
+                    let stream = proxy.note(about, r);
+                    let most = if stream { proxy.msize.get() - IOHDRSZ } else { most };
+                    proxy.answer(asked, tag, r, (stream, most));
                 };
                 match self.link.pass(&m, done) {
                     Some(up) => drop(self.tags.borrow_mut().insert(tag, up)),
@@ -167,13 +173,15 @@ impl Proxy {
         }
     }
 
-    /// Takes note of what was opened, and how much of a stream was read.
-    fn note(&self, about: Option<(u32, u64, u32)>, r: &Rmsg<'_>) {
-        let Some((fid, offset, count)) = about else { return };
+    /// Takes note of what was opened, and how much of a stream was read. Says whether
+    /// a stream was opened to be read.
+    fn note(&self, about: Option<(u32, u64, u32)>, r: &Rmsg<'_>) -> bool {
+        let Some((fid, offset, count)) = about else { return false };
         let mut streams = self.streams.borrow_mut();
         match r {
             Rmsg::Lopen { qid, .. } if qid.ty & qid_type::APPEND != 0 => {
                 streams.insert(fid, (0, 0));
+                return true;
             }
             Rmsg::Read { data, .. } if !data.is_empty() => {
                 if let Some(short) = streams.get_mut(&fid) {
@@ -182,6 +190,7 @@ impl Proxy {
             }
             _ => {}
         }
+        false
     }
 
     /// Whether a read of a stream asks for the rest of a buffer that holds something
@@ -206,7 +215,10 @@ impl Proxy {
     }
 
     /// An answer as the kernel has it: without what only our dialect adds.
-    fn answer(&self, asked: u8, tag: u16, r: &Rmsg<'_>) {
+    /// How much the kernel may ask for at once is said for each file that it opens:
+    /// what it sends must fit into the server's messages, but a reader of a stream may
+    /// ask for more than they hold, so that the rest of its buffer is asked for as such.
+    fn answer(&self, asked: u8, tag: u16, r: &Rmsg<'_>, (stream, most): (bool, u32)) {
         if let Rmsg::Lerror { errno, .. } = r {
             return self.put(ty::RLERROR, tag, |w| w.u32(*errno));
         }
@@ -223,7 +235,7 @@ impl Proxy {
             }
             Rmsg::Lopen { qid, iounit } | Rmsg::Lcreate { qid, iounit } => {
                 put_qid(w, qid);
-                w.u32(iounit);
+                w.u32(if stream || iounit == 0 { most } else { iounit.min(most) });
             }
             Rmsg::Read { data, .. } | Rmsg::Readdir { data } => w.data(data),
             Rmsg::Write { count } => w.u32(count),

@@ -12,10 +12,10 @@ use std::process::{Command, Stdio};
 use rustix::fd::AsRawFd;
 use rustix::mount::{MountFlags, mount};
 
+use super::proxy::MSIZE;
+
 /// The type of such a mount.
 pub const FSTYPE: &str = "9p";
-/// The largest message that the kernel's transports over sockets carry.
-const MSIZE: u32 = 1 << 20;
 
 /// Whether this kernel has it, or can load it.
 pub fn is_there() -> bool {
