@@ -159,6 +159,12 @@ fn nothing_is_allocated_in_a_steady_state() {
     }
     let each = (size_of::<Session<Ram>>() + p.s.held() - held) / 1000;
     assert!(each <= 320, "a fid holds {each} bytes");
+    // What was used for many is given back.
+    for fid in 2..1002 {
+        p.exchange(&mut ram, &frame(1, &Tmsg::Clunk { fid }));
+    }
+    let left = size_of::<Session<Ram>>() + p.s.held();
+    assert!(left <= 8192, "after a thousand fids it holds {left} bytes");
     println!("an idle session holds {held} bytes, a fid {each}");
     p.s.close(&mut ram);
 }

@@ -311,6 +311,10 @@ fn a_thousand_waiting_reads_are_flushed_woken_and_clunked() {
             }
         }
         assert_eq!(p.s.waiting(), 0);
+        for tag in 0..400 {
+            p.raw(&mut t, &frame(9, &Tmsg::Clunk { fid: fid(tag) }));
+        }
+        assert!(p.s.held() < 8192, "holds {}", p.s.held());
         p.s.close(&mut t);
         t.assert_empty();
     }

@@ -108,7 +108,7 @@ impl<T: Tree> Default for Fids<T> {
 }
 
 /// Below this many slots none are given back.
-const FEW: usize = 64;
+const FEW: usize = 32;
 
 impl<T: Tree> Fids<T> {
     #[inline]

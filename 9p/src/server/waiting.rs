@@ -66,6 +66,9 @@ struct Slot<N> {
 /// Which of a slot's links.
 type Which<N> = fn(&mut Slot<N>) -> &mut Link;
 
+/// The memory of more than this many is given back when none waits any more.
+const FEW: usize = 32;
+
 /// All requests of a session that wait.
 pub(super) struct Waiting<N> {
     slots: Vec<Slot<N>>,
@@ -256,7 +259,11 @@ impl<N: Copy + Ord> Waiting<N> {
         let w = &mut slot.waiter;
         let write = w.write.take();
         self.bytes -= write.as_ref().map_or(0, |w| w.data.len());
-        Some(Waiter { tag, fid: w.fid, node, offset: w.offset, count: w.count, write })
+        let gone = Waiter { tag, fid: w.fid, node, offset: w.offset, count: w.count, write };
+        if self.live == 0 && self.slots.len() > FEW {
+            self.clear();
+        }
+        Some(gone)
     }
 
     /// Takes all away.
