@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use atoll_9p::client::keeper::{Keeper, Settings, State as Standing};
 use atoll_9p::dialect::Dialect;
 use atoll_9p::msg::{Rmsg, Tmsg};
+use atoll_9p::once;
 use atoll_9p::server::{Limits, Session};
 use atoll_9p::synth::Files;
 use atoll_9p::tree::Tree;
@@ -248,7 +249,9 @@ pub fn run(input: &[u8]) {
     trial.run();
     if let Some(server) = &mut trial.server {
         let waiting = server.waiting();
-        assert!(trial.asked.len() <= waiting, "{:?}, {waiting} waiting", trial.asked);
+        // More named writes than a server remembers are held back.
+        let few = waiting < once::RESULTS;
+        assert!(!few || trial.asked.len() <= waiting, "{:?}, {waiting} waiting", trial.asked);
         server.close(&mut trial.tree);
     }
     trial.tree.assert_empty();

@@ -154,8 +154,7 @@ impl Client {
     fn read(&mut self, mux: &mut Mux, most: usize) -> bool {
         let output = mux.to_client(self.id);
         let n = output.len().min(most);
-        let dead = mux.is_dead(self.id) && n == output.len();
-        self.ledger.received(&output[..n], dead);
+        self.ledger.received(&output[..n], mux.is_dead(self.id));
         mux.sent_to_client(self.id, n);
         n > 0
     }
