@@ -54,7 +54,7 @@ impl HostDirs {
         let hold = OFlags::PATH | OFlags::CLOEXEC;
         let fd = openat(self.again_dir()?, DecInt::from_fd(&file), hold, Mode::empty());
         let (node, _) = self.node_for(export, fd.map_err(fault)?)?;
-        Ok((node, self.open_file(file)))
+        Ok((node, self.opened(node, file, mode::FILE)))
     }
 
     /// Gives a new file to whom it was made for, where this process may do that and

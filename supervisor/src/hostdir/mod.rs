@@ -8,8 +8,8 @@
 //! opened for reading or writing only if it is a plain file or a directory, and by
 //! way of such a descriptor: no device or pipe is ever opened.
 //!
-//! A file that is only looked at costs no descriptor, one that is used for more costs
-//! one and a second while it is open: [`HostDirs::limit`] bounds them. Names that are
+//! A file that is only looked at costs no descriptor, and one that is used for more or
+//! open costs one: [`HostDirs::limit`] bounds them. Names that are
 //! not UTF-8, which 9P cannot say, are not shown.
 
 use std::path::Path;
@@ -88,9 +88,9 @@ pub enum Open {
     /// The root above several folders.
     Root,
     /// A file, and its number among those that were opened.
-    File(OwnedFd, u64),
+    File(Arc<OwnedFd>, u64),
     /// A directory, and the cookie that its descriptor stands at.
-    Dir(OwnedFd, u64),
+    Dir(Arc<OwnedFd>, u64),
 }
 
 /// What the host's answer is to the client.
@@ -171,12 +171,6 @@ impl HostDirs {
             return Err(Fault::new(Errno::EPERM, "the exported folders are what they are"));
         }
         self.fd(dir)
-    }
-
-    fn open_file(&mut self, fd: OwnedFd) -> Open {
-        self.nodes.opened();
-        self.opened += 1;
-        Open::File(fd, self.opened)
     }
 
     /// Whether the host itself decides what a user may do, for it takes this process
@@ -319,12 +313,17 @@ impl Tree for HostDirs {
     }
 
     fn close(&mut self, node: u64, open: Open) {
-        if !matches!(open, Open::Root) {
-            self.nodes.closed();
-        }
-        if let (Open::File(_, number), Ok(known)) = (open, self.nodes.get(node)) {
-            self.locks.close(known.id, number);
-        }
+        let fd = match open {
+            Open::Root => return,
+            Open::File(fd, number) => {
+                if let Ok(known) = self.nodes.get(node) {
+                    self.locks.close(known.id, number);
+                }
+                fd
+            }
+            Open::Dir(fd, _) => fd,
+        };
+        self.closed(node, fd);
     }
 
     fn write_once(

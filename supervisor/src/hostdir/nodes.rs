@@ -6,7 +6,7 @@
 //! that is used for more is held from then on. What is done to a name through this
 //! tree happens after those who know a file by it hold it, so they keep their file;
 //! where the host does it, its number tells, and they get ESTALE. However many hold
-//! a file, it takes one descriptor.
+//! a file, it takes one descriptor; who has it open needs no other.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -21,8 +21,10 @@ pub(super) type Id = (u64, u64);
 /// How a file is known.
 #[derive(Debug)]
 pub(super) enum How {
-    /// By an `O_PATH` descriptor.
+    /// By an `O_PATH` descriptor, which others may hold it by too.
     Held(Arc<OwnedFd>),
+    /// By that of an open file.
+    Open(Arc<OwnedFd>),
     /// By its name.
     Named {
         /// The directory, to which this counts as a reference.
@@ -127,14 +129,14 @@ impl Nodes {
 
     /// A file that is held.
     pub(super) fn hold(&mut self, export: u32, id: Id, kind: u32, fd: OwnedFd) -> u64 {
-        let fd = self.share((export, id, kind), fd);
+        let fd = self.share((export, id, kind), Arc::new(fd));
         self.insert(export, id, kind, How::Held(fd))
     }
 
     /// The descriptor of a file for one more to hold it by: the one that there is, or
     /// this.
-    fn share(&mut self, key: (u32, Id, u32), fd: OwnedFd) -> Arc<OwnedFd> {
-        let (fd, users) = self.fds.entry(key).or_insert_with(|| (Arc::new(fd), 0));
+    fn share(&mut self, key: (u32, Id, u32), fd: Arc<OwnedFd>) -> Arc<OwnedFd> {
+        let (fd, users) = self.fds.entry(key).or_insert((fd, 0));
         *users += 1;
         fd.clone()
     }
@@ -211,8 +213,8 @@ impl Nodes {
         true
     }
 
-    /// Holds a file that was named by this descriptor of it.
-    pub(super) fn now_held(&mut self, node: u64, fd: OwnedFd) {
+    /// Holds a file by this descriptor of it, which was named, or open till now.
+    pub(super) fn now_held(&mut self, node: u64, fd: Arc<OwnedFd>) {
         let Ok(&Known { export, id, kind, .. }) = self.get(node) else { return };
         let fd = self.share((export, id, kind), fd);
         self.set_held(node, fd);
@@ -279,23 +281,38 @@ impl Nodes {
         match how {
             // A held one has no directory above it here, so this goes no deeper.
             How::Named { dir, .. } => self.forget(dir),
-            How::Held(_) => {
-                if let Entry::Occupied(mut entry) = self.fds.entry((export, id, kind)) {
-                    entry.get_mut().1 -= 1;
-                    if entry.get().1 == 0 {
-                        entry.remove();
-                    }
-                }
+            How::Held(_) => self.unshare((export, id, kind)),
+            How::Open(_) => {}
+        }
+    }
+
+    fn unshare(&mut self, key: (u32, Id, u32)) {
+        if let Entry::Occupied(mut entry) = self.fds.entry(key) {
+            entry.get_mut().1 -= 1;
+            if entry.get().1 == 0 {
+                entry.remove();
             }
         }
     }
 
-    pub(super) fn opened(&mut self) {
+    /// A file that is held has been opened, and needs no other descriptor.
+    pub(super) fn opened(&mut self, node: u64, fd: &Arc<OwnedFd>) {
         self.open += 1;
+        let Some(known) = self.get_mut(node) else { return };
+        let key = (known.export, known.id, known.kind);
+        if matches!(known.how, How::Held(_)) {
+            known.how = How::Open(fd.clone());
+            self.unshare(key);
+        }
     }
 
-    pub(super) fn closed(&mut self) {
+    /// An open file is closed; whether there is still somebody who knows it by it.
+    pub(super) fn closed(&mut self, node: u64, fd: &Arc<OwnedFd>) -> bool {
         self.open = self.open.saturating_sub(1);
+        // The one reference that is left otherwise goes with the open file.
+        self.get(node).is_ok_and(|known| {
+            known.refs > 1 && matches!(&known.how, How::Open(its) if Arc::ptr_eq(its, fd))
+        })
     }
 }
 
@@ -324,7 +341,7 @@ mod tests {
         }
         assert!(nodes.named((2, 1), "f7").is_empty());
         assert!(!nodes.join(all[7]));
-        nodes.now_held(all[7], fd());
+        nodes.now_held(all[7], Arc::new(fd()));
         assert_eq!((nodes.named((1, 1), "f7"), nodes.descriptors()), (vec![all[2507]], 2));
         let twin = nodes.name(dir, "link", nodes.get(all[7]).unwrap().id, 0).unwrap();
         assert!(nodes.join(twin), "one descriptor is enough for a file");

@@ -70,7 +70,7 @@ impl HostDirs {
     pub(super) fn fd(&mut self, node: u64) -> Result<Arc<OwnedFd>, Fault> {
         let known = self.nodes.get(node)?;
         let dir = match &known.how {
-            How::Held(fd) => return Ok(fd.clone()),
+            How::Held(fd) | How::Open(fd) => return Ok(fd.clone()),
             How::Named { dir, .. } => *dir,
         };
         let want = (known.id, known.kind);
@@ -81,14 +81,14 @@ impl HostDirs {
             if id_kind(&fstat(&fd).map_err(fault)?) != want {
                 return Err(Errno::ESTALE.into());
             }
-            self.nodes.now_held(node, fd);
+            self.nodes.now_held(node, Arc::new(fd));
         }
         self.held_fd(node).cloned()
     }
 
     fn held_fd(&self, node: u64) -> Result<&Arc<OwnedFd>, Fault> {
         match &self.nodes.get(node)?.how {
-            How::Held(fd) => Ok(fd),
+            How::Held(fd) | How::Open(fd) => Ok(fd),
             How::Named { .. } => Err(Errno::ESTALE.into()),
         }
     }
@@ -97,7 +97,7 @@ impl HostDirs {
     pub(super) fn look(&mut self, node: u64) -> Result<rustix::fs::Stat, Fault> {
         let known = self.nodes.get(node)?;
         let dir = match &known.how {
-            How::Held(fd) => return fstat(fd).map_err(fault),
+            How::Held(fd) | How::Open(fd) => return fstat(fd).map_err(fault),
             How::Named { dir, .. } => *dir,
         };
         let want = (known.id, known.kind);
@@ -192,11 +192,30 @@ impl HostDirs {
         self.nodes.room()?;
         let kind = self.nodes.get(node)?.kind;
         let fd = self.reopen(&fd, kind, flags)?;
-        if kind != mode::DIR {
-            return Ok(self.open_file(fd));
+        Ok(self.opened(node, fd, kind))
+    }
+
+    /// What an open file is, from now on.
+    pub(super) fn opened(&mut self, node: u64, fd: OwnedFd, kind: u32) -> Open {
+        let fd = Arc::new(fd);
+        self.nodes.opened(node, &fd);
+        if kind == mode::DIR {
+            return Open::Dir(fd, 0);
         }
-        self.nodes.opened();
-        Ok(Open::Dir(fd, 0))
+        self.opened += 1;
+        Open::File(fd, self.opened)
+    }
+
+    /// Ends the use of an open file.
+    pub(super) fn closed(&mut self, node: u64, fd: Arc<OwnedFd>) {
+        if self.nodes.closed(node, &fd) {
+            // Whoever goes on with it does without the right to read or write.
+            let at = self.again_dir().and_then(|dir| {
+                let hold = OFlags::PATH | OFlags::CLOEXEC;
+                openat(dir, DecInt::from_fd(&*fd), hold, Mode::empty()).map_err(fault)
+            });
+            self.nodes.now_held(node, at.map_or(fd, Arc::new));
+        }
     }
 
     pub(super) fn reopen(

@@ -303,7 +303,7 @@ fn descriptors_are_shared_bounded_and_given_back() {
             (node, open)
         })
         .collect();
-    assert_eq!(f.tree.nodes.descriptors(), before + 1 + 100);
+    assert_eq!(f.tree.nodes.descriptors(), before + 100, "one for each open file");
     f.tree.limit(before + 101);
     let mut node = f.walk("one").unwrap();
     let fault = f.tree.open(&mut node, OpenFlags::RDONLY).unwrap_err();
@@ -318,6 +318,26 @@ fn descriptors_are_shared_bounded_and_given_back() {
         f.tree.forget(node);
     }
     f.tree.forget(node);
+    assert_eq!(f.tree.nodes.descriptors(), before);
+}
+
+#[test]
+fn what_was_open_is_still_known_when_it_is_closed() {
+    let mut f = folder(Mount::ReadWrite);
+    let root = f.root;
+    let made = make("file", MakeKind::File);
+    let before = f.tree.nodes.descriptors();
+    let (node, mut open) = f.tree.create_open(root, &made, OpenFlags::WRONLY).unwrap();
+    assert_eq!(f.tree.nodes.descriptors(), before + 1);
+    let again = f.tree.again(node);
+    f.tree.write(node, &mut open, 0, b"text").unwrap();
+    f.tree.remove(root, "file", Remove::File).unwrap();
+    assert_eq!(f.tree.stat(again).unwrap().nlink, 0);
+    f.tree.close(node, open);
+    f.tree.forget(node);
+    assert_eq!(f.tree.nodes.descriptors(), before + 1);
+    assert_eq!(f.read(again).as_deref(), Ok("text"));
+    f.tree.forget(again);
     assert_eq!(f.tree.nodes.descriptors(), before);
 }
 
