@@ -1,5 +1,6 @@
 //! New names: files, directories and links.
 
+use atoll_9p::access::NOBODY;
 use atoll_9p::fault::{Errno, Fault};
 use atoll_9p::tree::{Make, MakeKind};
 use atoll_9p::types::{OpenFlags, mode};
@@ -57,13 +58,14 @@ impl HostDirs {
         Ok((node, self.opened(node, file, mode::FILE)))
     }
 
-    /// Gives a new file to whom it was made for, where this process may do that and
-    /// it was not made for its own user.
+    /// Gives a new file to whom it was made for, where this process may do that: what a
+    /// client says of its users is as good as who may connect.
     fn give(&self, at: &OwnedFd, name: &str, make: &Make<'_>) {
-        if self.uid == 0 && !self.host_decides(make.user) {
-            let (uid, gid) = (Uid::from_raw(make.user.uid), Gid::from_raw(make.gid));
+        if self.uid == 0 && !matches!(make.user.uid, 0 | NOBODY) {
+            let uid = Uid::from_raw(make.user.uid);
+            let gid = (make.gid != NOBODY).then(|| Gid::from_raw(make.gid));
             let how = AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW;
-            let _ = chownat(at, name, Some(uid), Some(gid), how);
+            let _ = chownat(at, name, Some(uid), gid, how);
         }
     }
 

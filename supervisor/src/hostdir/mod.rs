@@ -237,8 +237,11 @@ impl Tree for HostDirs {
             return Ok(self.root_qid());
         }
         // Who asks for this alone is about to do something with the file.
-        let fd = self.fd(node)?;
-        Ok(self.qid_of(&fstat(&*fd).map_err(fault)?))
+        let stat = match self.hold(node)? {
+            Some(stat) => stat,
+            None => fstat(self.held_fd(node)?).map_err(fault)?,
+        };
+        Ok(self.qid_of(&stat))
     }
 
     fn stat(&mut self, node: u64) -> Result<Stat, Fault> {

@@ -40,7 +40,8 @@ impl HostDirs {
             _ => {}
         }
         let name = super::plain(name)?;
-        let stat = statat(&*self.fd(at)?, name, LOOK).map_err(fault)?;
+        self.hold(at)?;
+        let stat = statat(self.held_fd(at)?, name, LOOK).map_err(fault)?;
         if self.mount == Mount::Guest && stat.st_mode & mode::TYPE == mode::SYMLINK {
             let (export, fd) = self.follow(at, name)?;
             return self.node_for(export, fd);
@@ -68,25 +69,30 @@ impl HostDirs {
 
     /// A file's descriptor, got now if it was only named.
     pub(super) fn fd(&mut self, node: u64) -> Result<Arc<OwnedFd>, Fault> {
-        let known = self.nodes.get(node)?;
-        let dir = match &known.how {
-            How::Held(fd) | How::Open(fd) => return Ok(fd.clone()),
-            How::Named { dir, .. } => *dir,
-        };
-        let want = (known.id, known.kind);
-        if !self.nodes.join(node) {
-            self.nodes.room()?;
-            let at = self.held_fd(dir)?;
-            let fd = openat(at, self.nodes.name_of(node), HOLD, Mode::empty()).map_err(gone)?;
-            if id_kind(&fstat(&fd).map_err(fault)?) != want {
-                return Err(Errno::ESTALE.into());
-            }
-            self.nodes.now_held(node, Arc::new(fd));
-        }
+        self.hold(node)?;
         self.held_fd(node).cloned()
     }
 
-    fn held_fd(&self, node: u64) -> Result<&Arc<OwnedFd>, Fault> {
+    /// Holds a file that was only named; what the host said of it then.
+    pub(super) fn hold(&mut self, node: u64) -> Result<Option<rustix::fs::Stat>, Fault> {
+        let known = self.nodes.get(node)?;
+        let How::Named { dir, .. } = known.how else { return Ok(None) };
+        let want = (known.id, known.kind);
+        if self.nodes.join(node) {
+            return Ok(None);
+        }
+        self.nodes.room()?;
+        let at = self.held_fd(dir)?;
+        let fd = openat(at, self.nodes.name_of(node), HOLD, Mode::empty()).map_err(gone)?;
+        let stat = fstat(&fd).map_err(fault)?;
+        if id_kind(&stat) != want {
+            return Err(Errno::ESTALE.into());
+        }
+        self.nodes.now_held(node, Arc::new(fd));
+        Ok(Some(stat))
+    }
+
+    pub(super) fn held_fd(&self, node: u64) -> Result<&Arc<OwnedFd>, Fault> {
         match &self.nodes.get(node)?.how {
             How::Held(fd) | How::Open(fd) => Ok(fd),
             How::Named { .. } => Err(Errno::ESTALE.into()),
@@ -102,7 +108,10 @@ impl HostDirs {
         };
         let want = (known.id, known.kind);
         if self.nodes.look(node) && self.nodes.room().is_ok() {
-            return fstat(self.fd(node)?).map_err(fault);
+            if let Some(stat) = self.hold(node)? {
+                return Ok(stat);
+            }
+            return fstat(self.held_fd(node)?).map_err(fault);
         }
         let stat = statat(self.held_fd(dir)?, self.nodes.name_of(node), LOOK).map_err(gone)?;
         if id_kind(&stat) == want { Ok(stat) } else { Err(Errno::ESTALE.into()) }
@@ -113,7 +122,7 @@ impl HostDirs {
     pub(super) fn keep(&mut self, dir: u64, name: &str) -> Result<(), Fault> {
         for node in self.nodes.named(self.nodes.get(dir)?.id, name) {
             // For whom it is not there any more, it is gone already.
-            let _ = self.fd(node);
+            let _ = self.hold(node);
         }
         Ok(())
     }

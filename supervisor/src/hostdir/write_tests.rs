@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
-use atoll_9p::access::Identity;
+use atoll_9p::access::{Identity, NOBODY};
 use atoll_9p::client::Client;
 use atoll_9p::msg::{Rmsg, Tmsg, entries};
 use atoll_9p::server::{Limits, Session};
@@ -373,6 +373,33 @@ fn a_named_write_is_done_once() {
         assert_eq!(reply.is_ok(), done);
     }
     assert_eq!(std::fs::read(f.host("log")).unwrap(), b"xx");
+}
+
+#[test]
+fn what_root_makes_for_a_user_is_the_users() {
+    if !rustix::process::geteuid().is_root() {
+        return println!("left out: only user 0 gives files away");
+    }
+    let mut f = folder(Mount::ReadWrite);
+    let root = f.root;
+    for (uid, gid, want) in [(1000, 100, (1000, 100)), (NOBODY, NOBODY, (0, 0))] {
+        for kind in [MakeKind::File, MakeKind::Dir, MakeKind::Symlink("x")] {
+            let user = User { uid, gid, owner: true };
+            let node = f.tree.create(root, &Make { user, gid, ..make("new", kind) }).unwrap();
+            let stat = f.tree.stat(node).unwrap();
+            assert_eq!((stat.uid, stat.gid), want);
+            let what = if kind == MakeKind::Dir { Remove::Dir } else { Remove::File };
+            f.tree.remove(root, "new", what).unwrap();
+            f.tree.forget(node);
+        }
+        let made =
+            Make { user: User { uid, gid, owner: true }, gid, ..make("new", MakeKind::File) };
+        let (node, open) = f.tree.create_open(root, &made, OpenFlags::RDWR).unwrap();
+        let stat = f.tree.stat(node).unwrap();
+        assert_eq!((stat.uid, stat.gid), want);
+        f.tree.close(node, open);
+        f.tree.remove(root, "new", Remove::File).unwrap();
+    }
 }
 
 #[test]
