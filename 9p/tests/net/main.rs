@@ -21,99 +21,13 @@ use atoll_9p::tree::{Entries, Reply, Tree, Who};
 use atoll_9p::types::{OpenFlags, Qid, Stat};
 use atoll_9p::wire::NOFID;
 
+mod cli;
+#[path = "../common/mod.rs"]
 mod common;
+mod few;
+
+use cli::Cli;
 use common::{frame, frames, tag_of, walk_frame};
-
-/// A client that never waits.
-struct Cli<S> {
-    stream: S,
-    got: Vec<u8>,
-    unsent: Vec<u8>,
-    eof: bool,
-}
-
-impl Cli<UnixStream> {
-    fn new<T: Tree>(server: &mut Server<T>) -> Self {
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        server.adopt(theirs, Identity::Owner).unwrap();
-        Cli::of(ours)
-    }
-
-    fn of(stream: UnixStream) -> Self {
-        stream.set_nonblocking(true).unwrap();
-        Cli { stream, got: Vec::new(), unsent: Vec::new(), eof: false }
-    }
-}
-
-impl<S: Read + Write> Cli<S> {
-    /// Puts a message behind what is still to be sent.
-    fn ask(&mut self, tag: u16, m: &Tmsg<'_>) {
-        self.unsent.extend(frame(tag, m));
-    }
-
-    fn hello(&mut self, msize: u32) {
-        self.ask(0xffff, &Tmsg::Version { msize, version: "9P2000.L" });
-        let (uname, aname) = ("", "");
-        self.ask(0, &Tmsg::Attach { fid: 0, afid: NOFID, uname, aname, n_uname: NOFID });
-    }
-
-    fn open(&mut self, fid: u32, name: &str, flags: OpenFlags) {
-        self.unsent.extend(walk_frame(0, 0, fid, &[name.as_bytes()]));
-        self.ask(0, &Tmsg::Lopen { fid, flags });
-    }
-
-    /// Sends what the socket takes.
-    fn send(&mut self) {
-        while !self.unsent.is_empty() {
-            match self.stream.write(&self.unsent) {
-                Ok(n) => drop(self.unsent.drain(..n)),
-                Err(e) if e.kind() == ErrorKind::WouldBlock => return,
-                Err(e) => panic!("{e}"),
-            }
-        }
-    }
-
-    /// Takes what has come, and of it the whole frames.
-    fn take(&mut self) -> Vec<Vec<u8>> {
-        let mut buf = [0; 64 << 10];
-        loop {
-            match self.stream.read(&mut buf) {
-                Ok(0) => {
-                    self.eof = true;
-                    break;
-                }
-                Ok(n) => self.got.extend(&buf[..n]),
-                Err(e) if e.kind() == ErrorKind::WouldBlock => break,
-                Err(e) => panic!("{e}"),
-            }
-        }
-        let mut whole = 0;
-        while let Some(size) = self.got.get(whole..whole + 4) {
-            let next = whole + u32::from_le_bytes(size.try_into().unwrap()) as usize;
-            if next > self.got.len() {
-                break;
-            }
-            whole = next;
-        }
-        let rest = self.got.split_off(whole);
-        frames(&std::mem::replace(&mut self.got, rest))
-    }
-
-    /// Sends all and gives the server turns until there are `n` answers.
-    fn answers<T: Tree>(&mut self, server: &mut Server<T>, n: usize) -> Vec<Vec<u8>> {
-        let mut all = Vec::new();
-        for _ in 0..10_000 {
-            self.send();
-            turns(server, 1);
-            all.extend(self.take());
-            if all.len() >= n {
-                assert_eq!(all.len(), n);
-                return all;
-            }
-        }
-        panic!("{} answers of {n}", all.len());
-    }
-}
 
 fn turns<T: Tree>(server: &mut Server<T>, n: usize) {
     for _ in 0..n {
@@ -624,60 +538,4 @@ fn a_listening_socket_that_is_not_one_is_refused() {
     server.listen(UnixListener::from(fd), Policy::Owner).unwrap();
     drop(_b);
     assert!(server.turn(Some(Duration::ZERO)).is_err());
-}
-
-/// Runs a test of this file that is ignored otherwise, in a process that may have no
-/// more than so many descriptors.
-fn with_descriptors(n: u32, test: &str) {
-    let script = format!("ulimit -n {n} && exec \"$0\" --exact {test} --ignored");
-    let out = std::process::Command::new("sh")
-        .args(["-c", &script])
-        .arg(std::env::current_exe().unwrap())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&out.stdout);
-    assert!(out.status.success() && said.contains("1 passed"), "{said}");
-}
-
-#[test]
-fn without_descriptors_nobody_is_let_in_and_nothing_spins() {
-    with_descriptors(40, "in_a_process_of_few_descriptors");
-}
-
-#[test]
-#[ignore = "is run by the test above, in a process of its own"]
-fn in_a_process_of_few_descriptors() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("s");
-    let mut server = Server::new(ram()).unwrap();
-    server.listen(UnixListener::bind(&path).unwrap(), Policy::Owner).unwrap();
-    let mut first = Cli::of(UnixStream::connect(&path).unwrap());
-    first.hello(8192);
-    first.answers(&mut server, 2);
-    let mut all = Vec::new();
-    while let Ok(stream) = UnixStream::connect(&path) {
-        all.push(Cli::of(stream));
-        assert!(all.len() < 40);
-    }
-    let begin = std::time::Instant::now();
-    for _ in 0..5 {
-        server.turn(Some(Duration::from_millis(20))).unwrap();
-    }
-    // The first turn finds out; each other waits for as long as it may.
-    assert!(begin.elapsed() >= Duration::from_millis(80));
-    assert_eq!(server.sessions(), 1);
-    first.ask(1, &GETATTR);
-    first.answers(&mut server, 1);
-    // A session that ends makes room for others, and so does anything else in time.
-    drop(first);
-    turns(&mut server, 2);
-    assert_eq!(server.sessions(), 2, "its descriptor here, and that of its client");
-    all.truncate(all.len() / 2);
-    for _ in 0..100 {
-        server.turn(Some(Duration::from_millis(20))).unwrap();
-    }
-    assert_eq!(server.sessions(), all.len());
-    let last = all.last_mut().unwrap();
-    last.hello(8192);
-    last.answers(&mut server, 2);
 }
