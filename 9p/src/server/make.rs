@@ -17,7 +17,7 @@ const CHANGE: Want = Want(Want::WRITE.0 | Want::SEARCH.0);
 /// Says that no file is ever made or removed here.
 #[cold]
 pub(super) fn fixed() -> Fault {
-    Fault::new(Errno::EPERM, "no file is made, moved or removed here")
+    Errno::EPERM.into()
 }
 
 impl<T: Tree> Session<T> {
