@@ -239,3 +239,32 @@ fn connect(path: &Path) -> Option<UnixStream> {
     connect(&fd, &SocketAddrUnix::new(path).unwrap()).ok()?;
     Some(fd.into())
 }
+
+/// The load generator of the diod project, with a session for each of its threads. It
+/// asks for what diod has under `ctl`.
+#[test]
+fn another_projects_load_is_borne() {
+    if Command::new("diodload").arg("--help").output().is_err() {
+        eprintln!("skipped: diodload is not installed (package diod)");
+        return;
+    }
+    let place = Place::new();
+    std::fs::create_dir(place.at("in/ctl")).unwrap();
+    for name in ["null", "zero"] {
+        std::fs::write(place.at("in/ctl").join(name), "").unwrap();
+    }
+    let served = place.export(&["in"]);
+    let socket = place.at("run/atoll/in.sock");
+    let out = Command::new("diodload")
+        .args(["-g", "-r", "1", "-n", "16", "-s"])
+        .arg(&socket)
+        .output()
+        .unwrap();
+    let said = format!("{}{}", text(&out), String::from_utf8_lossy(&out.stderr));
+    let ops = said.lines().find_map(|l| l.strip_prefix("diodload: ")?.split_once(" ops/s"));
+    assert!(ops.is_some_and(|(n, _)| n.parse::<u64>().unwrap() > 0), "{said}");
+    assert!(!said.contains("error"), "{said}");
+    served.signal(Signal::INT);
+    assert_eq!(served.end().0, Some(0));
+    assert!(place.left().is_empty(), "{:?}", place.left());
+}
