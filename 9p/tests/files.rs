@@ -190,6 +190,28 @@ fn many_tasks_share_a_connection() {
     }
 }
 
+#[test]
+fn transfers_on_many_threads_do_not_take_each_others_places() {
+    let served = Served::ram();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.worker_threads(4).enable_all().build().unwrap().block_on(async {
+        let conn = many::Connection::tcp(served.addr).await.unwrap();
+        let tasks: Vec<_> = (0..8)
+            .map(|_| {
+                let conn = conn.clone();
+                tokio::spawn(async move {
+                    for _ in 0..300 {
+                        assert_eq!(conn.read("small", 100).await.unwrap(), b"hello");
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+    });
+}
+
 /// A tree with a stream that says nothing, and a file that says how many read it.
 fn silent() -> Served {
     Served::new(|| {

@@ -137,7 +137,7 @@ fn walk(t: &mut Ram, m: &mut Model, c: &mut Client, o: &Op) -> Option<(Got, Want
         Ok(f) => {
             let mut at = f.file;
             for name in path {
-                match m.step(at, name)? {
+                match m.step(at, name) {
                     Ok(next) => (at, walked) = (next, walked + 1),
                     Err(e) => {
                         error = Some(e);

@@ -6,7 +6,7 @@ use crate::access::{User, Want};
 use crate::fault::{Errno, Fault};
 use crate::msg::{Names, put_qid, ty};
 use crate::tree::Tree;
-use crate::types::Qid;
+use crate::types::{Qid, qid_type};
 use crate::wire::MAX_NAME;
 
 impl<T: Tree> Session<T> {
@@ -111,6 +111,10 @@ fn step<T: Tree>(
             Some((_, qid)) => qid,
             None => tree.qid(here)?,
         };
+        // A tree can say where a file lies, but a client may ask it of directories only.
+        if qid.ty & qid_type::DIR == 0 {
+            return Err(Errno::ENOTDIR.into());
+        }
         if qid.path == root {
             return Ok((tree.again(here), qid));
         }

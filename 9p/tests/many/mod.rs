@@ -122,16 +122,13 @@ impl Model {
         self.files.iter().filter(|f| f.names > 0).count()
     }
 
-    /// One step of a walk; nothing where it does not matter what comes.
-    pub fn step(&self, at: usize, name: &str) -> Option<Done<usize>> {
-        if let Err(e) = in_walk(name) {
-            return Some(Err(e));
-        }
+    /// One step of a walk.
+    pub fn step(&self, at: usize, name: &str) -> Done<usize> {
+        in_walk(name)?;
         match &self.files[at].kind {
-            _ if name == ".." && self.files[at].linked => None,
-            _ if name == ".." => Some(Ok(self.files[at].parent)),
-            Kind::Dir(names) => Some(names.get(name).copied().ok_or(Errno::ENOENT)),
-            _ => Some(Err(Errno::ENOTDIR)),
+            Kind::Dir(_) if name == ".." => Ok(self.files[at].parent),
+            Kind::Dir(names) => names.get(name).copied().ok_or(Errno::ENOENT),
+            _ => Err(Errno::ENOTDIR),
         }
     }
 

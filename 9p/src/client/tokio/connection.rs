@@ -134,7 +134,7 @@ impl Connection {
             let _ = state.push();
             at
         };
-        let running = Running { shared, at };
+        let mut running = Running { shared, at, over: false };
         shared.news.notify_one();
         poll_fn(|cx| {
             let mut state = shared.lock();
@@ -153,6 +153,8 @@ impl Connection {
                     }
                 };
             }
+            // From here on the place may be another's.
+            running.over = true;
             let job = state.jobs.get_mut(running.at).and_then(Option::take);
             Poll::Ready(match job {
                 Some((job, _)) => job.result().map_err(Error::from),

@@ -468,10 +468,15 @@ impl Drop for Request<'_> {
 struct Running<'a> {
     shared: &'a Shared,
     at: usize,
+    /// The result was taken, and the place with it.
+    over: bool,
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
+        if self.over {
+            return;
+        }
         let mut state = self.shared.lock();
         if let Some(job) = state.jobs.get_mut(self.at) {
             *job = None;
