@@ -3,10 +3,11 @@
 //! A step that fails does not stop the others: whoever waits minutes for a run
 //! wants to know everything that is wrong.
 
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::time::Instant;
 
 use anyhow::Result;
+use atoll_builder::ui::Ui;
 use serde_json::json;
 
 use super::Context;
@@ -23,6 +24,12 @@ struct Done {
     ok: Option<bool>,
     seconds: f64,
     note: String,
+}
+
+/// Runs a program to its end, all that it prints on stderr.
+pub(super) fn visibly(ui: Ui, command: &mut Command) -> Result<ExitStatus> {
+    ui.detail(format_args!("{command:?}"));
+    Ok(command.stdin(Stdio::null()).stdout(std::io::stderr()).status()?)
 }
 
 impl<'c> Steps<'c> {
@@ -51,8 +58,7 @@ impl<'c> Steps<'c> {
     pub(super) fn program(&mut self, name: &str, command: &mut Command) {
         let ui = self.cx.ui;
         self.step(name, || {
-            ui.detail(format_args!("{command:?}"));
-            let status = command.stdin(Stdio::null()).stdout(std::io::stderr()).status()?;
+            let status = visibly(ui, command)?;
             match status.success() {
                 true => Ok(String::new()),
                 false => anyhow::bail!("{status}"),

@@ -1,14 +1,19 @@
 //! `test`: every test that this machine can run.
 
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
 
 use anyhow::{Result, bail};
 use atoll_builder::build::{self, Options};
 use atoll_builder::{cargo, tidy};
 
-use super::steps::Steps;
+use super::steps::{self, Steps};
 use super::{Context, setup};
+
+/// The status with which nextest says that there was nothing to run
+/// (`NextestExitCode::NO_TESTS_RUN`).
+const NO_TESTS: i32 = 4;
+const NONE: &str = "none of that name here";
 
 /// Run every test: of the workspace, of the kernel, and the rules of `tidy`.
 ///
@@ -42,35 +47,91 @@ pub(super) fn tests(cx: &Context, steps: &mut Steps<'_>, filter: Option<&str>) {
     steps.step("images", || images(cx));
     // Tests of one program start others, which `cargo test` alone does not build.
     steps.program("programs", cargo::host(&cx.repo).args(["build", "--workspace", "--bins"]));
+    let mut found = false;
     let nextest = cargo::host(&cx.repo)
         .args(["nextest", "--version"])
         .output()
         .is_ok_and(|o| o.status.success());
     if nextest {
         let mut command = cargo::host(&cx.repo);
-        command.args(["nextest", "run", "--workspace", "--no-fail-fast", "--no-tests=pass"]);
-        steps.program("workspace tests", command.args(filter));
+        command.args(["nextest", "run", "--workspace", "--no-fail-fast", "--no-tests=fail"]);
+        command.args(filter);
+        steps.step("workspace tests", || {
+            let status = steps::visibly(cx.ui, &mut command)?;
+            found |= status.code() != Some(NO_TESTS);
+            passed(status, found, filter)
+        });
         if filter.is_none() {
             let mut docs = cargo::host(&cx.repo);
             steps.program("documentation tests", docs.args(["test", "--workspace", "--doc"]));
         }
     } else {
-        let mut command = cargo::host(&cx.repo);
-        command.args(["test", "--workspace", "--no-fail-fast", "--"]);
-        steps.program("workspace tests", command.args(filter));
+        let command = || {
+            let mut command = cargo::host(&cx.repo);
+            command.args(["test", "--workspace", "--no-fail-fast", "--"]);
+            command
+        };
+        steps.step("workspace tests", || libtest(cx, command, filter, &mut found));
     }
-    let mut kernel = cargo::command(cx.repo.path("unikernel"));
-    kernel
-        .args(["test", "--locked", "--lib", "--target-dir"])
-        .arg(cx.repo.out().join("kernel-tests"))
-        .arg("--");
-    steps.program("kernel tests", kernel.args(filter));
+    let command = || {
+        let mut kernel = cargo::command(cx.repo.path("unikernel"));
+        kernel
+            .args(["test", "--locked", "--lib", "--target-dir"])
+            .arg(cx.repo.out().join("kernel-tests"))
+            .arg("--");
+        kernel
+    };
+    steps.step("kernel tests", || libtest(cx, command, filter, &mut found));
+    if let Some(filter) = filter {
+        // A name that was mistyped would otherwise pass for a test that passes. What
+        // failed to build has said so already, and may have it.
+        if !found && !steps.failed() {
+            steps.step("filter", || bail!("no test has `{filter}` in its name: none was run"));
+        }
+    }
     if filter.is_none() {
         for place in ["qemu", "process"] {
             steps.step(&format!("demo on {place}"), || demo(&me, place));
         }
         steps.step("tidy", || rules(cx));
     }
+}
+
+/// Runs tests by `cargo test`, which has no word for "there was none".
+fn libtest(
+    cx: &Context,
+    command: impl Fn() -> Command,
+    filter: Option<&str>,
+    found: &mut bool,
+) -> Result<String> {
+    let mut here = true;
+    if filter.is_some() {
+        let out = command().arg("--list").args(filter).stderr(Stdio::inherit()).output()?;
+        if !out.status.success() {
+            bail!("{}", out.status);
+        }
+        here = lists_any(&String::from_utf8_lossy(&out.stdout));
+    }
+    *found |= here;
+    if !here {
+        return Ok(NONE.to_owned());
+    }
+    let status = steps::visibly(cx.ui, command().args(filter))?;
+    passed(status, true, filter)
+}
+
+/// What a run of tests comes to.
+fn passed(status: ExitStatus, found: bool, filter: Option<&str>) -> Result<String> {
+    match status.success() {
+        true => Ok(String::new()),
+        false if !found && filter.is_some() => Ok(NONE.to_owned()),
+        false => bail!("{status}"),
+    }
+}
+
+/// Whether a list that a test program prints (`--list`) names any test.
+fn lists_any(list: &str) -> bool {
+    list.lines().any(|line| line.ends_with(": test"))
 }
 
 /// Builds the image of every guest in images/.
@@ -107,5 +168,30 @@ fn rules(cx: &Context) -> Result<String> {
     match findings.len() {
         0 => Ok(String::new()),
         n => bail!("{n} places are untidy"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    #[test]
+    fn a_list_without_a_test_is_known() {
+        assert!(!lists_any("0 tests, 0 benchmarks\n"));
+        assert!(!lists_any("\n0 tests, 0 benchmarks\n\n0 tests, 0 benchmarks\n"));
+        assert!(lists_any("0 tests, 0 benchmarks\n\nlogic::a: test\n\n1 test, 0 benchmarks\n"));
+    }
+
+    #[test]
+    fn nothing_found_is_a_failure_unless_a_filter_is_to_blame() {
+        let none = ExitStatus::from_raw(NO_TESTS << 8);
+        assert_eq!(none.code(), Some(NO_TESTS));
+        assert_eq!(passed(none, false, Some("nosuch")).unwrap(), NONE);
+        assert!(passed(none, false, None).is_err());
+        let bad = ExitStatus::from_raw(100 << 8);
+        assert!(passed(bad, true, Some("flip")).is_err());
+        assert_eq!(passed(ExitStatus::from_raw(0), true, Some("flip")).unwrap(), "");
     }
 }
