@@ -1,0 +1,20 @@
+//! Wasm atoms as components of a guest.
+//!
+//! An atom arrives as machine code that the builder made (`compile`); this crate
+//! loads it, and runs it without a compiler and without any instrumentation:
+//! guard pages catch wild accesses, and a watchdog that changes where the machine
+//! goes on catches what runs too long. The same code serves a Linux process
+//! (feature `std`) and a kernel that provides mappings and traps (feature `bare`).
+#![no_std]
+
+extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
+
+#[cfg(feature = "compile")]
+mod compile;
+mod config;
+
+#[cfg(feature = "compile")]
+pub use compile::{CompileError, compile};
+pub use config::{COMPILER, CPU, MAX_STACK, config};
