@@ -17,8 +17,9 @@ use atoll_9p::fault::{Blame, Errno, Fault};
 use atoll_9p::stream::Stream;
 use atoll_config::payload::{Hash, OnFault, Payload};
 
-use crate::component::{CallId, Component, ComponentId, Cx, Entry, Event, FileKind};
+use crate::component::{CallId, Component, ComponentId, Cx, Entry, Event, FileKind, Why};
 use crate::effects::{Effects, MESSAGE_OVERHEAD};
+use crate::engine::Engine;
 use crate::namespace::{self, Namespace, Returned};
 use crate::platform::{Memory, Time, Trap};
 use crate::random::Random;
@@ -93,6 +94,8 @@ pub struct Core<'a> {
     pub(crate) namespace: Namespace,
     /// Something may have happened that readers wait for, or that has readers now.
     pub(crate) stirred: bool,
+    /// What makes its atoms.
+    pub engine: Option<&'a dyn Engine>,
     now: Time,
     wall_at_start: u64,
     slots: Vec<Slot>,
@@ -142,7 +145,7 @@ impl<'a> Core<'a> {
     pub fn new(
         payload: Payload<'a>,
         hash: Hash,
-        registry: &'static [Entry],
+        (registry, engine): (&'static [Entry], Option<&'a dyn Engine>),
         wall_at_start: u64,
         seed: [u8; 32],
         msize: u32,
@@ -157,6 +160,7 @@ impl<'a> Core<'a> {
             counters: Counters::default(),
             log: Stream::new(LOG),
             machine: (Memory::default(), Vec::new()),
+            engine,
             now: Time(0),
             wall_at_start,
             slots: Vec::new(),
@@ -351,6 +355,7 @@ impl<'a> Core<'a> {
             now: self.now,
             wall,
             me: to,
+            params: "",
             components: &self.payload.components,
             effects: &mut effects,
             sponsor: &mut self.sponsor,
@@ -361,14 +366,15 @@ impl<'a> Core<'a> {
         if let Some(slot) = self.slots.get_mut(usize::from(to.0)) {
             slot.body = Some(body);
         }
-        if effects.over || result.is_err() {
+        if effects.why.is_some() || result.is_err() {
             (self.random, self.next_call) = drawn;
             self.sponsor.refund(effects.charged);
         }
-        if effects.over {
-            self.abandon(to);
-            let text = alloc::format!("{} is over its budget", self.name(to));
-            return Err(Fault::new(Errno::EDQUOT, text).blame(Blame::Guest));
+        if let Some(why) = effects.why {
+            self.abandon(to, why);
+            let (errno, what) = reason(why);
+            let text = alloc::format!("{} abandoned a dispatch: {what}", self.name(to));
+            return Err(Fault::new(errno, text).blame(Blame::Guest));
         }
         match result {
             Ok(()) => {
@@ -433,7 +439,7 @@ impl<'a> Core<'a> {
     }
 
     /// A component's memory is suspect: do what the guest's policy says.
-    fn abandon(&mut self, id: ComponentId) {
+    fn abandon(&mut self, id: ComponentId, why: Why) {
         self.counters.abandoned += 1;
         let policy = self.payload.on_fault;
         let plan = self.payload.components.get(usize::from(id.0));
@@ -458,9 +464,12 @@ impl<'a> Core<'a> {
             if starts {
                 self.queue.push_front((id, Queued::Start));
             }
-            self.say(name, "abandoned a dispatch over its budget, and was made anew");
+            self.say(name, format_args!("abandoned a dispatch: {}; made anew", reason(why).1));
         } else {
-            self.say(name, "abandoned a dispatch over its budget: the guest stops");
+            self.say(
+                name,
+                format_args!("abandoned a dispatch: {}; the guest stops", reason(why).1),
+            );
             self.stop(FAILED);
         }
     }
@@ -556,10 +565,19 @@ impl<'a> Core<'a> {
     }
 }
 
+/// Why a dispatch was abandoned, as an error and in words.
+fn reason(why: Why) -> (Errno, &'static str) {
+    match why {
+        Why::Budget => (Errno::EDQUOT, "over its budget"),
+        Why::Deadline => (Errno::ETIMEDOUT, "beyond its time"),
+        Why::Trap(what) => (Errno::EIO, what),
+    }
+}
+
 fn keep(kind: FileKind) -> usize {
     match kind {
         FileKind::Events { keep } | FileKind::Next { keep } => keep,
-        FileKind::Text | FileKind::Ctl(_) => 0,
+        FileKind::Text | FileKind::Ctl(_) | FileKind::Names => 0,
     }
 }
 

@@ -14,7 +14,7 @@ use atoll_9p::ops::What;
 
 use atoll_config::payload::Component as Plan;
 
-use crate::component::{CallId, ComponentId};
+use crate::component::{CallId, ComponentId, Why};
 use crate::platform::{Time, Trap};
 use crate::random::Random;
 use crate::sponsor::{Amount, Sponsor};
@@ -37,8 +37,8 @@ pub(crate) struct Effects {
     pub(crate) charged: Amount,
     /// Bytes of it that are held only until the dispatch ends: lines, cancellations.
     pub(crate) passing: u64,
-    /// A wish could not be paid.
-    pub(crate) over: bool,
+    /// Why the dispatch is abandoned, once that is certain.
+    pub(crate) why: Option<Why>,
 }
 
 /// A call into the namespace.
@@ -56,6 +56,7 @@ pub struct Cx<'c> {
     pub(crate) now: Time,
     pub(crate) wall: u64,
     pub(crate) me: ComponentId,
+    pub(crate) params: &'c str,
     pub(crate) components: &'c [Plan<'c>],
     pub(crate) effects: &'c mut Effects,
     pub(crate) sponsor: &'c mut Sponsor,
@@ -86,11 +87,11 @@ impl Cx<'_> {
     }
 
     fn charge(&mut self, amount: Amount) -> bool {
-        let paid = !self.effects.over && self.sponsor.charge(amount);
+        let paid = self.effects.why.is_none() && self.sponsor.charge(amount);
         if paid {
             self.effects.charged.add(amount);
         } else {
-            self.effects.over = true;
+            self.abandon(Why::Budget);
         }
         paid
     }
@@ -106,7 +107,19 @@ impl Cx<'_> {
     /// Whether the sponsor could not pay for something that this dispatch asked
     /// for. It will be abandoned; there is no use in going on.
     pub fn is_over_budget(&self) -> bool {
-        self.effects.over
+        self.effects.why == Some(Why::Budget)
+    }
+
+    /// Abandons this dispatch, whatever it returns: it commits nothing, and the guest's
+    /// policy for components that fail follows. The first reason counts.
+    pub fn abandon(&mut self, why: Why) {
+        self.effects.why.get_or_insert(why);
+    }
+
+    /// The parameters that an atom was configured or spawned with: lines `key value`.
+    /// Nothing for a native component, which got its parameters when it was made.
+    pub fn params(&self) -> &str {
+        self.params
     }
 
     /// The component of that name.

@@ -17,6 +17,7 @@ use atoll_config::payload::{Hash, Payload};
 
 use crate::component::Entry;
 use crate::core::{Core, StartError};
+use crate::engine::Engine;
 use crate::platform::{Conn, Platform};
 use crate::sched::Place;
 use crate::tree;
@@ -68,13 +69,13 @@ impl<'a> Guest<'a> {
     pub(crate) fn new(
         payload: Payload<'a>,
         hash: Hash,
-        registry: &'static [Entry],
+        (registry, engine): (&'static [Entry], Option<&'a dyn Engine>),
         wall: u64,
         seed: [u8; 32],
     ) -> Result<Guest<'a>, StartError> {
         let msize = msize(payload.memory);
         let limits = Limits { msize, fids: payload.budget.fids, ..Limits::default() };
-        let core = Core::new(payload, hash, registry, wall, seed, msize)?;
+        let core = Core::new(payload, hash, (registry, engine), wall, seed, msize)?;
         let mut synth = tree::build(&core, registry);
         synth.mtime = wall / 1_000_000_000;
         // A sixteenth of the memory, for all computed files that are open.

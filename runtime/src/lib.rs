@@ -13,6 +13,7 @@ extern crate alloc;
 pub mod component;
 pub mod core;
 mod effects;
+pub mod engine;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
 mod guest;
@@ -25,6 +26,7 @@ mod runtime;
 pub mod sched;
 pub mod sponsor;
 mod tree;
+mod wishes;
 
 pub use crate::core::StartError;
-pub use crate::runtime::{GuestId, Runtime, run};
+pub use crate::runtime::{GuestId, Runtime, run, run_with};

@@ -10,6 +10,7 @@ use atoll_config::payload::{Hash, Payload};
 
 use crate::component::Entry;
 use crate::core::{Core, StartError};
+use crate::engine::Engine;
 use crate::guest::Guest;
 use crate::platform::{Conn, Exit, Platform, Signal, Stream, Time};
 use crate::sched::{self, Floors};
@@ -21,6 +22,7 @@ pub struct GuestId(pub usize);
 /// Guests and what they share.
 pub struct Runtime<'a> {
     registry: &'static [Entry],
+    engine: Option<&'a dyn Engine>,
     guests: Vec<Guest<'a>>,
     steps: u64,
     floors: Floors,
@@ -36,9 +38,17 @@ const SIGNALS: usize = 64;
 const GRACE: u64 = 100_000_000;
 
 impl<'a> Runtime<'a> {
-    /// A runtime without guests, which knows these kinds of components.
-    pub fn new(registry: &'static [Entry]) -> Runtime<'a> {
-        Runtime { registry, guests: Vec::new(), steps: 0, floors: Floors::default(), cpu: None }
+    /// A runtime without guests, which knows these kinds of components, and atoms if
+    /// it has an engine.
+    pub fn new(registry: &'static [Entry], engine: Option<&'a dyn Engine>) -> Runtime<'a> {
+        Runtime {
+            registry,
+            engine,
+            guests: Vec::new(),
+            steps: 0,
+            floors: Floors::default(),
+            cpu: None,
+        }
     }
 
     /// Adds a guest. Its components start with the first steps.
@@ -49,7 +59,8 @@ impl<'a> Runtime<'a> {
         priority: u8,
         p: &mut impl Platform,
     ) -> Result<GuestId, StartError> {
-        let mut guest = Guest::new(payload, hash, self.registry, p.wall(), p.seed())?;
+        let mut guest =
+            Guest::new(payload, hash, (self.registry, self.engine), p.wall(), p.seed())?;
         guest.place.priority = priority;
         guest.core().advance(p.now());
         self.guests.push(guest);
@@ -250,9 +261,19 @@ impl<'a> Runtime<'a> {
 
 /// Runs one guest on one machine, from its start to its end.
 pub fn run(payload: Payload<'_>, hash: Hash, p: &mut impl Platform) -> Result<Exit, StartError> {
+    run_with(payload, hash, None, p)
+}
+
+/// The same for a guest that may have atoms.
+pub fn run_with<'a>(
+    payload: Payload<'a>,
+    hash: Hash,
+    engine: Option<&'a dyn Engine>,
+    p: &mut impl Platform,
+) -> Result<Exit, StartError> {
     // A machine ends with its guest: giving back what that holds would be code and
     // work for nobody.
-    let mut runtime = ManuallyDrop::new(Runtime::new(crate::native::BUILT_IN));
+    let mut runtime = ManuallyDrop::new(Runtime::new(crate::native::BUILT_IN, engine));
     runtime.add(payload, hash, 0, p)?;
     Ok(runtime.serve(p))
 }

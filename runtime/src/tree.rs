@@ -163,6 +163,8 @@ fn add<'a>(
                 t.read_only(node);
             }
         }
+        // No native kind has one, and there are no others yet.
+        FileKind::Names => {}
         FileKind::Events { .. } | FileKind::Next { .. } => {
             t.stream(dir, spec.name, move |core: &mut Core<'a>| core.stream(id, file));
         }

@@ -75,7 +75,7 @@ fn run(guests: &[(u8, Payload<'static>)]) -> Vec<i64> {
     fake.cost = 0;
     CPU.with_borrow_mut(|c| *c = fake.cpu.clone());
     RAN.take();
-    let mut rt = Runtime::new(HOGS);
+    let mut rt = Runtime::new(HOGS, None);
     for (priority, payload) in guests {
         rt.add(payload.clone(), HASH, *priority, &mut fake).expect("a sound payload");
     }
@@ -113,7 +113,7 @@ fn who_rested_does_not_hold_the_others_off() {
     fake.cost = 0;
     CPU.with_borrow_mut(|c| *c = fake.cpu.clone());
     RAN.take();
-    let mut rt = Runtime::new(HOGS);
+    let mut rt = Runtime::new(HOGS, None);
     rt.add(hog(1, 100, 2000, 0), HASH, 0, &mut fake).expect("a sound payload");
     rt.add(hog(2, 100, 1000, 1), HASH, 0, &mut fake).expect("a sound payload");
     for _ in 0..1000 {
@@ -132,7 +132,7 @@ fn who_rested_does_not_hold_the_others_off() {
 #[test]
 fn who_is_woken_by_a_request_does_not_either() {
     let mut fake = Fake::new(1);
-    let mut rt = Runtime::new(native::BUILT_IN);
+    let mut rt = Runtime::new(native::BUILT_IN, None);
     for _ in 0..2 {
         rt.add(hello(), HASH, 0, &mut fake).expect("a sound payload");
     }
@@ -166,7 +166,7 @@ fn who_is_woken_by_a_request_does_not_either() {
 #[test]
 fn guests_see_nothing_of_each_other() {
     let mut fake = Fake::new(1);
-    let mut rt = Runtime::new(native::BUILT_IN);
+    let mut rt = Runtime::new(native::BUILT_IN, None);
     let names = ["a", "b", "c"];
     for name in names {
         let payload = Payload { name, ..hello() };

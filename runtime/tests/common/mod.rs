@@ -71,7 +71,7 @@ pub fn world_of(
     registry: &'static [Entry],
     mut fake: Fake,
 ) -> World<'static> {
-    let mut rt = Runtime::new(registry);
+    let mut rt = Runtime::new(registry, None);
     rt.add(payload, HASH, 0, &mut fake).expect("a sound payload");
     World { rt, fake }
 }
