@@ -1,10 +1,13 @@
-//! Kernels: the same bytes wherever the checkout lies, and compiled only once.
+//! Kernels: the same bytes wherever the checkout lies, compiled only once, and with no
+//! more in them than their guests need.
 
 use std::path::{Path, PathBuf};
 
 use atoll_builder::build::{Options, build};
+use atoll_builder::flavour::Flavour;
 use atoll_builder::repo::Repo;
 use atoll_builder::ui::Ui;
+use atoll_config::kinds::KINDS;
 
 const UI: Ui = Ui { quiet: true, verbose: false, colours: false };
 
@@ -55,4 +58,21 @@ fn two_checkouts_make_the_same_image_and_a_changed_value_compiles_nothing() {
     std::fs::write(&file, changed).unwrap();
     let (other, built) = image(&there);
     assert_eq!((built.kernel, other == first), ("cached", false));
+}
+
+#[test]
+fn a_kernel_has_the_code_that_its_kinds_ask_for() {
+    let repo = Repo::find().unwrap();
+    let has = |name: &str, file: &str| {
+        let kinds: Vec<_> = KINDS.iter().filter(|k| k.name == name).collect();
+        let flavour = Flavour::of(&repo, &kinds).unwrap();
+        flavour.get(&repo, UI).unwrap();
+        // The table of lines names each source file that has code in it.
+        let elf = std::fs::read(flavour.symbols(&repo)).unwrap();
+        elf.windows(file.len()).any(|w| w == file.as_bytes())
+    };
+    // Only a kind that calls into its namespace wants a 9P client.
+    const CLIENT: &str = "src/client/tags.rs";
+    assert!(has("reader", CLIENT));
+    assert!(!has("greeter", CLIENT));
 }

@@ -20,7 +20,7 @@ use atoll_config::payload::{Hash, OnFault, Payload};
 use crate::component::{CallId, Component, ComponentId, Cx, Entry, Event, FileKind, Why};
 use crate::effects::{Effects, MESSAGE_OVERHEAD};
 use crate::engine::Engine;
-use crate::namespace::{self, Namespace, Returned};
+use crate::namespace::{self, CALLS, Namespace, Returned};
 use crate::platform::{Memory, Time, Trap};
 use crate::random::Random;
 use crate::records;
@@ -418,11 +418,13 @@ impl<'a> Core<'a> {
                 self.timers.insert(place, Timer { at, to: from, id });
             }
         }
-        let mut done = Vec::new();
-        for call in effects.calls {
-            self.namespace.call(from, call, &mut done);
+        if CALLS {
+            let mut done = Vec::new();
+            for call in effects.calls {
+                self.namespace.call(from, call, &mut done);
+            }
+            self.returned(done);
         }
-        self.returned(done);
         if let Some(status) = effects.exit {
             self.stop(status);
         }
@@ -494,7 +496,9 @@ impl<'a> Core<'a> {
             }
             !gone
         });
-        self.namespace.forget(id, &mut back);
+        if CALLS {
+            self.namespace.forget(id, &mut back);
+        }
         self.sponsor.refund(back);
     }
 

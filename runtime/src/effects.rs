@@ -43,6 +43,7 @@ pub(crate) struct Effects {
 
 /// A call into the namespace.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "calls"), allow(dead_code))]
 pub(crate) struct Call {
     pub(crate) id: CallId,
     pub(crate) path: String,
@@ -61,6 +62,7 @@ pub struct Cx<'c> {
     pub(crate) effects: &'c mut Effects,
     pub(crate) sponsor: &'c mut Sponsor,
     pub(crate) random: &'c mut Random,
+    #[cfg_attr(not(feature = "calls"), allow(dead_code))]
     pub(crate) next_call: &'c mut u64,
 }
 
@@ -171,6 +173,7 @@ impl Cx<'_> {
     }
 
     /// Calls into the guest's namespace. [`crate::component::Event::Done`] follows.
+    #[cfg(feature = "calls")]
     pub fn call(&mut self, path: &str, what: What) -> CallId {
         let id = CallId(*self.next_call);
         *self.next_call += 1;

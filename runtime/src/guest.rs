@@ -18,6 +18,7 @@ use atoll_config::payload::{Hash, Payload};
 use crate::component::Entry;
 use crate::core::{Core, StartError};
 use crate::engine::Engine;
+use crate::namespace::CALLS;
 use crate::platform::{Conn, Platform};
 use crate::sched::Place;
 use crate::tree;
@@ -109,9 +110,14 @@ impl<'a> Guest<'a> {
         self.clients.get_mut(at)
     }
 
+    /// The host's connection.
+    fn host(&self) -> Option<Conn> {
+        if CALLS { self.host } else { None }
+    }
+
     /// Whether the connection is one of this guest's.
     pub(crate) fn has(&self, conn: Conn) -> bool {
-        self.host == Some(conn) || self.place_of(conn).is_ok()
+        self.host() == Some(conn) || self.place_of(conn).is_ok()
     }
 
     /// Whether there is something to do.
@@ -133,7 +139,7 @@ impl<'a> Guest<'a> {
     /// The host has connected. A newer connection takes an older one's place, whose
     /// number is given back to be closed.
     pub(crate) fn open_host(&mut self, conn: Conn, p: &mut impl Platform) -> Option<Conn> {
-        let old = self.host;
+        let old = self.host();
         if let Some(old) = old {
             self.close(old);
         }
@@ -145,7 +151,7 @@ impl<'a> Guest<'a> {
 
     /// A connection is gone, and with it all that waited for it.
     pub(crate) fn close(&mut self, conn: Conn) {
-        if self.host == Some(conn) {
+        if self.host() == Some(conn) {
             self.host = None;
             let mut done = Vec::new();
             self.core().namespace.closed(&mut done);
@@ -162,7 +168,7 @@ impl<'a> Guest<'a> {
 
     /// Bytes have come.
     pub(crate) fn receive(&mut self, conn: Conn, p: &mut impl Platform) {
-        if self.host == Some(conn) {
+        if self.host() == Some(conn) {
             if !mem::replace(&mut self.host_queued, true) {
                 self.turns.push_back(Turn::Host);
             }
@@ -189,7 +195,7 @@ impl<'a> Guest<'a> {
     /// further use.
     fn receive_host(&mut self, p: &mut impl Platform) -> bool {
         self.host_queued = false;
-        let Some(conn) = self.host else { return true };
+        let Some(conn) = self.host() else { return true };
         let mut buf = [0; 1024];
         for _ in 0..HOST_READS {
             let n = p.recv(conn, &mut buf);
@@ -208,7 +214,7 @@ impl<'a> Guest<'a> {
 
     /// Sends what there is for the host.
     pub(crate) fn send_host(&mut self, p: &mut impl Platform) {
-        let Some(conn) = self.host else { return };
+        let Some(conn) = self.host() else { return };
         let namespace = &mut self.files.state.namespace;
         while !namespace.output().is_empty() {
             let n = p.send(conn, namespace.output());
@@ -221,7 +227,7 @@ impl<'a> Guest<'a> {
 
     /// A connection takes bytes again. False when it is of no further use.
     pub(crate) fn writable(&mut self, conn: Conn, p: &mut impl Platform) -> bool {
-        if self.host == Some(conn) {
+        if self.host() == Some(conn) {
             self.send_host(p);
             return true;
         }
@@ -289,7 +295,7 @@ impl<'a> Guest<'a> {
             Turn::Host => {
                 let alive = self.receive_host(p);
                 self.settle();
-                self.host.filter(|_| !alive)
+                self.host().filter(|_| !alive)
             }
             Turn::Request(conn) => {
                 // A request may show the machine's figures.

@@ -22,6 +22,9 @@ use crate::component::{CallId, ComponentId};
 use crate::effects::Call;
 use crate::sponsor::{Amount, Sponsor};
 
+/// Whether a kind that is linked here calls into the namespace. Where none does, a
+/// guest takes no connection of the host's, and has no code for one.
+pub(crate) const CALLS: bool = cfg!(feature = "calls");
 /// The fid of the served root. Calls use those above it.
 const ROOT: u32 = 0;
 /// Calls that run side by side; more of them wait.

@@ -12,6 +12,7 @@ use crate::component::Entry;
 use crate::core::{Core, StartError};
 use crate::engine::Engine;
 use crate::guest::Guest;
+use crate::namespace::CALLS;
 use crate::platform::{Conn, Exit, Platform, Signal, Stream, Time};
 use crate::sched::{self, Floors};
 
@@ -87,12 +88,13 @@ impl<'a> Runtime<'a> {
         let Some(guest) = self.guests.get_mut(id.0) else { return false };
         match stream {
             Stream::Control => guest.open_control(conn),
-            Stream::Host => {
+            Stream::Host if CALLS => {
                 if let Some(old) = guest.open_host(conn, p) {
                     p.close(old);
                 }
                 true
             }
+            Stream::Host => false,
         }
     }
 
