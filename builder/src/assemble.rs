@@ -1,9 +1,10 @@
-//! Kernel flavour + payload → image, a pure function of bytes.
+//! Kernel flavour + payload + native code → image, a pure function of bytes.
 //!
 //! The layout is [`atoll_config::image`]'s. Segments keep their addresses and
 //! lose their page alignment in the *file*: nobody maps an image, loaders copy
 //! it, and four times half a page is a tenth of a small image.
 
+use atoll_config::code::Code;
 use atoll_config::image::{
     self, BadImage, Elf, Image, Manifest, NOTE_MANIFEST, NOTE_OWNER, Platform, Segment, SegmentKind,
 };
@@ -28,11 +29,11 @@ pub enum BadKernel {
     Elf(#[from] BadImage),
     /// The guest is larger than its machine.
     #[error(
-        "too little memory: kernel and payload end at {end:#x}, and the guest needs {need} bytes \
+        "too little memory: kernel, payload and native code end at {end:#x}, and the guest needs {need} bytes \
          behind them, but has {memory} in all; raise [guest] memory to \"{least}\" or more"
     )]
     Memory {
-        /// Where the payload ends.
+        /// Where the last of them ends.
         end: u64,
         /// Bytes of budget and heap.
         need: u64,
@@ -58,20 +59,25 @@ impl<'a> Piece<'a> {
     }
 }
 
-/// Makes the image, and reads it back before anyone else does.
+/// Makes the image, with the sealed code of the payload's modules, and reads it back before anyone else does.
 pub fn assemble(
     kernel: &[u8],
     payload: &Payload<'_>,
+    code: Option<&[u8]>,
     platforms: &[Platform],
 ) -> Result<Image, BadKernel> {
     let elf = Elf::parse(kernel)?;
     elf.check_format()?;
     let base = Elf::end(elf.loads()).ok_or_else(|| BadImage::Elf("it has no segments".into()))?;
     let sealed = payload.seal();
-    fits(payload, base + sealed.len() as u64)?;
+    let payload_end = base + sealed.len() as u64;
+    let code_at = payload_end.next_multiple_of(image::PAGE);
+    fits(payload, code.map_or(payload_end, |c| code_at + c.len() as u64))?;
     let hash = Sealed::parse(&sealed).map_err(BadImage::from)?.hash;
     let kernel_hash = elf.kernel_hash(&elf.segments);
-    let manifest = Manifest::of(payload, hash, kernel_hash, platforms.to_vec());
+    let native = code.map(Code::parse).transpose().map_err(BadImage::from)?;
+    let platforms = platforms.to_vec();
+    let manifest = Manifest::of(payload, hash, native.as_ref(), kernel_hash, platforms);
     let note = note(NOTE_MANIFEST, &manifest.to_json());
 
     let mut pieces: Vec<Piece<'_>> = Vec::new();
@@ -99,6 +105,10 @@ pub fn assemble(
     };
     pieces.push(Piece::new(of(SegmentKind::Note, 0, &note, 4), &note));
     pieces.push(Piece::new(of(SegmentKind::Load, base, &sealed, image::PAGE), &sealed));
+
+    if let Some(code) = code {
+        pieces.push(Piece::new(of(SegmentKind::Load, code_at, code, image::PAGE), code));
+    }
 
     let mut file = write(elf.entry, &mut pieces, &elf.segments);
     let trailer = image::seal(&file);

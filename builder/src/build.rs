@@ -72,8 +72,9 @@ pub fn build(repo: &Repo, file: &Path, options: &Options, ui: Ui) -> Result<Buil
     };
     let kernel_ms = ms(start);
     let start = Instant::now();
-    let image = assemble::assemble(&kernel, &plan.guest.payload(), &plan.guest.platforms)
-        .with_context(|| format!("{}", repo.show(file)))?;
+    let image =
+        assemble::assemble(&kernel, &plan.value(), plan.code.as_deref(), &plan.guest.platforms)
+            .with_context(|| format!("{}", repo.show(file)))?;
     let assemble_ms = ms(start);
     let start = Instant::now();
     let path = options.out.clone().unwrap_or_else(|| repo.image(&plan.guest.name));

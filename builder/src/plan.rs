@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::Result;
-use atoll_config::payload::{Hash, Sealed};
-use atoll_config::text::{self, BadGuest, Checked};
+use anyhow::{Result, bail};
+use atoll_config::payload::{Hash, Payload, Sealed};
+use atoll_config::text::{self, BadGuest, Checked, Modules};
 
 use crate::flavour::Flavour;
 use crate::repo::Repo;
@@ -17,6 +17,10 @@ pub struct Plan {
     pub file: PathBuf,
     /// What it says.
     pub guest: Checked,
+    /// The modules of its atoms.
+    pub modules: Modules,
+    /// Their native code, sealed.
+    pub code: Option<Vec<u8>>,
     /// The sealed payload.
     pub payload: Vec<u8>,
     /// Its hash.
@@ -37,13 +41,28 @@ impl Plan {
     pub fn of(repo: &Repo, file: &Path) -> Result<Plan> {
         let start = Instant::now();
         let guest = check(repo, file)?;
-        let payload = guest.payload().seal();
+        let modules = modules(&guest)?;
+        let payload = guest.payload(&modules).seal();
         let payload_hash = Sealed::parse(&payload)?.hash;
         let checked = ms(start);
         let start = Instant::now();
         let flavour = Flavour::of(repo, &guest.kinds())?;
         let ms = [checked, ms(start)];
-        Ok(Plan { file: file.to_owned(), guest, payload, payload_hash, flavour, ms })
+        let file = file.to_owned();
+        Ok(Plan { file, guest, modules, code: None, payload, payload_hash, flavour, ms })
+    }
+
+    /// The payload, before it is sealed.
+    pub fn value(&self) -> Payload<'_> {
+        self.guest.payload(&self.modules)
+    }
+}
+
+/// The modules of a guest's atoms.
+fn modules(guest: &Checked) -> Result<Modules> {
+    match guest.atoms.first() {
+        None => Ok(Modules::default()),
+        Some(atom) => bail!("atom `{}`: this builder cannot compile atoms yet", atom.name),
     }
 }
 

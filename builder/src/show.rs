@@ -3,16 +3,20 @@
 
 use std::fmt::Write;
 
+use atoll_config::atom::{FileKind, ModuleFile};
 use atoll_config::image::Segment;
 use atoll_config::kinds;
-use atoll_config::payload::{OnFault, Payload, Value};
+use atoll_config::payload::{Component, OnFault, Payload, Value};
 use atoll_config::text::{show_size, show_span};
 use serde_json::{Value as Json, json};
 
 /// A payload as JSON.
 pub fn payload_json(p: &Payload<'_>) -> Json {
-    let component = |c: &atoll_config::payload::Component<'_>| {
+    let component = |c: &Component<'_>| {
         let kind = kinds::find(c.kind);
+        if let Some(module) = c.module {
+            return atom_json(c, p, module);
+        }
         let names = kind.into_iter().flat_map(|k| k.params).map(|p| p.name);
         let params: serde_json::Map<_, _> =
             names.zip(&c.params).map(|(n, v)| (n.to_owned(), value_json(v))).collect();
@@ -33,7 +37,40 @@ pub fn payload_json(p: &Payload<'_>) -> Json {
         "imports": p.imports.iter()
             .map(|i| json!({ "name": i.name, "at": i.at })).collect::<Vec<_>>(),
         "writable": p.writable,
+        "modules": p.modules.iter().map(|m| json!({
+            "name": m.name, "hash": m.hash.to_string(), "wasm": m.wasm.len(),
+            "files": m.files.iter().map(file_text).collect::<Vec<_>>(),
+        })).collect::<Vec<_>>(),
     })
+}
+
+fn atom_json(c: &Component<'_>, p: &Payload<'_>, module: u32) -> Json {
+    json!({
+        "name": c.name, "kind": c.kind, "state_version": c.state_version,
+        "module": p.modules.get(module as usize).map(|m| m.name),
+        "params": told(c),
+        "memory": c.limits.memory, "stack": c.limits.stack,
+        "deadline": show_span(c.limits.deadline_ns),
+    })
+}
+
+/// What an atom is told at its start.
+fn told<'a>(c: &Component<'a>) -> &'a str {
+    match c.params[..] {
+        [Value::Text(text)] => text,
+        _ => "",
+    }
+}
+
+/// A module's file as the module declares it.
+fn file_text(f: &ModuleFile<'_>) -> String {
+    match f.kind {
+        FileKind::Text => format!("text {}", f.name),
+        FileKind::Ctl => format!("ctl {}", f.name),
+        FileKind::Events { keep } => format!("events {} {keep}", f.name),
+        FileKind::Next { keep } => format!("next {} {keep}", f.name),
+        FileKind::Names => format!("names {}", f.name),
+    }
 }
 
 fn value_json(v: &Value<'_>) -> Json {
@@ -71,6 +108,16 @@ pub fn payload_text(p: &Payload<'_>) -> String {
     let files =
         p.files.iter().map(|f| format!("file      export/{} {} bytes", f.path, f.data.len()));
     let components = p.components.iter().map(|c| {
+        if let Some(module) = c.module {
+            let of = p.modules.get(module as usize).map_or("?", |m| m.name);
+            let params: String = told(c).lines().map(|l| format!(" {}", l.replacen(' ', "=", 1))).collect();
+            let (memory, stack) = (show_size(c.limits.memory), show_size(c.limits.stack));
+            let deadline = show_span(c.limits.deadline_ns);
+            return format!(
+                "atom      export/{}/ module {of} ABI {} memory {memory} stack {stack} deadline {deadline}{params}",
+                c.name, c.state_version
+            );
+        }
         let names = kinds::find(c.kind).into_iter().flat_map(|k| k.params).map(|p| p.name);
         let params = names.zip(&c.params).map(|(n, v)| format!(" {n}={}", value_json(v)));
         let params: String = params.collect();
@@ -78,7 +125,13 @@ pub fn payload_text(p: &Payload<'_>) -> String {
     });
     let imports = p.imports.iter().map(|i| format!("import    {} at {}", i.name, i.at));
     let writable = p.writable.iter().map(|w| format!("writable  export/{w}"));
-    for line in lines.into_iter().chain(files).chain(components).chain(imports).chain(writable) {
+    let modules = p.modules.iter().map(|m| {
+        let files: Vec<_> = m.files.iter().map(file_text).collect();
+        let hash = &m.hash.to_string()[..16];
+        format!("module    {} {hash} {} bytes of Wasm: {}", m.name, m.wasm.len(), files.join(", "))
+    });
+    let all = lines.into_iter().chain(files).chain(components).chain(modules);
+    for line in all.chain(imports).chain(writable) {
         let _ = writeln!(out, "{line}");
     }
     out

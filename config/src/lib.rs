@@ -2,7 +2,8 @@
 //!
 //! A guest is written as TOML, checked into a [`payload::Payload`], and carried
 //! by an image. The `no_std` half of this crate (the payload, the table of
-//! built-in component kinds, the launch line) is what a running guest reads; the
+//! built-in component kinds, atoms and their native code, the launch line) is what
+//! a running guest reads; the
 //! `std` half (TOML, diagnostics, image files) is what hosts use. Neither half
 //! knows how a guest is run.
 #![cfg_attr(not(feature = "std"), no_std)]
@@ -10,6 +11,8 @@
 
 extern crate alloc;
 
+pub mod atom;
+pub mod code;
 #[cfg(feature = "std")]
 pub mod image;
 pub mod kinds;

@@ -8,8 +8,9 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::atom::{self, AtomLimits};
 use crate::kinds::{self, Type};
-use crate::payload::{Budget, Payload, Value};
+use crate::payload::{Budget, Component, Payload, Value};
 
 /// The least memory of a guest's machine, in bytes.
 pub const MIN_MEMORY: u64 = 2 << 20;
@@ -166,8 +167,16 @@ pub fn payload(p: &Payload<'_>) -> Result<(), String> {
     if p.files.len().max(p.components.len()).max(p.imports.len()) > MAX_ITEMS {
         return Err(format!("more than {MAX_ITEMS} files, components or imports"));
     }
+    modules(p)?;
     for c in &p.components {
         named("component", c.name, item_name(c.name))?;
+        if c.kind == atom::KIND {
+            an_atom(c, p).map_err(|why| format!("atom {:?}: {why}", c.name))?;
+            continue;
+        }
+        if c.module.is_some() || c.limits != AtomLimits::default() {
+            return Err(format!("component {:?} is no atom and has a module or limits", c.name));
+        }
         let kind = kinds::find(c.kind).ok_or_else(|| format!("unknown kind {:?}", c.kind))?;
         if kind.state_version != c.state_version || kind.params.len() != c.params.len() {
             return Err(format!("component {:?} was made for another {}", c.name, kind.name));
@@ -188,6 +197,42 @@ pub fn payload(p: &Payload<'_>) -> Result<(), String> {
     }
     apart("export", p.files.iter().map(|f| f.path).chain(p.components.iter().map(|c| c.name)))?;
     apart("import", p.imports.iter().map(|i| i.at))
+}
+
+/// An atom among the components.
+fn an_atom(c: &Component<'_>, p: &Payload<'_>) -> Result<(), String> {
+    if c.state_version != atom::ABI {
+        return Err(format!("ABI {}, but only {} is known", c.state_version, atom::ABI));
+    }
+    if c.module.is_none_or(|m| m as usize >= p.modules.len()) {
+        return Err("its module is not there".into());
+    }
+    if c.limits.memory > p.memory {
+        return Err("it may grow beyond its guest's memory".into());
+    }
+    c.limits.check()?;
+    atom::check_params(&c.params)
+}
+
+/// The modules: each once, each used, files as they may be declared.
+fn modules(p: &Payload<'_>) -> Result<(), String> {
+    if p.modules.len() > p.components.len() {
+        return Err("more modules than components".into());
+    }
+    for (i, m) in p.modules.iter().enumerate() {
+        let wrong = |why: &str| Err(format!("module {:?}: {why}", m.name));
+        if path(m.name).is_err() || m.name.contains('/') {
+            return wrong("that is no name");
+        }
+        if p.modules[..i].iter().any(|o| o.hash == m.hash) {
+            return wrong("it is there twice");
+        }
+        if !p.components.iter().any(|c| c.module == Some(i as u32)) {
+            return wrong("no atom uses it");
+        }
+        atom::check_files(&m.files).map_err(|why| format!("module {:?}: {why}", m.name))?;
+    }
+    Ok(())
 }
 
 /// No path may be another, or lie below another.

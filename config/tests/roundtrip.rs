@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use atoll_config::atom::FileKind;
 use atoll_config::payload::{BadPayload, HEADER, Sealed, Value};
 use atoll_config::rules;
-use atoll_config::text::{NoFiles, parse};
+use atoll_config::text::{
+    AtomSource, Checked, Files, Language, Modules, OwnedModule, Report, parse,
+};
 use proptest::prelude::*;
 
 #[derive(Debug)]
@@ -17,6 +20,27 @@ struct Guest {
     greeters: BTreeMap<String, String>,
     clocks: BTreeMap<String, u64>,
     imports: BTreeMap<String, String>,
+    atoms: BTreeMap<String, Atom>,
+}
+
+/// An atom: its module's first byte, pages of memory, milliseconds, what it is told.
+type Atom = (u8, u64, u64, String);
+
+/// A place in which every path is the source of an atom.
+struct Sources;
+
+impl Files for Sources {
+    fn atom(&mut self, path: &str) -> Result<AtomSource, (String, String)> {
+        Ok(AtomSource { language: Language::Wat, path: path.into() })
+    }
+
+    fn read(&mut self, path: &str, _most: u64) -> Result<Vec<u8>, (String, String)> {
+        Err((path.to_owned(), String::new()))
+    }
+}
+
+fn check(toml: &str) -> Result<Checked, Report> {
+    parse("guest.toml", toml, &mut Sources)
 }
 
 /// A TOML string that stands for exactly this text.
@@ -53,10 +77,36 @@ impl Guest {
             write!(out, "[[component]]\nname = \"{name}\"\nkind = \"clock\"\nparams = {params}\n")
                 .unwrap();
         }
+        for (name, (_, pages, ms, told)) in &self.atoms {
+            let told = quoted(told);
+            let kib = pages * 64;
+            write!(out, "[[atom]]\nname = \"{name}\"\npath = \"x.wat\"\nmemory = \"{kib}KiB\"\n")
+                .unwrap();
+            write!(out, "deadline = \"{ms}ms\"\n[atom.params]\ntold = {told}\n").unwrap();
+        }
         for (name, at) in &self.imports {
             write!(out, "[[import]]\nname = \"{name}\"\nat = {}\n", quoted(at)).unwrap();
         }
         out
+    }
+
+    /// What a builder would have made of the atoms.
+    fn modules(&self) -> Modules {
+        let mut modules = Modules::default();
+        for (byte, ..) in self.atoms.values() {
+            let files = [
+                ("a", FileKind::Text),
+                ("b", FileKind::Ctl),
+                ("c", FileKind::Events { keep: u32::from(*byte) + 1 }),
+                ("d", FileKind::Next { keep: 1 << 20 }),
+                ("e", FileKind::Names),
+            ];
+            let files = files.iter().take(usize::from(byte % 6));
+            let files = files.map(|(n, k)| ((*n).to_owned(), *k)).collect();
+            let wasm = vec![*byte; usize::from(*byte)];
+            modules.push(OwnedModule::new(format!("m{byte}"), wasm, files));
+        }
+        modules
     }
 }
 
@@ -70,8 +120,13 @@ prop_compose! {
         greeters in prop::collection::btree_map("g[a-z0-9-]{1,9}", "[^\\p{Cc}]{0,12}", 0..4),
         clocks in prop::collection::btree_map("c[a-z0-9-]{1,9}", 1..3_600_000u64, 0..4),
         imports in prop::collection::btree_map("[a-z][a-z0-9-]{1,9}", "/[^/\\p{Cc}]{3,12}", 0..2),
+        atoms in prop::collection::btree_map(
+            "a[a-z0-9-]{1,9}",
+            (any::<u8>(), 1..32u64, 1..60_000u64, "[^\\p{Cc}]{0,12}"),
+            0..4,
+        ),
     ) -> Guest {
-        Guest { name, version, mib, files, greeters, clocks, imports }
+        Guest { name, version, mib, files, greeters, clocks, imports, atoms }
     }
 }
 
@@ -80,13 +135,14 @@ proptest! {
     fn what_a_guest_says_is_what_its_payload_says(guest in guest()) {
         let values: Vec<_> = guest.imports.values().collect();
         prop_assume!(values.windows(2).all(|w| w[0] != w[1]));
-        let checked = parse("guest.toml", &guest.toml(), &mut NoFiles)
-            .map_err(|r| TestCaseError::fail(r.render(false, 100)))?;
-        let sealed = checked.payload().seal();
+        let checked =
+            check(&guest.toml()).map_err(|r| TestCaseError::fail(r.render(false, 100)))?;
+        let modules = guest.modules();
+        let sealed = checked.payload(&modules).seal();
         let read = Sealed::parse(&sealed).unwrap();
         prop_assert!(read.intact());
         let p = read.open().unwrap();
-        prop_assert_eq!(&p, &checked.payload());
+        prop_assert_eq!(&p, &checked.payload(&modules));
         prop_assert_eq!(rules::payload(&p), Ok(()));
         prop_assert_eq!((p.name, p.version), (guest.name.as_str(), guest.version.as_str()));
         prop_assert_eq!(p.memory, guest.mib << 20);
@@ -95,6 +151,16 @@ proptest! {
         prop_assert_eq!(files, wanted);
         for c in &p.components {
             match c.kind {
+                "atom" => {
+                    let (byte, pages, ms, told) = &guest.atoms[c.name];
+                    let module = &p.modules[c.module.unwrap() as usize];
+                    prop_assert_eq!(module.wasm, vec![*byte; usize::from(*byte)]);
+                    prop_assert_eq!(module.files.len(), usize::from(byte % 6));
+                    let limits = (c.limits.memory, c.limits.deadline_ns);
+                    prop_assert_eq!(limits, (pages << 16, ms * 1_000_000));
+                    let told = format!("told {told}\n");
+                    prop_assert_eq!(c.params[0], Value::Text(&told));
+                }
                 "greeter" => prop_assert_eq!(c.params[1], Value::Text(&guest.greeters[c.name])),
                 _ => prop_assert_eq!(c.params[0], Value::Span(guest.clocks[c.name] * 1_000_000)),
             }
@@ -103,7 +169,7 @@ proptest! {
 
     #[test]
     fn no_text_makes_it_panic(text in any::<String>()) {
-        let _ = parse("guest.toml", &text, &mut NoFiles);
+        let _ = check(&text);
     }
 
     #[test]
@@ -116,7 +182,7 @@ proptest! {
         let at = at.index(text.len());
         text[at] = c;
         let text: String = text.into_iter().collect();
-        if let Err(report) = parse("guest.toml", &text, &mut NoFiles) {
+        if let Err(report) = check(&text) {
             prop_assert!(!report.problems().is_empty());
             report.render(false, 80);
             report.places();
@@ -130,8 +196,9 @@ proptest! {
         bit in 0..8u8,
     ) {
         prop_assume!(guest.imports.values().collect::<Vec<_>>().windows(2).all(|w| w[0] != w[1]));
-        let checked = parse("guest.toml", &guest.toml(), &mut NoFiles).unwrap();
-        let mut bytes = checked.payload().seal();
+        let checked = check(&guest.toml()).unwrap();
+        let modules = guest.modules();
+        let mut bytes = checked.payload(&modules).seal();
         let cut = at.index(bytes.len());
         prop_assert!(Sealed::parse(&bytes[..cut]).is_err());
         bytes[cut] ^= 1 << bit;

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use atoll_9p::fault::Fault;
 use atoll_9p::ops::What;
+use atoll_config::atom::AtomLimits;
 use atoll_config::payload::{Component as Plan, Payload, Value};
 use atoll_runtime::component::{Component, Cx, Entry, Event};
 use atoll_runtime::fake::{End, Fake, Peer, drive, drive_until, step_all};
@@ -65,7 +66,14 @@ static HOGS: &[Entry] = &[Entry {
 
 fn hog(name: i64, cost: i64, count: i64, wait: u64) -> Payload<'static> {
     let params = vec![Value::Int(name), Value::Int(cost), Value::Int(count), Value::Span(wait)];
-    let component = Plan { name: "hog", kind: "hog", state_version: 1, params };
+    let component = Plan {
+        name: "hog",
+        kind: "hog",
+        state_version: 1,
+        params,
+        module: None,
+        limits: AtomLimits::default(),
+    };
     Payload { components: vec![component], ..empty("hog") }
 }
 

@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use atoll_9p::fault::{Errno, Fault};
 use atoll_9p::ops::What;
 use atoll_9p::synth::{Synth, Verb};
+use atoll_config::atom::AtomLimits;
 use atoll_config::payload::{Budget, Component as Plan, Import, OnFault, Payload, Value};
 use atoll_runtime::component::{
     CallId, Component, ComponentId, Cx, Entry, Event, FileKind, FileSpec,
@@ -186,7 +187,14 @@ struct Run {
 fn payload(n: usize, budget: Budget) -> Payload<'static> {
     let components = names()[..n]
         .iter()
-        .map(|name| Plan { name, kind: "program", state_version: 1, params: Vec::new() })
+        .map(|name| Plan {
+            name,
+            kind: "program",
+            state_version: 1,
+            params: Vec::new(),
+            module: None,
+            limits: AtomLimits::default(),
+        })
         .collect();
     let imports = vec![Import { name: "data", at: "/data" }];
     Payload { components, imports, budget, ..empty("model") }

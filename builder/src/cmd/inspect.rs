@@ -43,7 +43,7 @@ impl Inspect {
                 "image": path, "bytes": image.bytes().len(),
                 "image_hash": image.hash().to_string(),
                 "manifest": image.manifest(),
-                "segments": show::segments_json(sizes::named(image.segments())),
+                "segments": show::segments_json(sizes::named(&image)),
                 "payload": show::payload_json(&image.payload()),
                 "symbols": symbols,
             });
@@ -54,10 +54,13 @@ impl Inspect {
         println!("image     {} verified", image.hash());
         println!("kernel    {} verified", image.manifest().kernel_hash);
         println!("payload   {} verified", image.sealed().hash);
+        if let Some(code) = image.code() {
+            println!("code      {} verified; of {}", code.hash, code.compiler());
+        }
         if let Some(symbols) = symbols {
             println!("symbols   {}", cx.repo.show(&symbols));
         }
-        println!("\n# segments\n{}", show::segments_text(sizes::named(image.segments())));
+        println!("\n# segments\n{}", show::segments_text(sizes::named(&image)));
         println!("# payload\n{}", show::payload_text(&image.payload()));
         println!("# manifest\n{}", serde_json::to_string_pretty(image.manifest())?);
         Ok(ExitCode::SUCCESS)

@@ -33,10 +33,12 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn run(self, cx: &Context) -> Result<ExitCode> {
         let plan = plan::Plan::of(&cx.repo, &cx.repo.guest(&self.guest)?)?;
-        let value = plan.guest.payload();
+        let value = plan.value();
         let kernel = plan.flavour.path(&cx.repo);
         let image = match std::fs::read(&kernel) {
-            Ok(elf) => Some(assemble::assemble(&elf, &value, &plan.guest.platforms)?),
+            Ok(elf) => {
+                Some(assemble::assemble(&elf, &value, plan.code.as_deref(), &plan.guest.platforms)?)
+            }
             Err(_) => None,
         };
         if self.json {
@@ -65,7 +67,7 @@ impl Plan {
             println!("# memory and manifest: after `cargo xtask build` has made the kernel");
             return Ok(ExitCode::SUCCESS);
         };
-        print!("# memory\n{}", show::segments_text(sizes::named(image.segments())));
+        print!("# memory\n{}", show::segments_text(sizes::named(&image)));
         let (end, memory) = (end(&image), value.memory);
         println!("heap      rw-  {end:>#10x} {memory:>#10x} {:>9}\n", memory - end);
         println!("# image: {} bytes, of {}", image.bytes().len(), show_size(memory));
@@ -82,11 +84,11 @@ fn end(image: &Image) -> u64 {
 fn json(cx: &Context, plan: &plan::Plan, image: Option<&Image>) -> serde_json::Value {
     json!({
         "file": cx.repo.show(&plan.file).to_string(),
-        "guest": show::payload_json(&plan.guest.payload()),
+        "guest": show::payload_json(&plan.value()),
         "platforms": plan.guest.platforms,
         "flavour": plan.flavour,
         "payload": { "hash": plan.payload_hash.to_string(), "bytes": plan.payload.len() },
-        "memory": image.map(|i| show::segments_json(sizes::named(i.segments()))),
+        "memory": image.map(|i| show::segments_json(sizes::named(i))),
         "heap": image.map(end),
         "manifest": image.map(Image::manifest),
     })

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use atoll_builder::{assemble, plan, sizes};
-use atoll_config::image::{Segment, SegmentKind};
+use atoll_config::image::{Image, Segment, SegmentKind};
 use serde_json::json;
 
 use super::Context;
@@ -31,13 +31,18 @@ impl Sizes {
     pub(crate) fn run(self, cx: &Context) -> Result<ExitCode> {
         let plan = plan::Plan::of(&cx.repo, &cx.repo.guest(&self.guest)?)?;
         let (kernel, _) = plan.flavour.get(&cx.repo, cx.ui)?;
-        let image = assemble::assemble(&kernel, &plan.guest.payload(), &plan.guest.platforms)?;
+        let image = assemble::assemble(
+            &kernel,
+            &plan.value(),
+            plan.code.as_deref(),
+            &plan.guest.platforms,
+        )?;
         let elf = std::fs::read(plan.flavour.symbols(&cx.repo))?;
         let symbols = sizes::symbols(&elf)?;
         let crates = sizes::crates(&symbols);
         let top = &symbols[..self.top.min(symbols.len())];
         if self.json {
-            let segments: Vec<_> = named(image.segments())
+            let segments: Vec<_> = named(&image)
                 .map(|(name, s)| {
                     json!({ "segment": name, "mode": s.mode(), "bytes": s.filesz, "memory": s.memsz })
                 })
@@ -53,7 +58,7 @@ impl Sizes {
         }
         println!("image {}  {} bytes", plan.guest.name, image.bytes().len());
         println!("\n{:>9} {:>9}  segment", "bytes", "memory");
-        for (name, s) in named(image.segments()) {
+        for (name, s) in named(&image) {
             println!("{:>9} {:>9}  {name} {}", s.filesz, s.memsz, s.mode());
         }
         println!("\n{:>9}  crate (its code and data in the kernel)", "bytes");
@@ -69,7 +74,9 @@ impl Sizes {
 }
 
 /// Segments with the names that people know them by.
-pub(super) fn named(segments: &[Segment]) -> impl Iterator<Item = (&'static str, &Segment)> {
+pub(super) fn named(image: &Image) -> impl Iterator<Item = (&'static str, &Segment)> {
+    let segments = image.segments();
+    let code = image.code().is_some();
     let notes = segments.iter().filter(|s| s.kind == SegmentKind::Note).count();
     let (mut note, mut load) = (0, 0);
     let loads = segments.len() - notes;
@@ -81,7 +88,12 @@ pub(super) fn named(segments: &[Segment]) -> impl Iterator<Item = (&'static str,
             }
             SegmentKind::Load => {
                 load += 1;
-                if load == loads { "payload" } else { "kernel" }
+                match loads - load {
+                    0 if code => "code",
+                    0 => "payload",
+                    1 if code => "payload",
+                    _ => "kernel",
+                }
             }
         };
         (name, s)

@@ -4,7 +4,7 @@
 use atoll_builder::assemble;
 use atoll_config::image::{Image, Platform};
 use atoll_config::payload;
-use atoll_config::text::{Checked, NoFiles, parse};
+use atoll_config::text::{AtomSource, Checked, Files, Language, NO_MODULES, NoFiles, parse};
 
 /// A guest with a bit of everything.
 pub(crate) const GUEST: &str = r#"
@@ -30,8 +30,21 @@ at = "/data"
 write = ["greeter"]
 "#;
 
+/// No files, but every path is the source of an atom.
+struct Sources;
+
+impl Files for Sources {
+    fn atom(&mut self, path: &str) -> Result<AtomSource, (String, String)> {
+        Ok(AtomSource { language: Language::Wat, path: path.into() })
+    }
+
+    fn read(&mut self, path: &str, most: u64) -> Result<Vec<u8>, (String, String)> {
+        NoFiles.read(path, most)
+    }
+}
+
 pub(crate) fn guest(text: &str) -> Checked {
-    parse("guest.toml", text, &mut NoFiles).unwrap()
+    parse("guest.toml", text, &mut Sources).unwrap()
 }
 
 fn note(owner: &[u8], kind: u32, desc: &[u8]) -> Vec<u8> {
@@ -87,5 +100,5 @@ pub(crate) fn kernel() -> Vec<u8> {
 }
 
 pub(crate) fn image() -> Image {
-    assemble::assemble(&kernel(), &guest(GUEST).payload(), &Platform::ALL).unwrap()
+    assemble::assemble(&kernel(), &guest(GUEST).payload(&NO_MODULES), None, &Platform::ALL).unwrap()
 }

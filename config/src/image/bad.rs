@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::{FORMAT, MAX_IMAGE};
+use crate::code::BadCode;
 use crate::payload::BadPayload;
 
 const REBUILD: &str = "rebuild it with `cargo xtask build`";
@@ -85,6 +86,12 @@ pub enum BadImage {
     /// The payload does not decode.
     #[error("the payload segment: {0}; {REBUILD}")]
     Payload(#[from] BadPayload),
+    /// The table of native code does not decode.
+    #[error("the code segment: {0}; {REBUILD}")]
+    Code(#[from] BadCode),
+    /// The native code is not that of the payload's modules.
+    #[error("the code segment is not the payload's: {0}; {REBUILD}")]
+    OtherCode(String),
     /// The payload breaks a rule that checked configurations keep.
     #[error("the payload segment breaks a rule: {0}; {REBUILD}")]
     Rules(String),

@@ -7,6 +7,7 @@ use object::elf::{self, FileHeader64, ProgramHeader64};
 use object::read::elf::{FileHeader, ProgramHeader};
 
 use super::{BadImage, Manifest, NOTE_FORMAT, NOTE_MANIFEST, NOTE_OWNER, PAGE};
+use crate::code;
 use crate::payload::{self, Hash};
 
 /// The most program headers that are read.
@@ -48,6 +49,11 @@ impl Segment {
         self.offset as usize..(self.offset + self.filesz) as usize
     }
 
+    /// Whether it is loaded there, and holds nothing but its bytes.
+    fn lies_at(&self, address: u64) -> bool {
+        self.kind == SegmentKind::Load && self.paddr == address && self.memsz == self.filesz
+    }
+
     /// Its flags as people write them, such as `r-x`.
     pub fn mode(&self) -> String {
         [(elf::PF_R, 'r'), (elf::PF_W, 'w'), (elf::PF_X, 'x')]
@@ -55,6 +61,17 @@ impl Segment {
             .iter()
             .collect()
     }
+}
+
+/// The segments of an image, by what they are for.
+#[derive(Clone, Copy, Debug)]
+pub struct Split<'s> {
+    /// The kernel's, its notes and the manifest's.
+    pub kernel: &'s [Segment],
+    /// The payload's.
+    pub payload: &'s Segment,
+    /// That of the modules' native code.
+    pub code: Option<&'s Segment>,
 }
 
 /// An ELF with the segments that concern us.
@@ -140,19 +157,27 @@ impl<'a> Elf<'a> {
         end.checked_next_multiple_of(PAGE)
     }
 
-    /// Splits the kernel's segments from the payload's: the last one, behind
-    /// all the others.
-    pub fn split_payload(&self) -> Result<(&[Segment], &Segment), BadImage> {
-        let Some((last, kernel)) = self.segments.split_last() else {
-            return Err(BadImage::Elf("it has no segments".into()));
+    /// Splits the kernel's segments from the payload's, behind all of them, and from
+    /// the native code's behind that, where there is one.
+    pub fn split(&self) -> Result<Split<'_>, BadImage> {
+        let bad = |what: &str| BadImage::Elf(what.into());
+        let (last, rest) = self.segments.split_last().ok_or_else(|| bad("it has no segments"))?;
+        let (code, payload, kernel) = match rest.split_last() {
+            Some((payload, kernel)) if self.data(last).starts_with(&code::MAGIC) => {
+                (Some(last), payload, kernel)
+            }
+            _ => (None, last, rest),
         };
         let loads = kernel.iter().filter(|s| s.kind == SegmentKind::Load);
-        let wanted = Elf::end(loads).ok_or_else(|| BadImage::Elf("it has no kernel".into()))?;
-        if last.kind != SegmentKind::Load || last.paddr != wanted || last.memsz != last.filesz {
-            let what = format!("no payload segment at {wanted:#x}, behind the kernel");
-            return Err(BadImage::Elf(what));
+        let wanted = Elf::end(loads).ok_or_else(|| bad("it has no kernel"))?;
+        if !payload.lies_at(wanted) {
+            return Err(bad(&format!("no payload segment at {wanted:#x}, behind the kernel")));
         }
-        Ok((kernel, last))
+        let behind = Elf::end([payload].into_iter());
+        if code.is_some_and(|c| !behind.is_some_and(|at| c.lies_at(at))) {
+            return Err(bad("the code segment does not lie behind the payload"));
+        }
+        Ok(Split { kernel, payload, code })
     }
 
     /// Every note with our name, by type.

@@ -1,17 +1,19 @@
 //! What an image says about itself: its needs and its abilities.
 //!
-//! A manifest follows wholly from the payload, the kernel's hash and the list of
-//! platforms; it is there so that a host (or a person, with any ELF tool) need
+//! A manifest follows wholly from the payload, the native code, the kernel's hash and
+//! the list of platforms; it is there so that a host (or a person, with any ELF tool) need
 //! not decode a payload, and so that a guest that is none of ours can be managed
 //! by what it can do. A reader recomputes it and refuses one that differs.
 
 use serde::{Deserialize, Serialize};
 
 use super::BadImage;
+use crate::atom;
+use crate::code::Code;
 use crate::payload::{self, Hash, Payload};
 
 /// The version of the manifest that this crate reads and writes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The largest manifest that is read, in bytes.
 const MAX_JSON: usize = 4 << 20;
@@ -49,6 +51,34 @@ pub struct Kind {
     pub state_version: u16,
 }
 
+/// A Wasm module that the guest's atoms are made of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Module {
+    /// What people call it.
+    pub name: String,
+    /// BLAKE3 of the canonical binary.
+    #[serde(with = "hex")]
+    pub hash: Hash,
+    /// Bytes of the canonical binary.
+    pub wasm: u64,
+    /// Bytes of its native code.
+    pub code: u64,
+}
+
+/// What the modules' native code is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Native {
+    /// The compiler and its version.
+    pub compiler: String,
+    /// The level of processor that it needs.
+    pub cpu: String,
+    /// BLAKE3 of the code segment behind its header.
+    #[serde(with = "hex")]
+    pub hash: Hash,
+}
+
 /// A tree that the guest wants mounted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -67,6 +97,9 @@ pub struct Abi {
     pub payload: u32,
     /// [`super::FORMAT`].
     pub image: u32,
+    /// [`crate::atom::ABI`], where there are atoms.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub atom: Option<u16>,
 }
 
 /// What an image says about itself.
@@ -91,6 +124,12 @@ pub struct Manifest {
     pub exports: Vec<String>,
     /// The kinds of its components.
     pub components: Vec<Kind>,
+    /// The modules of its atoms; not in the JSON when there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub modules: Vec<Module>,
+    /// Their native code; not in the JSON when there is none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub native: Option<Native>,
     /// The versions it was made for.
     pub abi: Abi,
     /// BLAKE3 over the kernel's segments.
@@ -104,8 +143,14 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// The manifest of an image with this payload and kernel.
-    pub fn of(p: &Payload<'_>, payload: Hash, kernel: Hash, platforms: Vec<Platform>) -> Manifest {
+    /// The manifest of an image with this payload, native code and kernel.
+    pub fn of(
+        p: &Payload<'_>,
+        payload: Hash,
+        code: Option<&Code<'_>>,
+        kernel: Hash,
+        platforms: Vec<Platform>,
+    ) -> Manifest {
         let mut components: Vec<Kind> = p
             .components
             .iter()
@@ -116,6 +161,12 @@ impl Manifest {
         let files = p.files.iter().filter_map(|f| f.path.split('/').next());
         let mut exports: Vec<String> =
             files.chain(p.components.iter().map(|c| c.name)).map(str::to_owned).collect();
+        let module = |m: &payload::Module<'_>| Module {
+            name: m.name.into(),
+            hash: m.hash,
+            wasm: m.wasm.len() as u64,
+            code: code.and_then(|c| c.find(&m.hash)).map_or(0, |c| c.len() as u64),
+        };
         exports.sort();
         exports.dedup();
         Manifest {
@@ -132,7 +183,17 @@ impl Manifest {
                 .collect(),
             exports,
             components,
-            abi: Abi { payload: payload::FORMAT, image: super::FORMAT },
+            modules: p.modules.iter().map(module).collect(),
+            native: code.map(|c| Native {
+                compiler: c.compiler().into(),
+                cpu: c.level().into(),
+                hash: c.hash,
+            }),
+            abi: Abi {
+                payload: payload::FORMAT,
+                image: super::FORMAT,
+                atom: (!p.modules.is_empty()).then_some(atom::ABI),
+            },
             kernel_hash: kernel,
             payload_hash: payload,
             can: vec!["stop".into()],
@@ -169,6 +230,9 @@ impl Manifest {
         }
         if self.payload_hash != expected.payload_hash {
             return wrong("the payload's hash");
+        }
+        if self.native != expected.native {
+            return wrong("what it says of the native code");
         }
         if self.kernel_hash != expected.kernel_hash {
             return wrong("the kernel's hash");

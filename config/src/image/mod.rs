@@ -6,13 +6,15 @@
 //! PT_NOTE …   its notes: the PVH entry, and "Atoll" type 1, the payload format
 //! PT_NOTE     "Atoll" type 2: the manifest, JSON
 //! PT_LOAD     the sealed payload, at the first 4 KiB boundary behind the kernel
+//! PT_LOAD     the modules' native code, at the first 4 KiB boundary behind the payload;
+//!             only where there are atoms
 //! trailer     44 bytes: "ATOLLIMG", image format (u32), BLAKE3 of all before it
 //! ```
 //!
 //! Builder, tender and supervisor read images with this module and only with it.
 //! All that it reads is a claim: sizes are checked before they are used, the
-//! hashes of the file, the kernel and the payload are recomputed, and the
-//! manifest must be exactly the one that follows from the payload. So who holds
+//! hashes of the file, the kernel, the payload, its modules and their native code are
+//! recomputed, and the manifest must be exactly the one that follows from them. So who holds
 //! an [`Image`] holds a whole and consistent one. (Whether it is to be *trusted*
 //! is another question: a hash in a file proves no author.)
 
@@ -24,14 +26,17 @@ use std::ops::Range;
 use std::path::Path;
 
 pub use bad::BadImage;
-pub use elf::{Elf, Segment, SegmentKind};
-pub use manifest::{Abi, Import, Kind, Manifest, Platform, VERSION as MANIFEST_VERSION};
+pub use elf::{Elf, Segment, SegmentKind, Split};
+pub use manifest::{
+    Abi, Import, Kind, Manifest, Module, Native, Platform, VERSION as MANIFEST_VERSION,
+};
 
+use crate::code::Code;
 use crate::payload::{self, Hash, Payload, Sealed};
 use crate::rules;
 
 /// The image format that this crate reads and the builder writes.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 /// The first eight bytes of the trailer.
 pub const MAGIC: [u8; 8] = *b"ATOLLIMG";
 /// Bytes of the trailer.
@@ -53,6 +58,7 @@ pub struct Image {
     bytes: Vec<u8>,
     segments: Vec<Segment>,
     sealed: Range<usize>,
+    code: Option<Range<usize>>,
     manifest: Manifest,
     hash: Hash,
 }
@@ -79,25 +85,29 @@ impl Image {
         }
         let elf = Elf::parse(body)?;
         elf.check_format()?;
-        let (kernel, payload) = elf.split_payload()?;
+        let Split { kernel, payload, code } = elf.split()?;
         let (sealed, value) = open_payload(body, payload)?;
+        let native = open_code(body, code, &value)?;
         let found = elf.manifest()?;
         let expected = Manifest::of(
             &value,
             Sealed::parse(&body[sealed.clone()])?.hash,
+            native.as_ref(),
             elf.kernel_hash(kernel),
             found.platforms.clone(),
         );
         found.check_against(&expected)?;
-        let end = payload.paddr.saturating_add(payload.memsz);
+        let last = code.unwrap_or(payload);
+        let end = last.paddr.saturating_add(last.memsz);
         if end > value.memory {
             return Err(BadImage::Elf(format!(
                 "its segments go on to address {end:#x}, beyond the guest's memory of {} bytes",
                 value.memory
             )));
         }
+        let code = code.map(Segment::file_range);
         let segments = elf.segments;
-        Ok(Image { bytes, segments, sealed, manifest: found, hash })
+        Ok(Image { bytes, segments, sealed, code, manifest: found, hash })
     }
 
     /// What the image says about itself.
@@ -120,12 +130,18 @@ impl Image {
         self.sealed().open().expect("checked when the image was read")
     }
 
+    /// The native code of the payload's modules; None when there are no atoms.
+    pub fn code(&self) -> Option<Code<'_>> {
+        let bytes = &self.bytes[self.code.clone()?];
+        Some(Code::parse(bytes).expect("checked when the image was read"))
+    }
+
     /// The image hash: BLAKE3 of all bytes before the trailer.
     pub fn hash(&self) -> Hash {
         self.hash
     }
 
-    /// The segments: the kernel's, the manifest's, the payload's.
+    /// The segments: the kernel's, the manifest's, the payload's, the code's.
     pub fn segments(&self) -> &[Segment] {
         &self.segments
     }
@@ -190,13 +206,19 @@ fn locate(body: &[u8]) -> BadImage {
     let Ok(elf) = Elf::parse(body) else {
         return damaged("the ELF header", 0);
     };
-    let Ok((kernel, payload)) = elf.split_payload() else {
-        return damaged("a program header or the payload's header", 64);
+    let Ok(Split { kernel, payload, code }) = elf.split() else {
+        return damaged("a program header, or the header of the payload or the code", 64);
     };
     let range = payload.file_range();
     match Sealed::parse(&body[range.clone()]) {
         Ok(sealed) if sealed.intact() => {}
         _ => return damaged("the payload segment", range.start as u64),
+    }
+    if let Some(code) = code {
+        match Code::parse(elf.data(code)) {
+            Ok(c) if c.intact() => {}
+            _ => return damaged("the code segment", code.offset),
+        }
     }
     match elf.manifest() {
         Ok(m) if m.kernel_hash != elf.kernel_hash(kernel) => {
@@ -222,5 +244,38 @@ fn open_payload<'a>(
     }
     let value = sealed.open()?;
     rules::payload(&value).map_err(BadImage::Rules)?;
+    if let Some(m) = value.modules.iter().find(|m| blake3::hash(m.wasm).as_bytes() != &m.hash.0) {
+        return Err(BadImage::Rules(format!("module {:?} is not the one of its hash", m.name)));
+    }
     Ok((range, value))
+}
+
+/// The native code of a segment, checked: that of the payload's modules, in their order.
+fn open_code<'a>(
+    body: &'a [u8],
+    segment: Option<&Segment>,
+    payload: &Payload<'_>,
+) -> Result<Option<Code<'a>>, BadImage> {
+    let other = |why: String| Err(BadImage::OtherCode(why));
+    let Some(segment) = segment else {
+        return match payload.modules.first() {
+            None => Ok(None),
+            Some(m) => other(format!("there is none, but a module {:?}", m.name)),
+        };
+    };
+    let bytes = &body[segment.file_range()];
+    let code = Code::parse(bytes)?;
+    if code.bytes().len() != bytes.len() {
+        return Err(BadImage::Elf("the code segment is longer than the code".into()));
+    }
+    if !code.intact() {
+        return Err(BadImage::Damaged { what: "the code segment", offset: segment.offset });
+    }
+    if payload.modules.is_empty() {
+        return other("the payload has no modules".into());
+    }
+    if !code.artefacts().map(|a| a.module).eq(payload.modules.iter().map(|m| m.hash)) {
+        return other("it was made of other modules".into());
+    }
+    Ok(Some(code))
 }

@@ -43,7 +43,9 @@ pub(super) fn check(
     let budget = c.budget(&raw.sponsor, memory.unwrap_or(4 << 20), &raw.guest.span);
     let components: Vec<_> =
         raw.components.iter().filter_map(|r| c.component(r, raw.guest.test)).collect();
-    let files = c.files(&raw.files, memory.unwrap_or(rules::MAX_MEMORY), files);
+    let whole = memory.unwrap_or(rules::MAX_MEMORY);
+    let atoms: Vec<_> = raw.atoms.iter().filter_map(|r| c.atom(r, whole, files)).collect();
+    let files = c.files(&raw.files, whole, files);
     let imports = raw.imports.iter().filter_map(|r| c.import(r)).collect();
     c.paths(raw);
     let writable = c.writable(raw);
@@ -57,6 +59,7 @@ pub(super) fn check(
         budget: budget?,
         files,
         components,
+        atoms,
         imports,
         writable,
     })
@@ -92,7 +95,7 @@ impl Check<'_> {
         Some(text.get_ref().clone())
     }
 
-    fn unit(&mut self, key: &str, span: Range<usize>, bad: BadUnit) {
+    pub(super) fn unit(&mut self, key: &str, span: Range<usize>, bad: BadUnit) {
         self.problems.push(
             Problem::new(span, format!("{key}: {}", bad.what))
                 .label("not understood")

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::files::AtomSource;
+use super::modules::Modules;
+use crate::atom::{self, AtomLimits};
 use crate::image::Platform;
 use crate::kinds::Kind;
 use crate::payload::{self, Budget, OnFault, Payload, Value};
@@ -27,6 +30,8 @@ pub struct Checked {
     pub files: Vec<CheckedFile>,
     /// Its components, in the order of the file.
     pub components: Vec<CheckedComponent>,
+    /// Its atoms, in the order of the file; they start after the components.
+    pub atoms: Vec<CheckedAtom>,
     /// Its imports, in the order of the file.
     pub imports: Vec<CheckedImport>,
     /// What clients may write to.
@@ -60,6 +65,21 @@ impl PartialEq for CheckedComponent {
         let key = |c: &Self| (c.name.clone(), c.kind.name, c.params.clone());
         key(self) == key(other)
     }
+}
+
+/// An atom, before anybody has compiled it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckedAtom {
+    /// Its name.
+    pub name: String,
+    /// Its source, as the file says it.
+    pub path: String,
+    /// Its source, found.
+    pub source: AtomSource,
+    /// What it may use.
+    pub limits: AtomLimits,
+    /// What it is told at its start: lines `key value`.
+    pub params: String,
 }
 
 /// An import.
@@ -97,8 +117,22 @@ impl OwnedValue {
 }
 
 impl Checked {
-    /// The payload of an image of this guest.
-    pub fn payload(&self) -> Payload<'_> {
+    /// The payload of an image of this guest, with the modules that were made of its
+    /// atoms: one place for each atom, in their order ([`super::NO_MODULES`] for a guest
+    /// without atoms).
+    ///
+    /// # Panics
+    /// When there are not as many places as atoms.
+    pub fn payload<'a>(&'a self, modules: &'a Modules) -> Payload<'a> {
+        assert_eq!(modules.of.len(), self.atoms.len(), "each atom needs a module");
+        let atoms = self.atoms.iter().zip(&modules.of).map(|(a, module)| payload::Component {
+            name: &a.name,
+            kind: atom::KIND,
+            state_version: atom::ABI,
+            params: vec![Value::Text(&a.params)],
+            module: Some(*module),
+            limits: a.limits,
+        });
         Payload {
             name: &self.name,
             version: &self.version,
@@ -118,7 +152,10 @@ impl Checked {
                     kind: c.kind.name,
                     state_version: c.kind.state_version,
                     params: c.params.iter().map(OwnedValue::as_value).collect(),
+                    module: None,
+                    limits: AtomLimits::default(),
                 })
+                .chain(atoms)
                 .collect(),
             imports: self
                 .imports
@@ -126,6 +163,7 @@ impl Checked {
                 .map(|i| payload::Import { name: &i.name, at: &i.at })
                 .collect(),
             writable: self.writable.iter().map(String::as_str).collect(),
+            modules: modules.list.iter().map(super::OwnedModule::borrow).collect(),
         }
     }
 

@@ -7,11 +7,13 @@
 //! raw step walks the parsed table itself instead of deriving `Deserialize`:
 //! serde stops at the first error.
 
+mod atoms;
 mod budget;
 mod check;
 mod checked;
 mod diag;
 mod files;
+mod modules;
 mod params;
 mod paths;
 mod raw;
@@ -21,9 +23,10 @@ mod walk;
 
 use std::path::{Path, PathBuf};
 
-pub use checked::{Checked, CheckedComponent, CheckedFile, CheckedImport, OwnedValue};
+pub use checked::{Checked, CheckedAtom, CheckedComponent, CheckedFile, CheckedImport, OwnedValue};
 pub use diag::{Place, Problem, Report};
-pub use files::{Files, Folder, NoFiles};
+pub use files::{AtomSource, Files, Folder, Language, NoFiles};
+pub use modules::{Modules, NO_MODULES, OwnedModule};
 pub use units::{show_size, show_span};
 
 /// The largest `guest.toml` that is read, in bytes.

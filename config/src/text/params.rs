@@ -6,6 +6,7 @@ use super::checked::OwnedValue;
 use super::diag::Problem;
 use super::walk::Scalar;
 use super::{raw, suggest, units};
+use crate::atom;
 use crate::kinds::{self, KINDS, Kind, Param, Type};
 use crate::payload::Value;
 use crate::rules;
@@ -34,6 +35,9 @@ pub(super) fn kind(
                 .help("use another kind, or say `test = true` in [guest]")
         }
         Some(kind) => return Some(kind),
+        None if name == atom::KIND => Problem::new(text.span(), "an atom is no [[component]]")
+            .label("it has a table of its own")
+            .help("write an [[atom]] table with a `name` and a `path`"),
         None => Problem::new(text.span(), format!("unknown kind `{name}`"))
             .label("not known")
             .help(suggest::help(name, names)),

@@ -66,8 +66,12 @@ impl Check<'_> {
             texts.into_iter().flatten().cloned().collect()
         };
         let mut export = names(raw.components.iter().map(|c| &c.name).collect());
+        export.extend(names(raw.atoms.iter().map(|a| &a.name).collect()));
         export.extend(names(raw.files.iter().map(|f| &f.path).collect()));
-        self.apart(&export, "is taken: below export/ each component has a folder of its name");
+        self.apart(
+            &export,
+            "is taken: below export/ each component and atom has a folder of its name",
+        );
         let mounts = names(raw.imports.iter().map(|i| &i.at).collect());
         self.apart(&mounts, "is taken by another import");
         let imports = names(raw.imports.iter().map(|i| &i.name).collect());
@@ -110,8 +114,11 @@ impl Check<'_> {
         let Some(given) = &raw.write else {
             return vec![String::new()];
         };
-        let names =
-            || raw.components.iter().filter_map(|c| c.name.as_ref()).map(|n| n.get_ref().as_str());
+        let names = || {
+            let atoms = raw.atoms.iter().map(|a| &a.name);
+            let all = raw.components.iter().map(|c| &c.name).chain(atoms);
+            all.flatten().map(|n| n.get_ref().as_str())
+        };
         let mut out = Vec::new();
         for text in given {
             let path = text.get_ref();
@@ -126,7 +133,7 @@ impl Check<'_> {
                     "write a path below export/, such as \"greeter\"".to_owned(),
                 )),
                 Ok(()) if !names().any(|n| n == first) => Some((
-                    format!("`{path}` belongs to no component, so it can never be written"),
+                    format!("`{path}` belongs to no component or atom, so it can never be written"),
                     suggest::help(first, names()),
                 )),
                 Ok(()) => None,

@@ -16,6 +16,7 @@ pub(super) struct Raw {
     pub(super) sponsor: Sponsor,
     pub(super) files: Vec<File>,
     pub(super) components: Vec<Component>,
+    pub(super) atoms: Vec<Atom>,
     pub(super) imports: Vec<Import>,
     pub(super) write: Option<Vec<Text>>,
 }
@@ -57,6 +58,17 @@ pub(super) struct Component {
 }
 
 #[derive(Debug)]
+pub(super) struct Atom {
+    pub(super) span: Range<usize>,
+    pub(super) name: Option<Text>,
+    pub(super) path: Option<Text>,
+    pub(super) memory: Option<Spanned<Scalar>>,
+    pub(super) stack: Option<Spanned<Scalar>>,
+    pub(super) deadline: Option<Spanned<Scalar>>,
+    pub(super) params: Vec<(Text, Spanned<Scalar>)>,
+}
+
+#[derive(Debug)]
 pub(super) struct Import {
     pub(super) span: Range<usize>,
     pub(super) name: Option<Text>,
@@ -81,6 +93,7 @@ pub(super) fn read(text: &str, problems: &mut Vec<Problem>) -> Option<Raw> {
         sponsor: top.table("sponsor", sponsor).unwrap_or_default(),
         files: top.tables("file", file),
         components: top.tables("component", component),
+        atoms: top.tables("atom", atom),
         imports: top.tables("import", import),
         write: top.table("export", export).flatten(),
     };
@@ -133,6 +146,20 @@ fn component(mut t: Walk<'_, '_, '_>) -> Component {
     };
     t.finish();
     component
+}
+
+fn atom(mut t: Walk<'_, '_, '_>) -> Atom {
+    let atom = Atom {
+        span: t.span.clone(),
+        name: t.text("name"),
+        path: t.text("path"),
+        memory: t.scalar("memory"),
+        stack: t.scalar("stack"),
+        deadline: t.scalar("deadline"),
+        params: t.table("params", |params| params.open()).unwrap_or_default(),
+    };
+    t.finish();
+    atom
 }
 
 fn import(mut t: Walk<'_, '_, '_>) -> Import {

@@ -10,6 +10,13 @@ const LEAST: &str = "[guest]\nname = \"g\"\nmemory = \"4MiB\"\n";
 struct Fake;
 
 impl Files for Fake {
+    fn atom(&mut self, path: &str) -> Result<AtomSource, (String, String)> {
+        match path {
+            "counter" => Ok(AtomSource { language: Language::Rust, path: path.into() }),
+            _ => Err((format!("cannot read `{path}`"), format!("create {path}"))),
+        }
+    }
+
     fn read(&mut self, path: &str, most: u64) -> Result<Vec<u8>, (String, String)> {
         match path {
             "big" if most < 1 << 20 => Err(("too big".into(), "less".into())),
@@ -110,11 +117,11 @@ write = ["s/ctl", "boom"]
     assert_eq!(g.writable, ["boom", "s/ctl"]);
     let kinds: Vec<_> = g.kinds().iter().map(|k| k.name).collect();
     assert_eq!(kinds, ["crash", "sensor"]);
-    let sealed = g.payload().seal();
+    let sealed = g.payload(&NO_MODULES).seal();
     let read = Sealed::parse(&sealed).unwrap();
     assert!(read.intact());
-    assert_eq!(read.open().unwrap(), g.payload());
-    assert_eq!(crate::rules::payload(&g.payload()), Ok(()));
+    assert_eq!(read.open().unwrap(), g.payload(&NO_MODULES));
+    assert_eq!(crate::rules::payload(&g.payload(&NO_MODULES)), Ok(()));
 }
 
 #[test]
@@ -298,4 +305,49 @@ fn only_components_are_written_to() {
     one(&export("[\"/clock\"]"), "11:10", &["must not begin with /"]);
     one(&export("\"clock\""), "11:9", &["an array of texts"]);
     one(&export("[5]"), "11:10", &["an array of texts"]);
+}
+
+#[test]
+fn an_atom_has_a_source_limits_and_what_it_is_told() {
+    let g = good(&least(
+        "[[atom]]\nname = \"c\"\npath = \"counter\"\n[[atom]]\nname = \"d\"\npath = \"counter\"\nmemory = \"192KiB\"\nstack = \"8KiB\"\ndeadline = \"5ms\"\n[atom.params]\nstep = 3\nloud = true\nevery = \"250ms\"\n",
+    ));
+    assert_eq!(g.atoms[0].limits.memory, 1 << 20);
+    assert_eq!((g.atoms[0].limits.stack, g.atoms[0].limits.deadline_ns), (64 << 10, 10_000_000));
+    assert_eq!((g.atoms[0].params.as_str(), g.atoms[0].source.language), ("", Language::Rust));
+    let d = &g.atoms[1];
+    assert_eq!(
+        (d.limits.memory, d.limits.stack, d.limits.deadline_ns),
+        (192 << 10, 8 << 10, 5_000_000)
+    );
+    assert_eq!(d.params, "every 250ms\nloud true\nstep 3\n");
+    assert_eq!(good(LEAST).atoms, []);
+}
+
+#[test]
+fn what_is_wrong_with_an_atom_is_told() {
+    let atom = |more: &str| least(&format!("[[atom]]\nname = \"c\"\npath = \"counter\"\n{more}\n"));
+    let params = |more: &str| atom(&format!("[atom.params]\n{more}"));
+    one(&least("[[atom]]\nname = \"c\""), "4:1", &["[[atom]] has no `path`"]);
+    one(&least("[[atom]]\npath = \"counter\""), "4:1", &["[[atom]] has no `name`"]);
+    one(&atom("").replace("\"c\"", "\"C\""), "5:8", &["only a to z"]);
+    one(&atom("").replace("counter", "conter"), "6:8", &["cannot read `conter`", "create conter"]);
+    one(&atom("").replace("counter", ""), "6:8", &["it is empty"]);
+    one(&atom("pth = \"x\""), "7:1", &["unknown key `pth` in [[atom]]", "did you mean `path`?"]);
+    one(&atom("memory = \"1MB\""), "7:10", &["`MB` is not a unit", "\"1MiB\""]);
+    one(&atom("memory = \"32KiB\""), "7:10", &["32KiB is not possible", "\"64KiB\" to \"4MiB\""]);
+    one(&atom("memory = \"8MiB\""), "7:10", &["8MiB is not possible", "\"64KiB\" to \"4MiB\""]);
+    one(&atom("memory = \"100KiB\""), "7:10", &["no multiple of 64KiB", "\"128KiB\""]);
+    one(&atom("stack = \"1MiB\""), "7:9", &["1MiB is not possible", "\"4KiB\" to \"256KiB\""]);
+    one(&atom("deadline = 10"), "7:12", &["`10` has no unit", "\"10ms\""]);
+    one(&atom("deadline = \"2m\""), "7:12", &["2m is not possible", "\"100us\" to \"1m\""]);
+    one(&atom("deadline = true"), "7:12", &["not a duration"]);
+    one(&params("\"a b\" = 1"), "8:1", &["`a b` is no parameter's name"]);
+    one(&params("a = [1]"), "8:5", &["an array is not possible", "text of one line"]);
+    one(&params("a = \"x\\ny\""), "8:5", &["several lines is not possible"]);
+    one(&params("a = 1.5"), "8:5", &["a number with a fraction"]);
+    let two = atom("[[component]]\nname = \"c\"\nkind = \"clock\"");
+    one(&two, "5:8", &["`c` is taken"]);
+    let wrong = least("[[component]]\nname = \"c\"\nkind = \"atom\"\n");
+    one(&wrong, "6:8", &["an atom is no [[component]]", "[[atom]] table"]);
 }

@@ -1,6 +1,7 @@
 //! Payloads for tests, and guests made of them.
 #![allow(dead_code, unreachable_pub, missing_docs)] // each test file uses its own part
 
+use atoll_config::atom::AtomLimits;
 use atoll_config::kinds;
 use atoll_config::payload::{Budget, Component, File, Hash, Import, OnFault, Payload, Value};
 use atoll_runtime::component::Entry;
@@ -24,6 +25,7 @@ pub fn empty(name: &'static str) -> Payload<'static> {
         components: Vec::new(),
         imports: Vec::new(),
         writable: vec![""],
+        modules: Vec::new(),
     }
 }
 
@@ -36,7 +38,14 @@ pub fn component(
     let known = kinds::find(kind).expect("a kind");
     let defaults = known.params.iter().map(|p| p.default().expect("a default"));
     let params = if params.is_empty() { defaults.collect() } else { params.to_vec() };
-    Component { name, kind: known.name, state_version: known.state_version, params }
+    Component {
+        name,
+        kind: known.name,
+        state_version: known.state_version,
+        params,
+        module: None,
+        limits: AtomLimits::default(),
+    }
 }
 
 /// `images/hello`, as the builder checks it.

@@ -19,10 +19,14 @@ use core::fmt;
 
 use serde::Serialize;
 
+use crate::atom::{AtomLimits, ModuleFile};
+
+mod wire;
+
 /// The first eight bytes of a payload.
 pub const MAGIC: [u8; 8] = *b"ATOLLPLD";
 /// The format that this crate writes, and the only one it reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 /// Bytes before the body.
 pub const HEADER: usize = 48;
 /// The largest body that is read, in bytes.
@@ -66,6 +70,8 @@ pub struct Payload<'a> {
     /// Paths below `export/` that clients of the `control` stream may write
     /// to. A path covers everything below it; the empty path covers all.
     pub writable: Vec<&'a str>,
+    /// The Wasm modules of its atoms, each once.
+    pub modules: Vec<Module<'a>>,
 }
 
 /// What follows an abandoned dispatch.
@@ -100,17 +106,37 @@ pub struct File<'a> {
     pub data: &'a [u8],
 }
 
-/// One native component.
+/// A Wasm module, canonical: what the builder validated and rewrote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Module<'a> {
+    /// What people call it: the name of its source without its ending.
+    pub name: &'a str,
+    /// BLAKE3 of `wasm`: what its native code is found by.
+    pub hash: Hash,
+    /// The binary.
+    #[serde(serialize_with = "bytes")]
+    pub wasm: &'a [u8],
+    /// The files of every atom made of it, in `export/ATOM/`.
+    pub files: Vec<ModuleFile<'a>>,
+}
+
+/// One component: a native one, or an atom.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Component<'a> {
     /// Its name, unique in the guest; its files are at `export/NAME/`.
     pub name: &'a str,
-    /// Its kind, a name in [`crate::kinds::KINDS`].
+    /// Its kind, a name in [`crate::kinds::KINDS`]; [`crate::atom::KIND`] for an atom.
     pub kind: &'a str,
-    /// [`crate::kinds::Kind::state_version`] of the kind it was built against.
+    /// [`crate::kinds::Kind::state_version`] of the kind it was built against;
+    /// [`crate::atom::ABI`] for an atom.
     pub state_version: u16,
-    /// One value for each of the kind's parameters, in the kind's order.
+    /// One value for each of the kind's parameters, in the kind's order. An atom has
+    /// one: text, lines `key value`, as it gets them at its start.
     pub params: Vec<Value<'a>>,
+    /// An atom's module, its place in [`Payload::modules`]. None: it is native.
+    pub module: Option<u32>,
+    /// What an atom may use; zeroes for a native component.
+    pub limits: AtomLimits,
 }
 
 /// A parameter of a component.
@@ -138,121 +164,6 @@ pub struct Import<'a> {
 /// Byte slices as one run, not as a sequence of numbers.
 fn bytes<S: serde::Serializer>(data: &&[u8], s: S) -> Result<S::Ok, S::Error> {
     s.serialize_bytes(data)
-}
-
-mod wire {
-    //! Reading a payload: postcard's wire format, by hand.
-    //!
-    //! A guest reads its payload before it does anything else, on a machine that may
-    //! be emulated, where every instruction met for the first time is dear. What a
-    //! derived reader spreads over two hundred places is some twenty here. Hosts
-    //! write with postcard itself, and a test compares the two.
-
-    use alloc::vec::Vec;
-
-    use super::{Budget, Component, File, Import, OnFault, Payload, Value};
-
-    struct Reader<'a>(&'a [u8]);
-
-    /// Reads a whole body; nothing may follow.
-    pub(super) fn payload(body: &[u8]) -> Option<Payload<'_>> {
-        let mut r = Reader(body);
-        let payload = Payload {
-            name: r.str()?,
-            version: r.str()?,
-            memory: r.int()?,
-            on_fault: match r.int()? {
-                0 => OnFault::Restart,
-                1 => OnFault::Stop,
-                _ => return None,
-            },
-            budget: Budget {
-                memory: r.int()?,
-                messages: r.int()?.try_into().ok()?,
-                sessions: r.int()?.try_into().ok()?,
-                fids: r.int()?.try_into().ok()?,
-            },
-            files: r.list(|r| Some(File { path: r.str()?, data: r.bytes()? }))?,
-            components: r.list(|r| {
-                Some(Component {
-                    name: r.str()?,
-                    kind: r.str()?,
-                    state_version: r.int()?.try_into().ok()?,
-                    params: r.list(Reader::value)?,
-                })
-            })?,
-            imports: r.list(|r| Some(Import { name: r.str()?, at: r.str()? }))?,
-            writable: r.list(Reader::str)?,
-        };
-        r.0.is_empty().then_some(payload)
-    }
-
-    impl<'a> Reader<'a> {
-        /// A number: seven bits a byte, the lowest first, the top bit set on all but
-        /// the last.
-        #[inline(never)]
-        fn int(&mut self) -> Option<u64> {
-            let mut value = 0u64;
-            for shift in (0..64).step_by(7) {
-                let (&byte, rest) = self.0.split_first()?;
-                self.0 = rest;
-                let bits = u64::from(byte & 0x7f);
-                value |= bits << shift;
-                if byte < 0x80 {
-                    // The tenth byte has room for one bit.
-                    return (shift < 63 || bits < 2).then_some(value);
-                }
-            }
-            None
-        }
-
-        #[inline(never)]
-        fn bytes(&mut self) -> Option<&'a [u8]> {
-            let len = self.int()?.try_into().ok()?;
-            let (bytes, rest) = self.0.split_at_checked(len)?;
-            self.0 = rest;
-            Some(bytes)
-        }
-
-        #[inline(never)]
-        fn str(&mut self) -> Option<&'a str> {
-            core::str::from_utf8(self.bytes()?).ok()
-        }
-
-        fn value(&mut self) -> Option<Value<'a>> {
-            Some(match self.int()? {
-                0 => {
-                    let zigzag = self.int()?;
-                    Value::Int((zigzag >> 1) as i64 ^ -((zigzag & 1) as i64))
-                }
-                1 => Value::Text(self.str()?),
-                2 => Value::Bool(match self.int()? {
-                    0 => false,
-                    1 => true,
-                    _ => return None,
-                }),
-                3 => Value::Span(self.int()?),
-                _ => return None,
-            })
-        }
-
-        /// How many items follow, each of which takes at least one byte.
-        #[inline(never)]
-        fn count(&mut self) -> Option<usize> {
-            let count = self.int()?.try_into().ok()?;
-            (count <= self.0.len()).then_some(count)
-        }
-
-        /// As many items as are said.
-        fn list<T>(&mut self, item: impl Fn(&mut Self) -> Option<T>) -> Option<Vec<T>> {
-            let count = self.count()?;
-            let mut items = Vec::with_capacity(count);
-            for _ in 0..count {
-                items.push(item(self)?);
-            }
-            Some(items)
-        }
-    }
 }
 
 /// Why bytes are not a payload.
