@@ -109,6 +109,7 @@ pub mod mux;
 pub mod net;
 pub mod once;
 pub mod ops;
+mod plain;
 pub mod ram;
 pub mod record;
 pub mod server;

@@ -26,6 +26,7 @@ mod walk;
 
 pub use limits::Limits;
 pub use pool::Pool;
+pub(crate) use walk::name_is_free;
 
 use core::mem;
 
@@ -37,6 +38,7 @@ use crate::access::{Identity, User};
 use crate::dialect::Dialect;
 use crate::fault::{Errno, Fault};
 use crate::msg::{self, ty};
+use crate::plain::ename;
 use crate::tree::Tree;
 use crate::wire::{Front, MIN_MSIZE, Writer, front};
 
@@ -268,7 +270,7 @@ impl<T: Tree> Session<T> {
     fn error(&mut self, tag: u16, fault: &Fault) {
         if self.dialect == Dialect::Plain {
             let mut w = self.tx.frame(ty::RERROR, tag);
-            w.str(clip(plain::ename(fault), MIN_MSIZE as usize - 32));
+            w.str(clip(ename(fault), MIN_MSIZE as usize - 32));
             return w.finish();
         }
         let mut w = self.tx.frame(ty::RLERROR, tag);

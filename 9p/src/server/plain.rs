@@ -10,41 +10,13 @@ use super::attr::may_change;
 use super::fids::Plain;
 use super::make::fixed;
 use super::place::Place;
-use crate::access::{NOBODY, Want};
+use crate::access::Want;
 use crate::fault::{Errno, Fault};
-use crate::msg::{SetAttr, Stat9, Tmsg, Wstat, entries, put_qid, ty};
+use crate::msg::{Tmsg, Wstat, entries, put_qid, ty};
+use crate::plain::{Made, ORCLOSE, changes, flags_of, piece, put_stat9, unseen};
 use crate::tree::{Entries, Make, MakeKind, Tree};
-use crate::types::{OpenFlags, Qid, Stat, Time, mode, qid_type, setattr};
-use crate::wire::{HEADER, MAX_NAME, Writer};
-
-/// Empty the file first.
-const OTRUNC: u8 = 0x10;
-/// Close it when another program is begun, which is for the client.
-const OCEXEC: u8 = 0x20;
-/// Remove the file when the fid is clunked.
-const ORCLOSE: u8 = 0x40;
-/// A directory, in the permissions of a Tcreate.
-const DMDIR: u32 = (qid_type::DIR as u32) << 24;
-
-/// Bytes of the longest entry of a list.
-const LONGEST: usize = Qid::SIZE + 8 + 1 + 2 + MAX_NAME;
-
-/// What a mode of 9P2000 asks for.
-fn flags_of(mode: u8) -> Result<(OpenFlags, Want), Fault> {
-    if mode & !(3 | OTRUNC | OCEXEC | ORCLOSE) != 0 {
-        return Err(Fault::new(Errno::EINVAL, "unknown bits in the mode to open with"));
-    }
-    let (access, want) = match mode & 3 {
-        0 => (OpenFlags::RDONLY, Want::READ),
-        1 => (OpenFlags::WRONLY, Want::WRITE),
-        2 => (OpenFlags::RDWR, Want::READ.and(Want::WRITE)),
-        _ => (OpenFlags::RDONLY, Want::SEARCH), // OEXEC
-    };
-    match mode & OTRUNC {
-        0 => Ok((access, want)),
-        _ => Ok((OpenFlags(access.0 | OpenFlags::TRUNC), want.and(Want::WRITE))),
-    }
-}
+use crate::types::{OpenFlags, Qid};
+use crate::wire::{HEADER, Writer};
 
 impl<T: Tree> Session<T> {
     /// Handles one of the messages that 9P2000.L does not have.
@@ -108,21 +80,15 @@ impl<T: Tree> Session<T> {
         let above = tree.stat(dir)?;
         let gid = above.gid;
         let bare = flags.without(OpenFlags::TRUNC);
-        let (node, open) = if perm & DMDIR != 0 {
-            if want != Want::READ || mode & ORCLOSE != 0 {
-                return Err(Errno::EISDIR.into());
-            }
-            let mode = perm & 0o777 & (!0o777 | above.mode);
-            let make = Make { name, kind: MakeKind::Dir, mode, user, gid };
+        let made = Made::of(perm, mode, want, above.mode)?;
+        let (node, open) = if made.dir {
+            let make = Make { name, kind: MakeKind::Dir, mode: made.mode, user, gid };
             let mut node = tree.create(dir, &make)?;
             let open = tree.open(&mut node, bare).inspect_err(|_| tree.forget(node))?;
             (node, open)
         } else {
-            if perm & !0o777 != 0 {
-                return Err(Fault::new(Errno::EPERM, "only plain files and directories are made"));
-            }
-            let mode = perm & (!0o666 | above.mode);
-            tree.create_open(dir, &Make { name, kind: MakeKind::File, mode, user, gid }, bare)?
+            let make = Make { name, kind: MakeKind::File, mode: made.mode, user, gid };
+            tree.create_open(dir, &make, bare)?
         };
         let qid = self.became(tree, fid, name, node, open, bare)?;
         self.opened_plainly(fid, mode & ORCLOSE != 0)?;
@@ -158,7 +124,7 @@ impl<T: Tree> Session<T> {
             return tree.sync(node);
         }
         let stat = tree.stat(node)?;
-        let set = wanted_changes(wstat, &stat)?;
+        let set = changes(wstat, &stat)?;
         if set.valid != 0 {
             may_change(tree, node, user, &set)?;
         }
@@ -241,9 +207,8 @@ impl<T: Tree> Session<T> {
         let count_at = w.len();
         w.u32(0);
         let data_at = w.len();
-        // An entry is longer here than in the list that it comes from.
         let most = data_at + count as usize;
-        let piece = (count as usize / 2).max(LONGEST);
+        let piece = piece(count);
         let (mut list, mut cookie, mut full) = (Vec::new(), at.cookie, false);
         let mut sink = Entries::new(Writer::new(&mut list, ty::TREADDIR, 0), HEADER + piece);
         tree.list(node, &mut opened.open, cookie, &mut sink)?;
@@ -257,11 +222,8 @@ impl<T: Tree> Session<T> {
                 }
                 Err(fault) => Err(fault),
             };
-            // What nobody may look at, or has just gone, is shown as the list has it:
-            // to leave out all of a piece would be to say that there is no more.
-            let bare = Stat { qid: entry.qid, uid: NOBODY, gid: NOBODY, ..Stat::default() };
             let before = w.len();
-            put_stat9(&mut w, &stat.unwrap_or(bare), entry.name);
+            put_stat9(&mut w, &stat.unwrap_or_else(|_| unseen(entry.qid)), entry.name);
             if w.len() > most {
                 w.shorten(before);
                 full = true;
@@ -285,85 +247,5 @@ impl<T: Tree> Session<T> {
             opened.short = (at.offset, count);
         }
         Ok(())
-    }
-}
-
-/// What a Twstat wants changed beside the name, as Tsetattr would.
-fn wanted_changes(wstat: &Wstat<'_>, stat: &Stat) -> Result<SetAttr, Fault> {
-    let refuse = |text| Err(Fault::new(Errno::EPERM, text));
-    let mut set = SetAttr::default();
-    let now = Stat9::of(stat, "", "", "");
-    if let Some(mode) = wstat.mode.filter(|&m| m != now.mode) {
-        if (mode ^ now.mode) & !0o777 != 0 {
-            return refuse("what kind of file it is cannot be changed");
-        }
-        set.valid |= setattr::MODE;
-        // Bits that 9P2000 does not know stay.
-        set.mode = stat.mode & mode::PERM & !0o777 | mode & 0o777;
-    }
-    if let Some(length) = wstat.length.filter(|&l| l != now.length) {
-        set.valid |= setattr::SIZE;
-        set.size = length;
-    }
-    if let Some(mtime) = wstat.mtime {
-        set.valid |= setattr::MTIME | setattr::MTIME_SET;
-        set.mtime = Time::from_secs(mtime.into());
-    }
-    // Plan 9 lets no client set it, but Linux's does when it touches a file.
-    if let Some(atime) = wstat.atime {
-        set.valid |= setattr::ATIME | setattr::ATIME_SET;
-        set.atime = Time::from_secs(atime.into());
-    }
-    if wstat.uid.is_some_and(|uid| uid != user_name(stat.uid)) {
-        return refuse("a file's owner cannot be changed");
-    }
-    if let Some(gid) = wstat.gid.filter(|&gid| gid != user_name(stat.gid)) {
-        set.valid |= setattr::GID;
-        set.gid = gid.parse().map_err(|_| Fault::new(Errno::EINVAL, "no such group"))?;
-    }
-    Ok(set)
-}
-
-/// Users and groups have numbers here, and 9P2000 wants names.
-fn user_name(id: u32) -> String {
-    if id == NOBODY { String::from("none") } else { alloc::format!("{id}") }
-}
-
-fn put_stat9(w: &mut Writer<'_>, stat: &Stat, name: &str) {
-    Stat9::of(stat, name, &user_name(stat.uid), &user_name(stat.gid)).encode(w);
-}
-
-/// An error in words. Where a fault has none of its own, they are those by which
-/// Linux's client finds the number again (`net/9p/error.c`).
-pub(super) fn ename(fault: &Fault) -> &str {
-    if fault.text() != fault.errno.text() {
-        return fault.text();
-    }
-    match fault.errno {
-        Errno::EPERM => "Operation not permitted",
-        Errno::ENOENT => "No such file or directory",
-        Errno::EIO => "Input/output error",
-        Errno::EBADF => "Bad file descriptor",
-        Errno::EAGAIN => "Resource temporarily unavailable",
-        Errno::ENOMEM => "Cannot allocate memory",
-        Errno::EACCES => "Permission denied",
-        Errno::EBUSY => "Device or resource busy",
-        Errno::EEXIST => "File exists",
-        Errno::ENOTDIR => "Not a directory",
-        Errno::EISDIR => "Is a directory",
-        Errno::EINVAL => "Invalid argument",
-        Errno::EMFILE => "Too many open files",
-        Errno::EFBIG => "File too large",
-        Errno::ENOSPC => "No space left on device",
-        Errno::EROFS => "Read-only file system",
-        Errno::EPIPE => "Broken pipe",
-        Errno::ENAMETOOLONG => "File name too long",
-        Errno::ENOTEMPTY => "Directory not empty",
-        Errno::ELOOP => "Too many levels of symbolic links",
-        Errno::ENODATA => "No data available",
-        Errno::EPROTO => "Protocol error",
-        Errno::EMSGSIZE => "Message too long",
-        Errno::EOPNOTSUPP => "Operation not supported",
-        _ => fault.text(),
     }
 }

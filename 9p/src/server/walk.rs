@@ -134,7 +134,7 @@ pub(super) fn name_is_one(name: &str) -> Result<(), Fault> {
 }
 
 /// Whether a file may be called so.
-pub(super) fn name_is_free(name: &str) -> Result<(), Fault> {
+pub(crate) fn name_is_free(name: &str) -> Result<(), Fault> {
     match name {
         ".." => Err(Fault::new(Errno::EINVAL, "no file can be called so")),
         _ => name_is_one(name),
