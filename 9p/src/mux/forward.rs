@@ -1,5 +1,7 @@
 //! From a client to the server: what a request becomes on its way.
 
+use alloc::boxed::Box;
+
 use super::port::At;
 use super::{Asked, ClientId, Effect, Mux};
 use crate::dialect::Dialect;
@@ -72,7 +74,8 @@ impl Mux {
     /// is always something left for one that has fewer.
     fn may_send(&self, id: ClientId) -> bool {
         let left = self.share.waiting.saturating_sub(self.waiting).max(1);
-        self.ports.get(&id).is_some_and(|p| p.waiting < self.share.requests.max(1).min(left))
+        let most = self.share.requests.max(1).min(left);
+        self.ports.get(&id).is_some_and(|p| p.waiting < most && !p.is_busy())
     }
 
     /// Sends what was held back of a client, as far as it may be now.
@@ -104,10 +107,13 @@ impl Mux {
         // Nobody is promised what the server does not do.
         let server = self.dialect.unwrap_or(Dialect::L);
         let Some(port) = self.ports.get_mut(&id) else { return Ok(()) };
-        let chosen = Dialect::choose(v).filter(|d| d.is_linux());
-        let chosen = chosen.map(|d| if server == Dialect::Atoll { d } else { Dialect::L });
+        let chosen = Dialect::choose(v).map(|d| match d {
+            Dialect::Atoll => server,
+            d => d,
+        });
         port.msize = chosen.map_or(0, |_| msize);
         port.dialect = chosen.unwrap_or(Dialect::L);
+        port.plain = (chosen == Some(Dialect::Plain)).then(Box::default);
         let mut w = Writer::new(&mut port.tx.bytes, ty::TVERSION + 1, tag);
         w.u32(msize);
         w.str(chosen.map_or("unknown", Dialect::name));
@@ -117,6 +123,12 @@ impl Mux {
 
     fn flush(&mut self, id: ClientId, tag: u16, oldtag: u16) -> Result<(), Fault> {
         let Some(port) = self.ports.get_mut(&id) else { return Ok(()) };
+        if let Some(plain) = &mut port.plain
+            && plain.flush(tag, oldtag)
+        {
+            port.sent += 1;
+            return Ok(());
+        }
         let old = match port.tags.get(&oldtag) {
             Some(At::Server(old)) => *old,
             here => {
@@ -140,6 +152,9 @@ impl Mux {
 
     fn forward(&mut self, id: ClientId, tag: u16, m: Tmsg<'_>, frame: &[u8]) -> Result<(), Fault> {
         let Some(port) = self.ports.get(&id) else { return Ok(()) };
+        if port.plain.as_ref().is_some_and(|p| !p.passes(&m)) {
+            return self.begin(id, tag, m);
+        }
         let about = fids::of(&m);
         match m {
             Tmsg::Auth { .. } => return Err(Errno::ENOENT.into()),

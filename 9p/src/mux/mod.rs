@@ -10,10 +10,14 @@
 //! many a client may have at the server shrinks as the server's places to wait fill up:
 //! nobody can take them all.
 //!
+//! A server speaks 9P2000.L, and to a client of 9P2000 the joint is one of that: see
+//! `plain`.
+//!
 //! Whole frames are handled where they were received, and buffers that are empty
 //! go to a pool: a client that does nothing holds none.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::client::Broken;
@@ -29,6 +33,7 @@ use port::{At, Port};
 
 mod fids;
 mod forward;
+mod plain;
 mod port;
 mod undo;
 
@@ -88,6 +93,10 @@ enum Effect {
     Free {
         at: u32,
     },
+    /// The server's fid becomes that of a file that goes with its client, who is gone.
+    Made {
+        at: u32,
+    },
     /// The request of this tag ends.
     Flush {
         tag: u16,
@@ -116,8 +125,8 @@ pub struct Mux {
     /// How many of them are of clients, and no Tflush.
     waiting: usize,
     fids: Fids,
-    /// Fids to clunk when there is a tag for it.
-    owed: Vec<u32>,
+    /// Fids to clunk when there is a tag for it, or to remove with their files.
+    owed: Vec<(u32, bool)>,
     /// Clients of which requests are held back.
     thirsty: BTreeSet<ClientId>,
     pool: Vec<Vec<u8>>,
@@ -236,7 +245,7 @@ impl Mux {
 
     /// Bytes of memory behind a client's buffers.
     pub fn held(&self, id: ClientId) -> usize {
-        self.ports.get(&id).map_or(0, |p| p.rx.capacity() + p.tx.bytes.capacity() + p.held_bytes)
+        self.ports.get(&id).map_or(0, |p| p.held())
     }
 
     /// Takes bytes from the server. An error means that it is of no further use.
@@ -255,11 +264,11 @@ impl Mux {
         if self.rx.rest().is_empty() && self.rx.capacity() > KEEP {
             self.rx.trim();
         }
-        while let Some(&at) = self.owed.last()
+        while let Some(&(at, remove)) = self.owed.last()
             && !self.tags.is_full()
         {
             self.owed.pop();
-            self.clunk(at);
+            self.give_up(at, remove);
         }
         if !self.thirsty.is_empty() {
             let thirsty: Vec<_> = self.thirsty.iter().copied().collect();
@@ -391,6 +400,7 @@ impl Mux {
                 }
             }
             Effect::Free { at } => self.fids.free(at),
+            Effect::Made { at } => self.give_up(at, !failed),
             Effect::Flush { tag } if !failed => self.flushed(tag),
             Effect::Flush { .. } => {}
             Effect::Read { count, sequenced } => match answer {
@@ -409,7 +419,20 @@ impl Mux {
         let Some(port) = self.ports.get_mut(&id) else { return Ok(()) };
         port.answered(tag, asked.ty);
         let start = port.tx.bytes.len();
+        if port.plain.as_ref().is_some_and(|p| p.awaits(tag)) {
+            let got = match answer {
+                Rmsg::Lerror { errno, text } => Err(told(errno, text)),
+                answer => Ok(answer),
+            };
+            self.turn(id, got, frame);
+            self.unhold(id);
+            self.pump(id);
+            return Ok(());
+        }
         match answer {
+            Rmsg::Lerror { errno, text } if port.plain.is_some() => {
+                port.refuse(tag, &told(errno, text));
+            }
             // Whoever has not asked for the text of an error gets its number alone,
             // and nobody more than a message of theirs holds.
             Rmsg::Lerror { errno, text } => {
@@ -446,6 +469,14 @@ impl Asked {
         };
         let also = self.also.filter(|a| self.on != Some(*a));
         [self.on, also, made].into_iter().flatten()
+    }
+}
+
+/// A fault of which a server has told.
+fn told(errno: u32, text: Option<&str>) -> Fault {
+    match text {
+        Some(text) => Fault::new(Errno(errno), String::from(text)),
+        None => Errno(errno).into(),
     }
 }
 

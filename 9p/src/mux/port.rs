@@ -1,14 +1,18 @@
 //! One client of the joint, and what it may hold.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
 use super::Share;
+use super::plain::Plain;
 use crate::dialect::Dialect;
 use crate::fault::Fault;
 use crate::frames::{Incoming, Outgoing};
 use crate::msg::ty;
-use crate::wire::Writer;
+use crate::plain::ename;
+use crate::server::clip;
+use crate::wire::{MIN_MSIZE, Writer};
 
 /// Where a request of a client is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +30,8 @@ pub(super) struct Port {
     /// The agreed size; 0 before Tversion.
     pub(super) msize: u32,
     pub(super) dialect: Dialect,
+    /// More about a client of 9P2000.
+    pub(super) plain: Option<Box<Plain>>,
     /// The client's fids and the server's for them, from the request on that makes
     /// one: what follows it without waiting for the answer finds it.
     pub(super) fids: BTreeMap<u32, u32>,
@@ -47,6 +53,7 @@ impl Port {
             tx: Outgoing::default(),
             msize: 0,
             dialect: Dialect::L,
+            plain: None,
             fids: BTreeMap::new(),
             tags: BTreeMap::new(),
             sent: 0,
@@ -70,8 +77,24 @@ impl Port {
             && (self.held.is_empty() || self.held_bytes < self.msize as usize)
     }
 
+    /// Whether one of its requests must end before the next begins.
+    pub(super) fn is_busy(&self) -> bool {
+        self.plain.as_ref().is_some_and(|p| p.is_busy())
+    }
+
+    /// Bytes of memory behind its buffers.
+    pub(super) fn held(&self) -> usize {
+        let script = self.plain.as_ref().map_or(0, |p| p.held());
+        self.rx.capacity() + self.tx.bytes.capacity() + self.held_bytes + script
+    }
+
     /// Puts an error into its answers.
     pub(super) fn refuse(&mut self, tag: u16, fault: &Fault) {
+        if self.plain.is_some() {
+            let mut w = Writer::new(&mut self.tx.bytes, ty::RERROR, tag);
+            w.str(clip(ename(fault), MIN_MSIZE as usize - 32));
+            return w.finish();
+        }
         let mut w = Writer::new(&mut self.tx.bytes, ty::RLERROR, tag);
         w.u32(fault.errno.0);
         if self.dialect == Dialect::Atoll && self.msize != 0 {

@@ -11,8 +11,8 @@ impl Mux {
         let Some(old) = self.unask(tag) else { return };
         match old.effect {
             Effect::Bind { fid, at, .. } => self.unbind(old.client, fid, at),
-            // Nobody can tell whether it was done: do it again.
-            Effect::Free { at } => self.clunk(at),
+            // Nobody can tell whether it was done: do it again, or leave what there may be.
+            Effect::Free { at } | Effect::Made { at } => self.clunk(at),
             _ => {}
         }
         if let Some((id, tag)) = old.client
@@ -28,18 +28,25 @@ impl Mux {
     pub(super) fn unbind(&mut self, client: Option<(ClientId, u16)>, fid: u32, at: u32) {
         if let Some((id, _)) = client
             && let Some(port) = self.ports.get_mut(&id)
-            && port.fids.get(&fid) == Some(&at)
         {
-            port.fids.remove(&fid);
-            self.fids.free(at);
+            let unbound = match &mut port.plain {
+                Some(plain) => plain.unbind(at),
+                None if port.fids.get(&fid) == Some(&at) => port.fids.remove(&fid).is_some(),
+                None => false,
+            };
+            if unbound {
+                self.fids.free(at);
+            }
         }
     }
 
     /// Undoes at the server what a client holds there.
     pub(super) fn undo(&mut self, id: ClientId) {
+        let making = self.making(id);
         let Some(port) = self.ports.get_mut(&id) else { return };
-        let fids = core::mem::take(&mut port.fids);
+        let mut fids = core::mem::take(&mut port.fids);
         let tags = core::mem::take(&mut port.tags);
+        let plain = port.plain.take();
         port.held.clear();
         (port.held_bytes, port.sent, port.waiting) = (0, 0, 0);
         self.thirsty.remove(&id);
@@ -52,21 +59,36 @@ impl Mux {
             if matches!(asked.effect, Effect::Flush { .. } | Effect::Free { .. }) {
                 continue;
             }
+            if let Some((fid, tag)) = making
+                && tag == up
+                && let Some(at) = fids.remove(&fid)
+            {
+                asked.effect = Effect::Made { at };
+            }
             let effect = Effect::Flush { tag: up };
             let flush = Asked { client: None, ty: ty::TFLUSH, on: None, also: None, effect };
             if let Ok(flush) = self.ask(flush) {
                 Tmsg::Flush { oldtag: up }.encode(flush, &mut self.tx.bytes);
             }
         }
-        fids.into_values().for_each(|at| self.clunk(at));
+        for (fid, at) in fids {
+            self.give_up(at, plain.as_ref().is_some_and(|p| p.is_removed_on_close(fid)));
+        }
+        plain.into_iter().flat_map(|p| p.temps()).for_each(|at| self.clunk(at));
     }
 
     pub(super) fn clunk(&mut self, at: u32) {
-        let effect = Effect::Free { at };
-        let asked = Asked { client: None, ty: ty::TCLUNK, on: Some(at), also: None, effect };
+        self.give_up(at, false);
+    }
+
+    /// Ends a fid, and its file with it or not.
+    pub(super) fn give_up(&mut self, at: u32, remove: bool) {
+        let (effect, fid) = (Effect::Free { at }, at);
+        let m = if remove { Tmsg::Remove { fid } } else { Tmsg::Clunk { fid } };
+        let asked = Asked { client: None, ty: m.ty(), on: Some(at), also: None, effect };
         match self.ask(asked) {
-            Ok(up) => Tmsg::Clunk { fid: at }.encode(up, &mut self.tx.bytes),
-            Err(_) => self.owed.push(at),
+            Ok(up) => m.encode(up, &mut self.tx.bytes),
+            Err(_) => self.owed.push((at, remove)),
         }
     }
 }
