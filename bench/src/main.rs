@@ -12,7 +12,7 @@ use atoll_bench::load::echo;
 use atoll_bench::machine::Host;
 use atoll_bench::p9::{self, place};
 use atoll_bench::readme::{NAMES, Run};
-use atoll_bench::{boot, build, proc, product, readme, size, table};
+use atoll_bench::{boot, build, leash, proc, product, readme, size, table};
 use clap::Parser;
 
 /// Measure, each figure beside a peer or a floor of the same run.
@@ -51,6 +51,7 @@ fn main() -> ExitCode {
         Some((first, [socket, data, size])) if first == echo::ECHO => {
             echo::run(socket, data, &size.to_string_lossy())
         }
+        Some((first, _)) if first == leash::LEASH => leash::hold(std::io::stdin().lock()),
         Some((first, [dir])) if first == place::SWEEP => place::sweep(Path::new(dir)),
         _ => run(&Args::parse()),
     };

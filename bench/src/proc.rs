@@ -4,7 +4,9 @@
 //! It is started in two steps. A copy of this program ([`become_it`]) asks to die
 //! with us, says that it is ready and waits for a word; then it becomes the
 //! program by `exec`. So the clocks start at the `exec`: what a fork of a larger
-//! process costs is not in them, and no crash of ours leaves anything behind.
+//! process costs is not in them. No crash leaves anything behind: of ours it takes the
+//! program along, with all that it has started ([`crate::leash`]), and of the program it
+//! makes no core file.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -20,9 +22,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use command_fds::{CommandFdExt, FdMapping};
 use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, getppid, kill_process, set_parent_process_death_signal,
-    waitid,
+    Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getppid, getrlimit, kill_process,
+    kill_process_group, set_parent_process_death_signal, setpriority_process, setrlimit, waitid,
 };
+
+use crate::{leash, urgent};
 
 /// The word on the command line that makes this program a copy that waits.
 pub const BECOME: &str = "__become";
@@ -49,6 +53,7 @@ pub struct Program {
     command: Command,
     fds: Vec<FdMapping>,
     name: OsString,
+    urgent: bool,
 }
 
 impl Program {
@@ -57,8 +62,8 @@ impl Program {
         let mut command = Command::new(own()?);
         let parent = std::process::id().to_string();
         command.args([BECOME, &parent]).arg(program.as_ref());
-        command.stdout(Stdio::null()).stderr(Stdio::inherit());
-        Ok(Program { command, fds: Vec::new(), name: program.as_ref().to_owned() })
+        command.stdout(Stdio::null()).stderr(Stdio::inherit()).process_group(0);
+        Ok(Program { command, fds: Vec::new(), name: program.as_ref().to_owned(), urgent: false })
     }
 
     /// Adds an argument.
@@ -85,9 +90,21 @@ impl Program {
         self
     }
 
+    /// Runs it in a folder. Its path must be a whole one.
+    pub fn dir(mut self, dir: &Path) -> Program {
+        self.command.current_dir(dir);
+        self
+    }
+
     /// Drops what it says on stderr.
     pub fn silent(mut self) -> Program {
         self.command.stderr(Stdio::null());
+        self
+    }
+
+    /// It goes before all others' programs, as far as this one has the right.
+    pub fn urgent(mut self) -> Program {
+        self.urgent = true;
         self
     }
 
@@ -102,6 +119,11 @@ impl Program {
         let mut running = Running { child, begin: Instant::now(), used: 0 };
         word.set_read_timeout(Some(Duration::from_secs(10)))?;
         word.read_exact(&mut [0]).with_context(what)?;
+        if self.urgent {
+            let _ = setpriority_process(Some(running.pid()), urgent::NICE);
+        }
+        // Up to here it dies with us by itself.
+        leash::take(running.pid())?;
         running.used = running.total()?;
         running.begin = Instant::now();
         word.write_all(b"!").with_context(what)?;
@@ -118,6 +140,12 @@ pub fn become_it(args: &[OsString]) -> Result<()> {
     if parent.to_str().and_then(|p| p.parse().ok()) != Some(now) {
         bail!("whoever asked for this is gone");
     }
+    // What crashes here is for nobody to keep. The greatest limit stays: diod raises
+    // its own to no limit at all, and does not run where it may not. So its core has no
+    // content (core(5)), and goes where its folder says.
+    let core = getrlimit(Resource::Core);
+    setrlimit(Resource::Core, Rlimit { current: Some(0), ..core })?;
+    let _ = std::fs::write("/proc/self/coredump_filter", "0");
     let mut word = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?);
     word.write_all(b"?")?;
     word.read_exact(&mut [0])?;
@@ -159,8 +187,7 @@ impl Running {
     /// Waits for its end, and says what it has used in all. What has ended keeps
     /// its figures until it is reaped.
     pub fn spent_in_all(&self) -> Result<Spent> {
-        let id = Pid::from_child(&self.child);
-        waitid(WaitId::Pid(id), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)?;
+        waitid(WaitId::Pid(self.pid()), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)?;
         self.spent()
     }
 
@@ -207,25 +234,40 @@ impl Running {
             .with_context(|| format!("{path} has other fields than expected"))
     }
 
-    /// Asks it to end, and waits that long.
+    /// Asks it to end, then what it has left of what it started, and waits that long.
     pub fn stop(&mut self, patience: Duration) {
-        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
         let begin = Instant::now();
-        while matches!(self.child.try_wait(), Ok(None)) && begin.elapsed() < patience {
+        let _ = kill_process(self.pid(), Signal::TERM);
+        while matches!(self.ended(), Ok(None)) && begin.elapsed() < patience {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        if leash::has_living(self.pid()) {
+            let _ = kill_process_group(self.pid(), Signal::TERM);
+        }
+        while leash::has_living(self.pid()) && begin.elapsed() < patience {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
 
-    /// Whether it has ended by itself.
+    /// Whether it has ended by itself. It is not waited for, so that its number stays
+    /// its own, and that of its group.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
-        Ok(self.child.try_wait()?)
+        let how = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        Ok(waitid(WaitId::Pid(self.pid()), how)?.map(|s| {
+            let signal = s.terminating_signal().unwrap_or(0);
+            ExitStatus::from_raw(s.exit_status().unwrap_or(0) << 8 | signal)
+        }))
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended, and been waited for, before.
-        let _ = self.child.kill();
+        let _ = kill_process_group(self.pid(), Signal::KILL);
+        leash::let_go(self.pid());
         let _ = self.child.wait();
     }
 }

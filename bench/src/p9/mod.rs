@@ -62,9 +62,6 @@ impl Choice {
 
 /// Measures.
 pub fn run(root: &Path, choice: &Choice, runs: usize, say: &dyn Fn(&str)) -> Result<Vec<Figure>> {
-    // On a busy machine everybody waits; here nobody waits for others' programs.
-    // Servers inherit it. Without the right to it, figures are noisier.
-    let _ = rustix::process::setpriority_process(None, -20);
     let place = Place::new()?;
     if !place.in_memory() {
         say("there is no /dev/shm to write to: files are on a disk, and slower for everyone");

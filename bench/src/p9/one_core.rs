@@ -5,6 +5,7 @@
 //! long on a virtual machine. Rates then have two values and any in between.
 
 use anyhow::{Context, Result};
+use rustix::io::Errno;
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
@@ -33,7 +34,11 @@ impl OneCore {
     fn set(&self, set: &CpuSet) -> Result<()> {
         sched_setaffinity(None, set)?;
         for thread in &self.threads {
-            sched_setaffinity(Some(*thread), set).context("cannot choose a server's processor")?;
+            match sched_setaffinity(Some(*thread), set) {
+                // What a server runs beside may have ended since it was seen.
+                Ok(()) | Err(Errno::SRCH) => {}
+                Err(e) => return Err(e).context("cannot choose a server's processor"),
+            }
         }
         Ok(())
     }

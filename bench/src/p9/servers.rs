@@ -42,7 +42,7 @@ impl Server {
     pub fn start(name: &str, program: Program, socket: PathBuf, aname: &str) -> Result<Server> {
         // One that was killed has left it behind.
         let _ = std::fs::remove_file(&socket);
-        let mut running = program.start()?;
+        let mut running = program.urgent().start()?;
         let begin = Instant::now();
         while UnixStream::connect(&socket).is_err() {
             if let Some(status) = running.ended()? {
@@ -84,6 +84,8 @@ pub fn diod(place: &Place, threads: usize) -> Result<Server> {
     let socket = place.socket(&format!("diod-{threads}"));
     let files = utf8(&place.files())?;
     let program = Program::new(find_diod()?)?
+        // It wants to leave a core where it runs, should it crash.
+        .dir(&place.scratch()?)
         .args(["-f", "-n", "-N", "-t", &threads.to_string(), "-L", "/dev/null"])
         .args(["-c", "/dev/null", "-e", &files, "-l"])
         .arg(&socket);
