@@ -121,10 +121,18 @@ impl<'a> Tmsg<'a> {
 
     /// Decodes a whole frame.
     pub fn decode_in(dialect: Dialect, frame: &'a [u8]) -> Result<Tmsg<'a>, BadFrame> {
+        Tmsg::decode_for::<true>(dialect, frame)
+    }
+
+    /// The same, for who speaks 9P2000 only if `PLAIN`.
+    pub(crate) fn decode_for<const PLAIN: bool>(
+        dialect: Dialect,
+        frame: &'a [u8],
+    ) -> Result<Tmsg<'a>, BadFrame> {
         let (head, body) = frame.split_first_chunk::<HEADER>().ok_or(BadFrame::Length)?;
         let [_, _, _, _, t, _, _] = *head;
         let mut r = Fields::new(body);
-        let m = Tmsg::decode_as(t, dialect, &mut r);
+        let m = Tmsg::decode_as::<PLAIN>(t, dialect, &mut r);
         r.end()?;
         Ok(m)
     }
@@ -132,8 +140,8 @@ impl<'a> Tmsg<'a> {
     /// Decodes the fields of a type. Not a part of its caller, so that each message is
     /// made where it is wanted and not put together of the parts of all.
     #[inline(never)]
-    fn decode_as(t: u8, dialect: Dialect, r: &mut Fields<'a>) -> Tmsg<'a> {
-        let linux = dialect.is_linux();
+    fn decode_as<const PLAIN: bool>(t: u8, dialect: Dialect, r: &mut Fields<'a>) -> Tmsg<'a> {
+        let linux = !PLAIN || dialect.is_linux();
         match t {
             ty::TVERSION => Tmsg::Version { msize: r.u32(), version: r.str() },
             ty::TAUTH => {

@@ -11,7 +11,7 @@ use crate::tree::Tree;
 use crate::types::{Lock, LockKind, LockStatus, setattr};
 use crate::wire::HEADER;
 
-impl<T: Tree> Session<T> {
+impl<T: Tree, const PLAIN: bool> Session<T, PLAIN> {
     pub(super) fn getattr(&mut self, tree: &mut T, tag: u16, fid: u32) -> Result<(), Fault> {
         let stat = tree.stat(self.fids.get(fid)?.node)?;
         let mut w = self.reply(ty::TGETATTR, tag);

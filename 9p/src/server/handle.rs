@@ -8,11 +8,11 @@ use crate::msg::{self, Tmsg, put_qid, ty};
 use crate::tree::{Tree, Who};
 use crate::wire::{MIN_MSIZE, NOFID};
 
-impl<T: Tree> Session<T> {
+impl<T: Tree, const PLAIN: bool> Session<T, PLAIN> {
     /// Handles one whole frame.
     pub(super) fn request(&mut self, tree: &mut T, frame: &[u8]) {
         let tag = msg::tag(frame);
-        let done = match Tmsg::decode_in(self.dialect, frame) {
+        let done = match Tmsg::decode_for::<PLAIN>(self.dialect, frame) {
             Ok(Tmsg::Version { msize, version }) => self.version(tree, tag, msize, version),
             Ok(_) if self.msize == 0 => {
                 Err(Fault::new(Errno::EPROTO, "the first message must be Tversion"))
@@ -36,7 +36,7 @@ impl<T: Tree> Session<T> {
         }
         self.reset(tree);
         let msize = msize.min(self.limits.msize);
-        let dialect = Dialect::choose(v);
+        let dialect = Dialect::choose(v).filter(|d| PLAIN || d.is_linux());
         (self.msize, self.dialect) = match dialect {
             Some(dialect) => (msize, dialect),
             None => (0, Dialect::L),
@@ -92,7 +92,8 @@ impl<T: Tree> Session<T> {
             | Tmsg::Rename { .. }
             | Tmsg::Renameat { .. }
             | Tmsg::Unlinkat { .. } => self.change(tree, tag, m),
-            _ => self.plain(tree, tag, m),
+            _ if PLAIN => self.plain(tree, tag, m),
+            _ => Err(Errno::EOPNOTSUPP.into()),
         }
     }
 
@@ -126,7 +127,7 @@ impl<T: Tree> Session<T> {
     }
 
     fn clunk(&mut self, tree: &mut T, tag: u16, fid: u32) -> Result<(), Fault> {
-        if self.fids.get(fid)?.opened().is_some_and(Opened::is_removed_on_close) {
+        if PLAIN && self.fids.get(fid)?.opened().is_some_and(Opened::is_removed_on_close) {
             return self.remove_on_close(tree, tag, fid);
         }
         self.drop_fid(tree, fid)?;

@@ -21,7 +21,7 @@ const NEXT: u32 = 8;
 /// Plan 9's `IOHDRSZ`: what surrounds the data of a read or write, and a little more.
 const IOHDRSZ: u32 = 24;
 
-impl<T: Tree> Session<T> {
+impl<T: Tree, const PLAIN: bool> Session<T, PLAIN> {
     /// The most bytes that one read or write should carry.
     pub(super) fn iounit(&self) -> u32 {
         self.msize - IOHDRSZ
@@ -81,7 +81,8 @@ impl<T: Tree> Session<T> {
         }
         f.state =
             State::Open(Opened { open, flags, dir: qid.is_dir(), short: (0, 0), plain: None });
-        if now != node
+        if Self::NAMED
+            && now != node
             && let Some(name) = self.fids.name(fid)
         {
             name.clear();
@@ -102,7 +103,7 @@ impl<T: Tree> Session<T> {
         // What was asked before is answered before.
         if f.waits.get(READS).is_none_or(|&first| first == super::index::NONE) {
             if let State::Open(Opened { dir: true, .. }) = f.state
-                && self.dialect == Dialect::Plain
+                && self.is_plain()
             {
                 return self.read_dir(tree, tag, fid, offset, count);
             }

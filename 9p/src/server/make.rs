@@ -20,7 +20,7 @@ pub(super) fn fixed() -> Fault {
     Errno::EPERM.into()
 }
 
-impl<T: Tree> Session<T> {
+impl<T: Tree, const PLAIN: bool> Session<T, PLAIN> {
     /// Handles one of the messages that change directories.
     pub(super) fn change(&mut self, tree: &mut T, tag: u16, m: Tmsg<'_>) -> Result<(), Fault> {
         let t = m.ty();

@@ -51,8 +51,9 @@ const CHUNK: usize = buffer::SMALL;
 /// Room that is made for a message of which only the size is known.
 const STRIDE: usize = 64 << 10;
 
-/// A session of one client.
-pub struct Session<T: Tree> {
+/// A session of one client. One that is not `PLAIN` speaks no 9P2000, and a program
+/// that has no others has no code for it, which tells in a kernel.
+pub struct Session<T: Tree, const PLAIN: bool = true> {
     limits: Limits,
     /// Agreed message size; 0 until there was a Tversion.
     msize: u32,
@@ -69,12 +70,30 @@ pub struct Session<T: Tree> {
 
 impl<T: Tree> Session<T> {
     /// A session that has heard nothing yet. It holds no memory until it does.
-    pub fn new(limits: Limits) -> Session<T> {
+    pub fn new(limits: Limits) -> Self {
         Session::serving(limits, Identity::Owner)
     }
 
     /// The same, for whom the transport says.
-    pub fn serving(limits: Limits, identity: Identity) -> Session<T> {
+    pub fn serving(limits: Limits, identity: Identity) -> Self {
+        Session::begin(limits, identity)
+    }
+}
+
+impl<T: Tree> Session<T, false> {
+    /// The same, for clients of 9P2000.L and our own dialect: who proposes 9P2000 is
+    /// answered that it is unknown.
+    pub fn linux(limits: Limits) -> Self {
+        Session::begin(limits, Identity::Owner)
+    }
+}
+
+impl<T: Tree, const PLAIN: bool> Session<T, PLAIN> {
+    /// Whether anything asks what a fid's file is called: 9P2000, which has the name in
+    /// a file's attributes, and who removes or renames what a fid stands for.
+    const NAMED: bool = PLAIN || !T::FIXED;
+
+    fn begin(limits: Limits, identity: Identity) -> Self {
         Session {
             limits: Limits { msize: limits.msize.max(MIN_MSIZE), ..limits },
             msize: 0,
@@ -87,6 +106,10 @@ impl<T: Tree> Session<T> {
             dead: false,
             lent: false,
         }
+    }
+
+    fn is_plain(&self) -> bool {
+        PLAIN && self.dialect == Dialect::Plain
     }
 
     fn max_frame(&self) -> u32 {
@@ -258,7 +281,7 @@ impl<T: Tree> Session<T> {
 
     fn reset(&mut self, tree: &mut T) {
         self.waiting.clear();
-        if self.dialect == Dialect::Plain {
+        if self.is_plain() {
             self.remove_all_on_close(tree);
         }
         for fid in self.fids.drain() {
@@ -268,7 +291,7 @@ impl<T: Tree> Session<T> {
 
     #[cold]
     fn error(&mut self, tag: u16, fault: &Fault) {
-        if self.dialect == Dialect::Plain {
+        if self.is_plain() {
             let mut w = self.tx.frame(ty::RERROR, tag);
             w.str(clip(ename(fault), MIN_MSIZE as usize - 32));
             return w.finish();

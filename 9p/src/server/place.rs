@@ -26,7 +26,7 @@ pub(super) struct Place<N> {
 const PIECE: usize = 4096;
 const PIECES: usize = 256;
 
-impl<T: Tree> Session<T> {
+impl<T: Tree, const PLAIN: bool> Session<T, PLAIN> {
     /// Where a fid's file lies.
     pub(super) fn place(&mut self, tree: &mut T, fid: u32) -> Result<Place<T::Node>, Fault> {
         let f = self.fids.get(fid)?;

@@ -18,7 +18,7 @@ use crate::tree::{Entries, Make, MakeKind, Tree};
 use crate::types::{OpenFlags, Qid};
 use crate::wire::{HEADER, Writer};
 
-impl<T: Tree> Session<T> {
+impl<T: Tree, const PLAIN: bool> Session<T, PLAIN> {
     /// Handles one of the messages that 9P2000.L does not have.
     #[cold]
     pub(super) fn plain(&mut self, tree: &mut T, tag: u16, m: Tmsg<'_>) -> Result<(), Fault> {

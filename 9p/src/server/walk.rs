@@ -9,7 +9,7 @@ use crate::tree::Tree;
 use crate::types::{Qid, qid_type};
 use crate::wire::MAX_NAME;
 
-impl<T: Tree> Session<T> {
+impl<T: Tree, const PLAIN: bool> Session<T, PLAIN> {
     pub(super) fn walk(
         &mut self,
         tree: &mut T,
@@ -69,7 +69,7 @@ impl<T: Tree> Session<T> {
                 } else {
                     self.fids.insert(newfid, Fid::new(node, root, uid))
                 };
-                if let Some(name) = name {
+                if let Some(name) = name.filter(|_| Self::NAMED) {
                     name.clear();
                     name.push_str(if last == ".." { "" } else { last });
                 }
@@ -81,6 +81,10 @@ impl<T: Tree> Session<T> {
     /// A second fid for the same file.
     fn copy(&mut self, tree: &mut T, fid: u32, newfid: u32, mut new: Fid<T>) {
         new.node = tree.again(new.node);
+        if !Self::NAMED {
+            self.fids.insert(newfid, new);
+            return;
+        }
         let name = self.fids.name(fid).map(core::mem::take).unwrap_or_default();
         if let Some(to) = self.fids.insert(newfid, new) {
             to.push_str(&name);

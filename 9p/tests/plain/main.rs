@@ -6,7 +6,7 @@ use atoll_9p::dialect::Dialect;
 use atoll_9p::fault::{Errno, Fault};
 use atoll_9p::msg::{Rmsg, Stat9, Tmsg, Wstat, stats};
 use atoll_9p::ram::Ram;
-use atoll_9p::server::Limits;
+use atoll_9p::server::{Limits, Session};
 use atoll_9p::tree::{Entries, Make, Remove, Reply, Tree, Who};
 use atoll_9p::types::{OpenFlags, Qid, SetAttr, Stat};
 use atoll_9p::wire::{NOFID, NOTAG};
@@ -114,6 +114,41 @@ fn every_9p2000_with_a_suffix_gets_the_base(way: Way) {
         let want = Rmsg::Version { msize: 8192, version: "9P2000" };
         assert_eq!(Rmsg::decode(&f).unwrap(), want);
     }
+}
+
+#[test]
+fn a_session_without_it_knows_neither_the_name_nor_the_messages() {
+    let mut t = Ram::default();
+    let mut s = Session::linux(Limits::default());
+    let mut ask = |tag, m: &Tmsg<'_>| {
+        s.feed(&frame(tag, m));
+        assert!(s.step(&mut t));
+        let answer = s.output().to_vec();
+        s.sent(answer.len());
+        answer
+    };
+    let mut greet = |version, want| {
+        let f = ask(NOTAG, &Tmsg::Version { msize: 8192, version });
+        assert_eq!(Rmsg::decode(&f).unwrap(), Rmsg::Version { msize: 8192, version: want });
+        errno(&ask(1, &attach(0)))
+    };
+    for version in ["9P2000", "9P2000.u", "9P2000.whatever"] {
+        assert_eq!(greet(version, "unknown"), Errno::EPROTO.0, "nothing is agreed on");
+    }
+    assert_eq!(greet("9P2000.L", "9P2000.L"), 0, "who proposes another then is served");
+    assert_eq!(errno(&ask(1, &Tmsg::Stat { fid: 0 })), Errno::EOPNOTSUPP.0);
+    // A fid's name is known where something wants it, as in any other session.
+    let done = [
+        ask(1, &Tmsg::Mkdir { dfid: 0, name: "a", mode: 0o755, gid: 0 }),
+        ask(1, &Tmsg::Mkdir { dfid: 0, name: "b", mode: 0o755, gid: 0 }),
+    ];
+    assert_eq!(done.map(|f| errno(&f)), [0, 0]);
+    s.feed(&walk_frame(1, 0, 1, &[b"a"]));
+    s.feed(&frame(1, &Tmsg::Rename { fid: 1, dfid: 0, name: "c" }));
+    s.feed(&frame(1, &Tmsg::Remove { fid: 1 }));
+    while s.step(&mut t) {}
+    assert_eq!(frames(s.output()).iter().map(|f| errno(f)).collect::<Vec<_>>(), [0, 0, 0]);
+    assert_eq!(t.used().files, 2);
 }
 
 fn messages_of_the_other_language_are_unknown_in_this_one(way: Way) {
