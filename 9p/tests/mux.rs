@@ -191,6 +191,56 @@ fn a_flush_through_the_joint_ends_the_read() {
     assert!(j.ask(a, &read(7, 1, 9)).is_empty(), "the tag is free again");
 }
 
+/// Linux's client asks for the rest of its buffer before it shows what there is.
+#[test]
+fn the_rest_of_a_buffer_is_not_waited_for() {
+    for version in ["9P2000.L", "9P2000.L.atoll", "9P2000"] {
+        let mut j = Joint::new(8192, Share::default());
+        let id = j.greeted(8192, version);
+        let mut at = frame(1, &attach(0));
+        let mut open = frame(2, &Tmsg::Lopen { fid: 1, flags: OpenFlags::RDONLY });
+        if version == "9P2000" {
+            (at, open) = (raw(104, 1, &at[7..at.len() - 4]), raw(112, 2, &[1, 0, 0, 0, 0]));
+            at[0] = at.len() as u8;
+        }
+        j.ask(id, &at);
+        j.ask(id, &walk_frame(2, 0, 1, &[b"blk"]));
+        assert_ne!(j.ask(id, &open)[0][4], 7);
+        let mut read = |j: &mut Joint, offset: u64, count, ready| {
+            j.t.ready = ready;
+            let got = j.ask(id, &frame(3, &Tmsg::Read { fid: 1, offset, count }));
+            j.t.ready = 0;
+            got.first().map(|f| data(f))
+        };
+        assert_eq!(read(&mut j, 0, 100, 1).unwrap(), b"content");
+        // What there is, is told.
+        assert_eq!(read(&mut j, 7, 93, 1).unwrap(), b"");
+        assert_eq!(read(&mut j, 0, 100, 1).unwrap(), b"content");
+        if version == "9P2000.L.atoll" {
+            assert_eq!(read(&mut j, 7, 93, 0), None);
+            j.m.close(id);
+            j.run();
+            j.assert_empty();
+            continue;
+        }
+        assert_eq!(read(&mut j, 7, 93, 0).unwrap(), b"");
+        // Elsewhere, or as much as before, is another read, and so is the next.
+        for (offset, count) in [(6, 93), (7, 100), (7, 93)] {
+            assert_eq!(read(&mut j, offset, count, 0), None);
+            assert_eq!(j.ask(id, &frame(4, &Tmsg::Flush { oldtag: 3 }))[0][4], 109);
+        }
+        // The file of another fid begins anew.
+        assert_eq!(read(&mut j, 0, 100, 1).unwrap(), b"content");
+        j.ask(id, &frame(5, &Tmsg::Clunk { fid: 1 }));
+        j.ask(id, &walk_frame(2, 0, 1, &[b"blk"]));
+        j.ask(id, &open);
+        assert_eq!(read(&mut j, 7, 93, 0), None);
+        j.m.close(id);
+        j.run();
+        j.assert_empty();
+    }
+}
+
 #[test]
 fn a_flood_of_flushes_stops_its_client_alone() {
     let share = Share { requests: 8, ..Share::default() };

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 
 use super::port::At;
+use super::rest::Rest;
 use super::{Asked, ClientId, Effect, Mux};
 use crate::dialect::Dialect;
 use crate::fault::{Errno, Fault};
@@ -151,7 +152,8 @@ impl Mux {
     }
 
     fn forward(&mut self, id: ClientId, tag: u16, m: Tmsg<'_>, frame: &[u8]) -> Result<(), Fault> {
-        let Some(port) = self.ports.get(&id) else { return Ok(()) };
+        let server = self.dialect;
+        let Some(port) = self.ports.get_mut(&id) else { return Ok(()) };
         if port.plain.as_ref().is_some_and(|p| !p.passes(&m)) {
             return self.begin(id, tag, m);
         }
@@ -181,27 +183,35 @@ impl Mux {
         }
         // The frame goes on as it is, but for its tag, its fids, its count, and an
         // offset that would mean something else to the server.
-        let (mut count_at, mut plain_offset) = (None, None);
+        let (mut count_at, mut plain_offset, mut hurry) = (None, None, false);
         let new = about.new.map(|new| (new.at, new.fid, self.fids.take()));
         let effect = match (m, new) {
             (Tmsg::Walk { names, .. }, Some((_, fid, at))) => {
                 Effect::Bind { fid, at, names: Some(names.len() as u16) }
             }
             (_, Some((_, fid, at))) => Effect::Bind { fid, at, names: None },
-            (Tmsg::Read { offset, count, .. }, _) => {
+            (Tmsg::Read { fid, offset, count }, _) => {
                 let marked = offset & seq::READ != 0;
                 let sequenced = marked && port.dialect == Dialect::Atoll;
                 if marked && !sequenced {
                     plain_offset = Some((OFFSET_HIGH, (offset & !seq::READ) >> 32));
                 }
                 let room = port.msize - READ_OVERHEAD - if sequenced { 8 } else { 0 };
-                count_at = Some(count.min(room));
-                Effect::Read { count: count.min(room), sequenced }
+                let count = count.min(room);
+                count_at = Some(count);
+                let at =
+                    on.filter(|_| server == Some(Dialect::Atoll) && server != Some(port.dialect));
+                let rest = at.map(|(_, at)| {
+                    let continues = port.continues(fid, at, offset, count);
+                    Rest { fid, offset, continues }
+                });
+                hurry = rest.is_some_and(|r| r.continues);
+                Effect::Read { count, sequenced, rest }
             }
             (Tmsg::Readdir { count, .. }, _) => {
                 let count = count.min(port.msize - READ_OVERHEAD);
                 count_at = Some(count);
-                Effect::Read { count, sequenced: false }
+                Effect::Read { count, sequenced: false, rest: None }
             }
             _ => match (about.change, on) {
                 (Change::End, Some((_, at))) => Effect::Free { at },
@@ -227,6 +237,7 @@ impl Mux {
         if let Some(port) = self.ports.get_mut(&id) {
             if let (Change::End, Some(on)) = (about.change, about.on) {
                 port.fids.remove(&on.fid);
+                port.ends.remove(&on.fid);
             }
             if let Some((_, fid, at)) = new {
                 port.fids.insert(fid, at);
@@ -242,6 +253,9 @@ impl Mux {
             for (at, v) in [on, also, new, count, offset].into_iter().flatten() {
                 patch(copy, at, v);
             }
+        }
+        if hurry {
+            self.hurry(up);
         }
         Ok(())
     }

@@ -30,11 +30,13 @@ use crate::server::clip;
 use crate::wire::{Front, HEADER, MIN_MSIZE, NOTAG, Writer, front, patch};
 use fids::Fids;
 use port::{At, Port};
+use rest::Rest;
 
 mod fids;
 mod forward;
 mod plain;
 mod port;
+mod rest;
 mod undo;
 
 /// Empty buffers that are kept for the next answers, and how large they may be.
@@ -105,6 +107,7 @@ enum Effect {
     Read {
         count: u32,
         sequenced: bool,
+        rest: Option<Rest>,
     },
 }
 
@@ -403,7 +406,7 @@ impl Mux {
             Effect::Made { at } => self.give_up(at, !failed),
             Effect::Flush { tag } if !failed => self.flushed(tag),
             Effect::Flush { .. } => {}
-            Effect::Read { count, sequenced } => match answer {
+            Effect::Read { count, sequenced, .. } => match answer {
                 Rmsg::Read { data, .. } | Rmsg::Readdir { data } if data.len() > count as usize => {
                     return Err(Broken::TooMuch);
                 }
@@ -442,6 +445,13 @@ impl Mux {
                     w.str(clip(text, (port.msize as usize).saturating_sub(HEADER + 6)));
                 }
                 w.finish();
+            }
+            Rmsg::Read { data, .. }
+                if let Effect::Read { count, rest: Some(rest), .. } = asked.effect
+                    && let Some(at) = asked.on =>
+            {
+                port.has_read(rest, at, data.len(), count);
+                port.tx.bytes.extend_from_slice(frame);
             }
             _ if frame.len() > port.msize as usize => {
                 port.refuse(tag, &Fault::new(Errno::EMSGSIZE, "the answer fits no message"));

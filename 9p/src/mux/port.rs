@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use super::Share;
 use super::plain::Plain;
+use super::rest::End;
 use crate::dialect::Dialect;
 use crate::fault::Fault;
 use crate::frames::{Incoming, Outgoing};
@@ -35,6 +36,8 @@ pub(super) struct Port {
     /// The client's fids and the server's for them, from the request on that makes
     /// one: what follows it without waiting for the answer finds it.
     pub(super) fids: BTreeMap<u32, u32>,
+    /// Where the last reads of some of its fids ended.
+    pub(super) ends: BTreeMap<u32, End>,
     /// The client's outstanding tags.
     pub(super) tags: BTreeMap<u16, At>,
     /// How many of them are at the server, and how many of those are no Tflush.
@@ -55,6 +58,7 @@ impl Port {
             dialect: Dialect::L,
             plain: None,
             fids: BTreeMap::new(),
+            ends: BTreeMap::new(),
             tags: BTreeMap::new(),
             sent: 0,
             waiting: 0,

@@ -2,8 +2,9 @@
 //! not made, and all that a client has left who is gone.
 
 use super::port::At;
+use super::rest::Rest;
 use super::{Asked, ClientId, Effect, Mux};
-use crate::msg::{Tmsg, ty};
+use crate::msg::Tmsg;
 
 impl Mux {
     /// A Tflush was answered and the request it named was not: it never will be.
@@ -19,6 +20,9 @@ impl Mux {
             && let Some(port) = self.ports.get_mut(&id)
         {
             port.answered(tag, old.ty);
+            if let Effect::Read { rest: Some(Rest { continues: true, .. }), .. } = old.effect {
+                port.has_read_nothing(tag);
+            }
         }
         old.fids().for_each(|at| self.fids.settle(at));
     }
@@ -48,6 +52,7 @@ impl Mux {
         let tags = core::mem::take(&mut port.tags);
         let plain = port.plain.take();
         port.held.clear();
+        port.ends.clear();
         (port.held_bytes, port.sent, port.waiting) = (0, 0, 0);
         self.thirsty.remove(&id);
         for at in tags.into_values() {
@@ -65,11 +70,7 @@ impl Mux {
             {
                 asked.effect = Effect::Made { at };
             }
-            let effect = Effect::Flush { tag: up };
-            let flush = Asked { client: None, ty: ty::TFLUSH, on: None, also: None, effect };
-            if let Ok(flush) = self.ask(flush) {
-                Tmsg::Flush { oldtag: up }.encode(flush, &mut self.tx.bytes);
-            }
+            self.hurry(up);
         }
         for (fid, at) in fids {
             self.give_up(at, plain.as_ref().is_some_and(|p| p.is_removed_on_close(fid)));

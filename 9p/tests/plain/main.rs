@@ -16,6 +16,7 @@ use common::*;
 mod client;
 #[path = "../common/mod.rs"]
 mod common;
+mod joint;
 
 const OREAD: u8 = 0;
 const OWRITE: u8 = 1;

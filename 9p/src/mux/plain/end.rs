@@ -24,6 +24,7 @@ impl Mux {
     ) -> Result<Work, Fault> {
         let port = self.ports.get_mut(&id).ok_or(Errno::EBADF)?;
         let at = port.fids.remove(&fid).ok_or(Errno::EBADF)?;
+        port.ends.remove(&fid);
         let plain = port.plain.as_mut().ok_or(Errno::EBADF)?;
         let file = plain.files.remove(&fid).ok_or(Errno::EBADF)?;
         if let Some(root) = plain.roots.get_mut(&file.root) {

@@ -292,7 +292,9 @@ impl Mux {
             }
             (_, Some(new), ..) => Effect::Bind { fid: NOFID, at: new.fid, names: None },
             (.., Change::End, Some(at)) => Effect::Free { at },
-            (Tmsg::Readdir { count, .. }, ..) => Effect::Read { count: *count, sequenced: false },
+            (Tmsg::Readdir { count, .. }, ..) => {
+                Effect::Read { count: *count, sequenced: false, rest: None }
+            }
             _ => Effect::None,
         };
         let (client, also) = (Some((id, s.tag)), about.also.map(|a| a.fid));

@@ -1,4 +1,4 @@
-//! Twstat: Tsetattr and Trenameat, or Tfsync when nothing is to be changed.
+//! Twstat: Tsetattr and Trename, or Tfsync when nothing is to be changed.
 //!
 //! All is changed or nothing: a name that is taken is found before it, and one that
 //! was given goes back when the rest is refused. But others see the new name
@@ -133,17 +133,14 @@ impl Mux {
             }
             (Step::Free(_), Ok(_)) => Err(Errno::EEXIST.into()),
             (Step::Free(dir), Err(fault)) if fault.errno == Errno::ENOENT => {
-                let (olddirfid, newdirfid) = (dir, dir);
-                let m = Tmsg::Renameat { olddirfid, oldname: old, newdirfid, newname: &new };
-                self.put(id, s, &m)?;
+                // By the fid, so that the server knows it by its new name.
+                self.put(id, s, &Tmsg::Rename { fid: at, dfid: dir, name: &new })?;
                 change.step = Step::Name(dir);
                 Ok(Some(Work::Wstat(change)))
             }
             (Step::Name(dir), Ok(_)) => self.rest(id, s, change, at, Some(dir)),
             (Step::Rest(Some(dir)), Err(fault)) => {
-                let (olddirfid, newdirfid) = (dir, dir);
-                let m = Tmsg::Renameat { olddirfid, oldname: &new, newdirfid, newname: old };
-                self.put(id, s, &m)?;
+                self.put(id, s, &Tmsg::Rename { fid: at, dfid: dir, name: old })?;
                 change.step = Step::Back(fault);
                 Ok(Some(Work::Wstat(change)))
             }
@@ -184,7 +181,7 @@ impl Mux {
         Ok(None)
     }
 
-    /// A fid's file has another name, and what lies below it another path.
+    /// A file has another name, and so another path, and so has what lies below it.
     fn renamed(&mut self, id: ClientId, fid: u32, new: &str) {
         let Ok((_, file)) = self.file(id, fid) else { return };
         let (root, old) = (file.root, file.path.clone());
@@ -193,10 +190,11 @@ impl Mux {
             path.push('/');
         }
         path.push_str(new);
-        file.path.clone_from(&path);
         let files = self.plain(id).map(|p| p.files.values_mut());
         for file in files.into_iter().flatten().filter(|f| f.root == root) {
-            if let Some(rest) = file.path.strip_prefix(&*old).filter(|r| r.starts_with('/')) {
+            if let Some(rest) = file.path.strip_prefix(&*old)
+                && (rest.is_empty() || rest.starts_with('/'))
+            {
                 file.path = alloc::format!("{path}{rest}");
             }
         }
