@@ -25,7 +25,8 @@ use crate::tree;
 
 struct Client<'a> {
     conn: Conn,
-    session: Session<Files<'a, Core<'a>>>,
+    /// Who speaks 9P2000 is served by the joint, on the host (`9p/src/mux/plain/`).
+    session: Session<Files<'a, Core<'a>>, false>,
     /// It stands in `Guest::turns`.
     queued: bool,
     /// It had no room for all that the platform holds for it.
@@ -130,7 +131,7 @@ impl<'a> Guest<'a> {
         let sessions = self.files.state.payload.budget.sessions as usize;
         let room = self.clients.len() < sessions;
         if room && let Err(at) = self.place_of(conn) {
-            let session = Session::new(self.limits);
+            let session = Session::linux(self.limits);
             self.clients.insert(at, Client { conn, session, queued: false, starved: false });
         }
         room

@@ -2,8 +2,9 @@
 
 mod common;
 
-use atoll_9p::msg::Tmsg;
+use atoll_9p::msg::{Rmsg, Tmsg};
 use atoll_9p::ops::What;
+use atoll_9p::wire::NOTAG;
 use atoll_config::payload::{Budget, Payload};
 use atoll_runtime::fake::{Fake, Faults, Peer, World, drive_until, step_all};
 use atoll_runtime::platform::{Platform, Signal, Stream};
@@ -82,6 +83,25 @@ fn a_broken_client_is_answered_and_closed_and_nobody_else_notices() {
     assert_eq!(w.cat(&mut good, "name").expect("a file"), "hello\n");
     w.fake.hang_up(conn);
     step_all(&mut w.rt, &mut w.fake);
+}
+
+#[test]
+fn a_guest_itself_speaks_the_languages_of_linux_alone() {
+    let mut w = many(16);
+    let conn = w.fake.open(Stream::Control);
+    for (version, want) in [
+        ("9P2000", "unknown"),
+        ("9P2000.u", "unknown"),
+        ("9P2000.L", "9P2000.L"),
+        ("9P2000.L.atoll", "9P2000.L.atoll"),
+    ] {
+        let mut ask = Vec::new();
+        Tmsg::Version { msize: 4096, version }.encode(NOTAG, &mut ask);
+        w.fake.push(conn, &ask);
+        step_all(&mut w.rt, &mut w.fake);
+        let answer = w.fake.take(conn);
+        assert_eq!(Rmsg::decode(&answer), Ok(Rmsg::Version { msize: 4096, version: want }));
+    }
 }
 
 #[test]
