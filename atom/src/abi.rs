@@ -1,12 +1,39 @@
 //! The ABI as it is (`ABI.md`): numbers, and the imports behind safe functions.
 //!
 //! This is the only module with unsafe code. On wasm32 the functions are the
-//! runtime's imports; on other machines they are not there.
+//! runtime's imports. On any other machine they go to the fake runtime
+//! ([`crate::fake`]), so that an atom's code is the same in a test.
 
 /// The version of the ABI: what the export `atoll_abi` gives.
 pub const VERSION: i32 = 1;
 /// The custom section that lists an atom's files.
 pub const SECTION: &str = "atoll.files";
+
+/// A place of the module's own, for what would be a static variable.
+#[cfg(target_arch = "wasm32")]
+#[derive(Debug, Default)]
+pub struct Local<T>(core::cell::RefCell<T>);
+
+// SAFETY: the memory of a module is not shared (ABI.md, section 2), so there is one
+// thread, which need not be kept from itself.
+#[cfg(target_arch = "wasm32")]
+unsafe impl<T> Sync for Local<T> {}
+// SAFETY: as above.
+#[cfg(target_arch = "wasm32")]
+unsafe impl<T> Send for Local<T> {}
+
+#[cfg(target_arch = "wasm32")]
+impl<T> Local<T> {
+    /// A place that holds this.
+    pub const fn new(value: T) -> Local<T> {
+        Local(core::cell::RefCell::new(value))
+    }
+
+    /// Uses what is there.
+    pub fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
+        f(&mut self.0.borrow_mut())
+    }
+}
 
 /// Kinds of `invoke` (section 4).
 pub mod kind {
@@ -66,7 +93,7 @@ pub const SCRATCH: u32 = 65_536;
 /// Locks are below this.
 pub const LOCKS: u32 = 256;
 /// Bytes of a stat.
-pub const STAT: usize = 40;
+pub const STAT: usize = 33;
 /// The greatest errno.
 pub const MAX_ERRNO: i32 = 4095;
 
@@ -91,7 +118,6 @@ pub mod flags {
 /// Declares each import once: raw on wasm32, with slices and integers above it, and
 /// the same function of the fake elsewhere. `in NAME` is a run of bytes that the
 /// runtime reads, `out NAME` one that it writes; each is a pointer and a length.
-#[cfg(target_arch = "wasm32")]
 macro_rules! imports {
     ($($(#[$doc:meta])* fn $name:ident($($args:tt)*) $(-> $ret:ty)?;)*) => {
         #[cfg(target_arch = "wasm32")]
@@ -150,7 +176,6 @@ macro_rules! imports {
     };
 }
 
-#[cfg(target_arch = "wasm32")]
 imports! {
     /// Copies the event's body from byte `from` on, and says how many bytes.
     fn recv(out buffer, from: u32) -> i32;
