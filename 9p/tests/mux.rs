@@ -206,7 +206,7 @@ fn the_rest_of_a_buffer_is_not_waited_for() {
         j.ask(id, &at);
         j.ask(id, &walk_frame(2, 0, 1, &[b"blk"]));
         assert_ne!(j.ask(id, &open)[0][4], 7);
-        let mut read = |j: &mut Joint, offset: u64, count, ready| {
+        let read = |j: &mut Joint, offset: u64, count, ready| {
             j.t.ready = ready;
             let got = j.ask(id, &frame(3, &Tmsg::Read { fid: 1, offset, count }));
             j.t.ready = 0;

@@ -17,6 +17,7 @@ mod client;
 #[path = "../common/mod.rs"]
 mod common;
 mod joint;
+mod same;
 
 const OREAD: u8 = 0;
 const OWRITE: u8 = 1;

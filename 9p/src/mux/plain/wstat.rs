@@ -10,12 +10,13 @@ use alloc::string::String;
 
 use super::place::{Then, split};
 use super::{Got, Script, Turn, Work, odd};
+use crate::access::{Identity, NOBODY, Want, allowed};
 use crate::fault::{Errno, Fault};
 use crate::msg::{Rmsg, SetAttr, Tmsg, Wstat, ty};
 use crate::mux::{ClientId, Mux};
 use crate::plain::changes;
 use crate::server::name_is_free;
-use crate::types::getattr;
+use crate::types::{Stat, getattr, setattr};
 
 /// The longest text that can be a user's or a group's number, with some zeros in front.
 const NUMBER: usize = 32;
@@ -122,6 +123,7 @@ impl Mux {
         match (core::mem::replace(&mut change.step, Step::Sync), got) {
             (Step::Look, Ok(Rmsg::Getattr { stat })) => {
                 change.set = changes(&change.wanted.stat(), &stat)?;
+                may_resize(&change.set, &stat)?;
                 match change.wanted.name {
                     None => self.rest(id, s, change, at, None),
                     Some(_) if new == old => self.rest(id, s, change, at, None),
@@ -198,5 +200,15 @@ impl Mux {
                 file.path = alloc::format!("{path}{rest}");
             }
         }
+    }
+}
+
+/// Whether a file's length may be changed, as far as can be told before its name is: one
+/// that goes back has been seen.
+fn may_resize(set: &SetAttr, stat: &Stat) -> Result<(), Fault> {
+    match set.valid & setattr::SIZE {
+        0 => Ok(()),
+        _ if stat.qid.is_dir() => Err(Errno::EISDIR.into()),
+        _ => allowed(stat, Identity::Owner.user(NOBODY), Want::WRITE),
     }
 }
