@@ -41,6 +41,7 @@ errnos! {
     EAGAIN = 11, "try again";
     ENOMEM = 12, "out of memory";
     EACCES = 13, "permission denied";
+    EFAULT = 14, "bad address";
     EBUSY = 16, "busy";
     EEXIST = 17, "file exists";
     ENOTDIR = 20, "not a directory";

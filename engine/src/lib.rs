@@ -11,10 +11,26 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+mod atom;
+mod atoms;
+mod calls;
 #[cfg(feature = "compile")]
 mod compile;
 mod config;
+mod guard;
+mod memory;
+mod saved;
+mod state;
+#[cfg(feature = "compile")]
+mod trip;
+#[cfg(feature = "std")]
+mod watchdog;
 
+pub use atoms::{Aot, Atoms, LoadError, Machine};
 #[cfg(feature = "compile")]
 pub use compile::{CompileError, compile};
 pub use config::{COMPILER, CPU, MAX_STACK, config};
+pub use guard::{Code, Guard};
+pub use memory::{Compare, Key, Track};
+#[cfg(feature = "std")]
+pub use watchdog::Watchdog;

@@ -1,0 +1,446 @@
+//! An atom: an instance of a module, as a component.
+//!
+//! An event is one call of an export. What that export asks for on its way goes to the
+//! runtime at once (`calls`), which only writes it down; so there is nothing to undo
+//! here when it fails. After a trap, or when the watchdog has come, the instance is of
+//! no further use, and says so.
+
+use alloc::rc::Rc;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::cell::RefCell;
+
+use atoll_9p::fault::{Blame, Errno, Fault};
+use atoll_runtime::component::{CHUNK, Component, ComponentId, Cx, Event, Memory, Why};
+use atoll_runtime::engine::AtomLimits;
+use wasmtime::{Global, Instance, Store, Trap, TypedFunc, WasmParams, WasmResults};
+
+use crate::atoms::Loaded;
+use crate::memory::Track;
+use crate::saved::Saved;
+use crate::state::{Limits, State};
+
+/// The ABI's version.
+const ABI: i32 = 1;
+/// The most bytes of a refusal's text.
+const MAX_TEXT: usize = 256;
+/// The interrupt that says: the guest goes on from a checkpoint.
+const RESTORED: u8 = 63;
+
+/// Kinds of `invoke`.
+mod kind {
+    pub(super) const START: i32 = 1;
+    pub(super) const MESSAGE: i32 = 2;
+    pub(super) const ASK: i32 = 3;
+    pub(super) const READ: i32 = 4;
+    pub(super) const COMMAND: i32 = 5;
+    pub(super) const WATCHED: i32 = 6;
+    pub(super) const NAMES: i32 = 7;
+    pub(super) const GET: i32 = 8;
+    pub(super) const PUT: i32 = 9;
+    pub(super) const REMOVE: i32 = 10;
+}
+
+/// An instance and its exports.
+struct Live {
+    store: Store<State>,
+    memory: wasmtime::Memory,
+    globals: Vec<Global>,
+    initialize: Option<TypedFunc<(), ()>>,
+    invoke: TypedFunc<(i32, i64, i32), i32>,
+    interrupt: Option<TypedFunc<(i32, i64, i32), i32>>,
+    future: Option<TypedFunc<(i64, i32, i32), i32>>,
+}
+
+/// See the module's text.
+pub(crate) struct Atom {
+    module: Rc<Loaded>,
+    limits: AtomLimits,
+    /// In a cell, since even to look at a global takes the store as one's own.
+    live: RefCell<Live>,
+    /// `_initialize` has run.
+    initialized: bool,
+    /// A dispatch was abandoned.
+    dead: bool,
+    track: alloc::boxed::Box<dyn Track>,
+}
+
+/// Which export an event goes to, and with what.
+enum Call {
+    Invoke(i32, i64),
+    Interrupt(i32, i64),
+    Future(i64, i32),
+}
+
+/// Where an answer goes.
+enum Sink<'e> {
+    Nowhere,
+    Text(&'e mut String),
+    Bytes(&'e mut Vec<u8>),
+}
+
+/// How a call ended that did not return.
+enum Fatal {
+    Deadline,
+    Trap(&'static str),
+}
+
+impl Atom {
+    /// A fresh instance.
+    pub(crate) fn new(module: Rc<Loaded>, limits: &AtomLimits) -> Result<Atom, Fault> {
+        let live = RefCell::new(Live::new(&module, limits)?);
+        let track = (module.machine.track)();
+        Ok(Atom { module, limits: *limits, live, initialized: false, dead: false, track })
+    }
+
+    /// Runs one export, at most for the time that an atom has.
+    fn run(&mut self, call: &Call) -> Result<i32, Fatal> {
+        let live = self.live.get_mut();
+        let first = matches!(call, Call::Invoke(kind::START, _)) && !self.initialized;
+        let initialize = live.initialize.clone().filter(|_| first);
+        watched(&self.module, &self.limits, || {
+            if let Some(initialize) = initialize {
+                initialize.call(&mut live.store, ())?;
+            }
+            match *call {
+                Call::Invoke(kind, id) => live.call(&live.invoke.clone(), (kind, id, live.len())),
+                Call::Interrupt(code, arg) => match live.interrupt.clone() {
+                    Some(f) => live.call(&f, (code, arg, 0)),
+                    None if code == i32::from(RESTORED) => Ok(0),
+                    None => Ok(-(Errno::EOPNOTSUPP.0 as i32)),
+                },
+                Call::Future(id, status) => match live.future.clone() {
+                    Some(f) => live.call(&f, (id, status, live.len())),
+                    None => Ok(0),
+                },
+            }
+        })
+    }
+
+    fn dispatch_event(
+        &mut self,
+        cx: &mut Cx<'_>,
+        call: Call,
+        from: Option<ComponentId>,
+        body: &[u8],
+        sink: Sink<'_>,
+    ) -> Result<(), Fault> {
+        if self.dead {
+            return Err(Fault::new(Errno::EIO, "the atom was abandoned").blame(Blame::Guest));
+        }
+        self.live.get_mut().store.data_mut().begin(cx, from, body);
+        let done = self.run(&call);
+        let answer = self.live.get_mut().store.data_mut().end();
+        let starts = matches!(call, Call::Invoke(kind::START, _));
+        self.initialized |= starts;
+        let why = match done {
+            Ok(0..) => return sink.take(answer),
+            Ok(refused) if starts => {
+                let why = refusal(refused, answer);
+                cx.log(format_args!("does not start: {why}"));
+                self.dead = true;
+                cx.abandon(Why::Trap("it refused to start"));
+                return Err(why);
+            }
+            Ok(refused) => return Err(refusal(refused, answer)),
+            Err(Fatal::Deadline) => Why::Deadline,
+            Err(Fatal::Trap(what)) => Why::Trap(what),
+        };
+        self.dead = true;
+        cx.abandon(why);
+        Err(Fault::from(Errno::EIO).blame(Blame::Guest))
+    }
+}
+
+impl Live {
+    fn new(module: &Loaded, limits: &AtomLimits) -> Result<Live, Fault> {
+        let bad = |why: String| Fault::new(Errno::ENOMEM, why).blame(Blame::Host);
+        let memory = usize::try_from(limits.memory).unwrap_or(usize::MAX);
+        let guard = module.machine.guard.clone();
+        let mut store = Store::new(&module.engine, State::new(Limits { memory, guard }));
+        store.limiter(|state| &mut state.limits);
+        // A start function, and the one that tells the version, are code of the atom's.
+        let made = watched(module, limits, || {
+            let instance = module.pre.instantiate(&mut store)?;
+            let abi = instance.get_typed_func::<(), i32>(&mut store, "atoll_abi")?;
+            let version = abi.call(&mut store, ())?;
+            Ok((instance, version))
+        });
+        let (instance, version) = made.map_err(|fatal| match fatal {
+            Fatal::Deadline => bad("it ran too long while it was made".to_string()),
+            Fatal::Trap(what) => bad(alloc::format!("it cannot be made: {what}")),
+        })?;
+        if version != ABI {
+            let why = alloc::format!("the module is of ABI {version}, and this runtime of {ABI}");
+            return Err(Fault::new(Errno::EOPNOTSUPP, why));
+        }
+        let exported = |e: wasmtime::Error| bad(alloc::format!("{e:#}"));
+        let memory = instance.get_memory(&mut store, "memory");
+        let memory = memory.ok_or_else(|| bad("it has no memory".to_string()))?;
+        store.data_mut().memory = Some(memory);
+        let invoke = instance.get_typed_func(&mut store, "invoke").map_err(exported)?;
+        let interrupt = optional(&instance, &mut store, "interrupt").map_err(exported)?;
+        let future = optional(&instance, &mut store, "future").map_err(exported)?;
+        let initialize = optional(&instance, &mut store, "_initialize").map_err(exported)?;
+        let mut globals = Vec::new();
+        while let Some(g) =
+            instance.get_global(&mut store, &alloc::format!("__atoll_g{}", globals.len()))
+        {
+            globals.push(g);
+        }
+        Ok(Live { store, memory, globals, initialize, invoke, interrupt, future })
+    }
+
+    /// Bytes of the event's body.
+    fn len(&self) -> i32 {
+        i32::try_from(self.store.data().body().len()).unwrap_or(i32::MAX)
+    }
+
+    fn call<P: WasmParams>(&mut self, f: &TypedFunc<P, i32>, params: P) -> wasmtime::Result<i32> {
+        f.call(&mut self.store, params)
+    }
+}
+
+/// An export that need not be there.
+fn optional<P: WasmParams, R: WasmResults>(
+    instance: &Instance,
+    store: &mut Store<State>,
+    name: &str,
+) -> wasmtime::Result<Option<TypedFunc<P, R>>> {
+    match instance.get_func(&mut *store, name) {
+        Some(f) => f.typed(&store).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Runs code of a module under the watchdog.
+fn watched<T>(
+    module: &Loaded,
+    limits: &AtomLimits,
+    f: impl FnOnce() -> wasmtime::Result<T>,
+) -> Result<T, Fatal> {
+    let guard = &module.machine.guard;
+    /// Also where `f` panics, so that nobody looks at `code` afterwards.
+    struct Armed<'g>(&'g dyn crate::guard::Guard);
+    impl Drop for Armed<'_> {
+        fn drop(&mut self) {
+            self.0.disarm();
+        }
+    }
+    // SAFETY: `module` is borrowed until `armed` is dropped.
+    unsafe { guard.arm(limits.deadline_ns, &module.code) };
+    let armed = Armed(guard.as_ref());
+    let done = f();
+    core::mem::forget(armed);
+    if guard.disarm() {
+        return Err(Fatal::Deadline);
+    }
+    done.map_err(|e| Fatal::Trap(e.downcast_ref::<Trap>().map_or("a failed call", |t| text(*t))))
+}
+
+/// What a trap means, for people.
+fn text(trap: Trap) -> &'static str {
+    match trap {
+        Trap::StackOverflow => "its stack is used up",
+        Trap::MemoryOutOfBounds => "an access outside of its memory",
+        Trap::TableOutOfBounds => "a call outside of its table",
+        Trap::IndirectCallToNull => "a call of a function that is not there",
+        Trap::BadSignature => "a call of a function of another type",
+        Trap::IntegerOverflow => "an integer overflow",
+        Trap::IntegerDivisionByZero => "a division by zero",
+        Trap::BadConversionToInteger => "a float that is no integer",
+        Trap::UnreachableCodeReached => "unreachable code was reached",
+        _ => "a trap",
+    }
+}
+
+/// The fault of an outcome below zero.
+fn refusal(outcome: i32, text: Vec<u8>) -> Fault {
+    let errno = match outcome.unsigned_abs() {
+        n @ 1..=4095 => Errno(n),
+        _ => Errno::EIO,
+    };
+    match String::from_utf8(text) {
+        Ok(mut text) if !text.is_empty() => {
+            text.truncate(text.floor_char_boundary(MAX_TEXT));
+            Fault::new(errno, text)
+        }
+        _ => errno.into(),
+    }
+}
+
+impl Sink<'_> {
+    fn take(self, answer: Vec<u8>) -> Result<(), Fault> {
+        match self {
+            Sink::Nowhere => {}
+            Sink::Bytes(out) => *out = answer,
+            Sink::Text(out) => {
+                *out = String::from_utf8(answer).map_err(|_| {
+                    Fault::new(Errno::EIO, "the answer is no text").blame(Blame::Guest)
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A place of a file as the ABI has it.
+fn file(place: usize) -> i64 {
+    i64::try_from(place).unwrap_or(i64::MAX)
+}
+
+impl Component for Atom {
+    fn dispatch(&mut self, cx: &mut Cx<'_>, event: Event<'_>) -> Result<(), Fault> {
+        use Call::{Future, Interrupt, Invoke};
+        let nowhere = Sink::Nowhere;
+        match event {
+            Event::Start => {
+                let params = cx.params().as_bytes().to_vec();
+                self.dispatch_event(cx, Invoke(kind::START, 0), None, &params, nowhere)
+            }
+            Event::Message { from, body } => {
+                let call = Invoke(kind::MESSAGE, i64::from(from.0));
+                self.dispatch_event(cx, call, Some(from), body, nowhere)
+            }
+            Event::Ask { from, token, body } => {
+                let call = Invoke(kind::ASK, token.0.cast_signed());
+                self.dispatch_event(cx, call, Some(from), body, nowhere)
+            }
+            Event::Interrupt { code, arg } => {
+                self.dispatch_event(cx, Interrupt(i32::from(code), arg), None, &[], nowhere)
+            }
+            Event::Timer { .. } => Err(Errno::EOPNOTSUPP.into()),
+            Event::Read { file: f, out } => {
+                self.dispatch_event(cx, Invoke(kind::READ, file(f)), None, &[], Sink::Text(out))
+            }
+            Event::Command { file: f, command } => {
+                let body = command.rest.as_bytes();
+                self.dispatch_event(cx, Invoke(kind::COMMAND, file(f)), None, body, nowhere)
+            }
+            Event::Names { file: f, skip, out } => {
+                let id = file(f) << 32 | i64::from(skip);
+                self.dispatch_event(cx, Invoke(kind::NAMES, id), None, &[], Sink::Text(out))
+            }
+            Event::Get { file: f, name, out } => {
+                let (call, body) = (Invoke(kind::GET, file(f)), name.as_bytes());
+                self.dispatch_event(cx, call, None, body, Sink::Bytes(out))
+            }
+            Event::Put { file: f, name, data } => {
+                let Ok(len) = u16::try_from(name.len()) else {
+                    return Err(Errno::ENAMETOOLONG.into());
+                };
+                let body = [&len.to_le_bytes(), name.as_bytes(), data].concat();
+                self.dispatch_event(cx, Invoke(kind::PUT, file(f)), None, &body, nowhere)
+            }
+            Event::Remove { file: f, name } => {
+                let (call, body) = (Invoke(kind::REMOVE, file(f)), name.as_bytes());
+                self.dispatch_event(cx, call, None, body, nowhere)
+            }
+            Event::Watched { file: f, on } => {
+                let id = file(f) << 1 | i64::from(on);
+                self.dispatch_event(cx, Invoke(kind::WATCHED, id), None, &[], nowhere)
+            }
+            Event::Done { call, result } => {
+                let id = call.0.cast_signed();
+                match result {
+                    Ok(body) => self.dispatch_event(cx, Future(id, 0), None, body, nowhere),
+                    Err(fault) => {
+                        let status = crate::state::No(fault.errno).number();
+                        let text = fault.text().as_bytes();
+                        self.dispatch_event(cx, Future(id, status), None, text, nowhere)
+                    }
+                }
+            }
+        }
+    }
+
+    fn save(&self) -> Vec<u8> {
+        let live = &mut *self.live.borrow_mut();
+        let memory = live.memory.data_size(&live.store) as u64;
+        let globals = live.globals.iter().map(|g| g.get(&mut live.store)).collect();
+        Saved { initialized: self.initialized, memory, globals }.bytes()
+    }
+
+    fn restore(&mut self, state: &[u8]) -> Result<(), Fault> {
+        let saved = Saved::parse(state)?;
+        let mut live = Live::new(&self.module, &self.limits)?;
+        live.set(&saved)?;
+        self.live = RefCell::new(live);
+        self.initialized = saved.initialized;
+        self.dead = false;
+        self.track = (self.module.machine.track)();
+        Ok(())
+    }
+
+    fn memory(&mut self) -> Option<&mut dyn Memory> {
+        Some(self)
+    }
+}
+
+impl Live {
+    /// Makes a fresh instance one whose memory is all zero and whose globals are these.
+    fn set(&mut self, saved: &Saved) -> Result<(), Fault> {
+        let bad = |why: &'static str| Fault::new(Errno::EINVAL, why);
+        if saved.globals.len() != self.globals.len() {
+            return Err(bad("the state has not as many globals as the module"));
+        }
+        for (global, value) in self.globals.iter().zip(&saved.globals) {
+            let set = global.set(&mut self.store, *value);
+            set.map_err(|_| bad("the state's globals are not of the module's types"))?;
+        }
+        if saved.memory < self.memory.data_size(&self.store) as u64 {
+            return Err(bad("the state's memory is smaller than the module's"));
+        }
+        for chunk in self.memory.data_mut(&mut self.store).as_chunks_mut::<CHUNK>().0 {
+            // Where nothing is, nothing is written: no page is taken for it.
+            if chunk.iter().any(|b| *b != 0) {
+                chunk.fill(0);
+            }
+        }
+        self.grow(saved.memory)
+    }
+
+    fn grow(&mut self, size: u64) -> Result<(), Fault> {
+        let more = size.saturating_sub(self.memory.data_size(&self.store) as u64);
+        let page = self.memory.page_size(&self.store);
+        if !more.is_multiple_of(page) {
+            return Err(Fault::new(Errno::EINVAL, "a memory is made of whole pages"));
+        }
+        let grown = self.memory.grow(&mut self.store, more / page);
+        let why = "the state's memory is larger than the atom's may be";
+        grown.map(drop).map_err(|_| Fault::new(Errno::ENOMEM, why))
+    }
+}
+
+impl Memory for Atom {
+    fn size(&self) -> u64 {
+        let live = self.live.borrow();
+        live.memory.data_size(&live.store) as u64
+    }
+
+    fn read(&self, chunk: u32, out: &mut [u8; CHUNK]) {
+        let live = self.live.borrow();
+        let chunks = live.memory.data(&live.store).as_chunks().0;
+        *out = *chunks.get(chunk as usize).unwrap_or(&[0; CHUNK]);
+    }
+
+    fn write(&mut self, size: u64, chunk: u32, data: &[u8; CHUNK]) {
+        let live = self.live.get_mut();
+        // One that does not fit is left out; `restore` has seen to the size.
+        let _ = live.grow(size);
+        let chunks = live.memory.data_mut(&mut live.store).as_chunks_mut().0;
+        if let Some(place) = chunks.get_mut(chunk as usize) {
+            *place = *data;
+        }
+    }
+
+    fn dirty(&mut self, out: &mut Vec<u32>) {
+        let live = self.live.get_mut();
+        self.track.dirty(live.memory.data(&live.store), out);
+    }
+
+    fn clear(&mut self) {
+        let live = self.live.get_mut();
+        self.track.clear(live.memory.data(&live.store));
+    }
+}
