@@ -16,6 +16,7 @@ use atoll_runtime::engine::AtomLimits;
 use wasmtime::{Global, Instance, Store, Trap, TypedFunc, WasmParams, WasmResults};
 
 use crate::atoms::Loaded;
+use crate::exits::Exits;
 use crate::memory::Track;
 use crate::saved::Saved;
 use crate::state::{Limits, State};
@@ -24,6 +25,9 @@ use crate::state::{Limits, State};
 const ABI: i32 = 1;
 /// The most bytes of a refusal's text.
 const MAX_TEXT: usize = 256;
+/// What making an instance may take at the least, in nanoseconds: most of it is not the
+/// atom's doing.
+const MAKING: u64 = 10_000_000;
 /// The interrupt that says: the guest goes on from a checkpoint.
 const RESTORED: u8 = 63;
 
@@ -43,6 +47,7 @@ mod kind {
 
 /// An instance and its exports.
 struct Live {
+    exits: Exits,
     store: Store<State>,
     memory: wasmtime::Memory,
     globals: Vec<Global>,
@@ -66,7 +71,7 @@ pub(crate) struct Atom {
 }
 
 /// Which export an event goes to, and with what.
-enum Call {
+pub(crate) enum Call {
     Invoke(i32, i64),
     Interrupt(i32, i64),
     Future(i64, i32),
@@ -80,7 +85,8 @@ enum Sink<'e> {
 }
 
 /// How a call ended that did not return.
-enum Fatal {
+#[derive(Debug)]
+pub(crate) enum Fatal {
     Deadline,
     Trap(&'static str),
 }
@@ -94,11 +100,11 @@ impl Atom {
     }
 
     /// Runs one export, at most for the time that an atom has.
-    fn run(&mut self, call: &Call) -> Result<i32, Fatal> {
+    pub(crate) fn run(&mut self, call: &Call) -> Result<i32, Fatal> {
         let live = self.live.get_mut();
         let first = matches!(call, Call::Invoke(kind::START, _)) && !self.initialized;
         let initialize = live.initialize.clone().filter(|_| first);
-        watched(&self.module, &self.limits, || {
+        watched(&self.module, self.limits.deadline_ns, live.exits, || {
             if let Some(initialize) = initialize {
                 initialize.call(&mut live.store, ())?;
             }
@@ -160,21 +166,21 @@ impl Live {
         let mut store = Store::new(&module.engine, State::new(Limits { memory, guard }));
         store.limiter(|state| &mut state.limits);
         // A start function, and the one that tells the version, are code of the atom's.
-        let made = watched(module, limits, || {
-            let instance = module.pre.instantiate(&mut store)?;
-            let abi = instance.get_typed_func::<(), i32>(&mut store, "atoll_abi")?;
-            let version = abi.call(&mut store, ())?;
-            Ok((instance, version))
-        });
-        let (instance, version) = made.map_err(|fatal| match fatal {
+        let exported = |e: wasmtime::Error| bad(alloc::format!("{e:#}"));
+        let ns = limits.deadline_ns.max(MAKING);
+        let failed = |fatal| match fatal {
             Fatal::Deadline => bad("it ran too long while it was made".to_string()),
             Fatal::Trap(what) => bad(alloc::format!("it cannot be made: {what}")),
-        })?;
+        };
+        let instance = watched(module, ns, Exits::UNKNOWN, || module.pre.instantiate(&mut store));
+        let instance = instance.map_err(failed)?;
+        let abi = instance.get_typed_func::<(), i32>(&mut store, "atoll_abi").map_err(exported)?;
+        let exits = Exits::new(&mut store, abi.func());
+        let version = watched(module, ns, exits, || abi.call(&mut store, ())).map_err(failed)?;
         if version != ABI {
             let why = alloc::format!("the module is of ABI {version}, and this runtime of {ABI}");
             return Err(Fault::new(Errno::EOPNOTSUPP, why));
         }
-        let exported = |e: wasmtime::Error| bad(alloc::format!("{e:#}"));
         let memory = instance.get_memory(&mut store, "memory");
         let memory = memory.ok_or_else(|| bad("it has no memory".to_string()))?;
         store.data_mut().memory = Some(memory);
@@ -188,7 +194,7 @@ impl Live {
         {
             globals.push(g);
         }
-        Ok(Live { store, memory, globals, initialize, invoke, interrupt, future })
+        Ok(Live { exits, store, memory, globals, initialize, invoke, interrupt, future })
     }
 
     /// Bytes of the event's body.
@@ -216,7 +222,8 @@ fn optional<P: WasmParams, R: WasmResults>(
 /// Runs code of a module under the watchdog.
 fn watched<T>(
     module: &Loaded,
-    limits: &AtomLimits,
+    ns: u64,
+    exits: Exits,
     f: impl FnOnce() -> wasmtime::Result<T>,
 ) -> Result<T, Fatal> {
     let guard = &module.machine.guard;
@@ -227,8 +234,9 @@ fn watched<T>(
             self.0.disarm();
         }
     }
-    // SAFETY: `module` is borrowed until `armed` is dropped.
-    unsafe { guard.arm(limits.deadline_ns, &module.code) };
+    // SAFETY: `module` is borrowed until `armed` is dropped; whoever knows the exits of a
+    // store uses it in `f`.
+    unsafe { guard.arm(ns, &module.code, exits) };
     let armed = Armed(guard.as_ref());
     let done = f();
     core::mem::forget(armed);

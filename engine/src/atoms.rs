@@ -159,6 +159,12 @@ impl Atoms {
         Ok(())
     }
 
+    /// A module that was loaded.
+    #[cfg(test)]
+    pub(crate) fn module(&self, place: usize) -> Option<Rc<Loaded>> {
+        self.modules.get(place).cloned()
+    }
+
     fn linker(&mut self, stack: u64) -> wasmtime::Result<&Linker<State>> {
         let at = match self.engines.iter().position(|(s, _)| *s == stack) {
             Some(at) => at,

@@ -3,16 +3,20 @@
 //! There is nothing in an atom's code that would ever look at a clock. So the machine
 //! has to come in from outside: an interrupt in a kernel, a signal in a process. If
 //! it comes while the atom's code runs, it lets the machine go on at the module's
-//! tripwire. If it comes while the runtime works for the atom, it only takes note,
-//! and every host call asks on its way out.
+//! tripwire. If it comes while the runtime works for the atom, it takes note, which
+//! every host call asks about on its way out, and sees to it that the atom's code is
+//! returned to at its tripwire ([`crate::Exits`]). In a trampoline it comes back soon.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+
+use crate::exits::Exits;
 
 /// Where a module's functions are in memory.
 #[derive(Debug)]
 pub struct Code {
     base: usize,
+    len: usize,
     /// Start and end of each function, from `base`, in order. What lies between
     /// are trampolines, which must not be left at any odd moment.
     functions: Box<[(u32, u32)]>,
@@ -34,7 +38,12 @@ impl Code {
         }
         functions.sort_unstable();
         let base = text.as_ptr().addr();
-        Some(Code { base, functions: functions.into(), tripwire: base + start as usize + at })
+        Some(Code {
+            base,
+            len: text.len(),
+            functions: functions.into(),
+            tripwire: base + start as usize + at,
+        })
     }
 
     /// Whether this is the address of an instruction of a function. May be asked in a
@@ -44,6 +53,11 @@ impl Code {
         let next = self.functions.partition_point(|&(start, _)| start as usize <= at);
         let function = next.checked_sub(1).and_then(|i| self.functions.get(i));
         function.is_some_and(|&(_, end)| at < end as usize)
+    }
+
+    /// Whether this is an address of the module's code, a trampoline's too.
+    pub fn covers(&self, pc: usize) -> bool {
+        pc.checked_sub(self.base).is_some_and(|at| at < self.len)
     }
 
     /// Where to go on instead: an instruction that traps, and is known to.
@@ -59,8 +73,9 @@ pub trait Guard: Send + Sync {
     /// processor's time; afterwards they are made to trap.
     ///
     /// # Safety
-    /// `code` must live, and stay mapped, until [`Guard::disarm`] on this thread.
-    unsafe fn arm(&self, ns: u64, code: &Code);
+    /// `code` must live, and stay mapped, until [`Guard::disarm`] on this thread, and so
+    /// must the store that `exits` is of.
+    unsafe fn arm(&self, ns: u64, code: &Code, exits: Exits);
 
     /// Whether the time is over.
     fn fired(&self) -> bool;

@@ -17,10 +17,13 @@ mod calls;
 #[cfg(feature = "compile")]
 mod compile;
 mod config;
+mod exits;
 mod guard;
 mod memory;
 mod saved;
 mod state;
+#[cfg(test)]
+mod storm;
 #[cfg(feature = "compile")]
 mod trip;
 #[cfg(feature = "std")]
@@ -30,6 +33,7 @@ pub use atoms::{Aot, Atoms, LoadError, Machine};
 #[cfg(feature = "compile")]
 pub use compile::{CompileError, compile};
 pub use config::{COMPILER, CPU, MAX_STACK, config};
+pub use exits::Exits;
 pub use guard::{Code, Guard};
 pub use memory::{Compare, Key, Track};
 #[cfg(feature = "std")]

@@ -5,10 +5,11 @@
 //! to the next, and is set again only when it has come; so a thousand dispatches that
 //! are short cost one system call or none. When the signal comes for the second time
 //! within one dispatch, it knows how much of the processor's time that one has had.
-//! A dispatch over its time is stopped as soon as the signal finds it in a function of
-//! its module, by going on at the module's tripwire ([`crate::guard`]), which raises
-//! the SIGILL that wasmtime's handler knows. Anywhere else (in the runtime, in a
-//! trampoline, in the system) only a mark is made, and the signal comes back soon.
+//! A dispatch over its time is stopped where the signal finds it in a function of its
+//! module, by going on at the module's tripwire ([`crate::guard`]), which raises the
+//! SIGILL that wasmtime's handler knows. In the runtime or the system a mark is made,
+//! and the way back into the module is led to the tripwire ([`crate::exits`]). Anywhere
+//! else, which is in a trampoline, the signal comes back soon.
 //!
 //! All of it is on one thread: the state is the thread's own, and a signal handler of a
 //! thread never runs beside that thread. Fields are atomic only so that the compiler
@@ -17,10 +18,11 @@
 use core::ptr;
 use core::sync::atomic::Ordering::SeqCst;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering::Relaxed, compiler_fence};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::sync::OnceLock;
 
+use crate::exits::Exits;
 use crate::guard::{Code, Guard};
 
 /// Nobody else has a use for it: setitimer(2) is of another age.
@@ -35,6 +37,8 @@ const LONGEST: u64 = 1_000_000_000;
 struct Watch {
     /// The code of the dispatch that runs; null where none does.
     code: AtomicPtr<Code>,
+    /// How that code was left. Written while there is no code only.
+    exits: Cell<Exits>,
     /// How long it may run.
     limit: AtomicU64,
     /// Counts dispatches.
@@ -46,14 +50,16 @@ struct Watch {
     since: AtomicU64,
     /// For how long the timer is set; 0 while it is not.
     set_for: AtomicU64,
-    /// The system's number of the timer.
+    /// The system's number of the timer, once there is one.
     timer: AtomicPtr<libc::c_void>,
+    attended: AtomicBool,
 }
 
 std::thread_local! {
     // No destructor and nothing to initialise: the handler may look at it at any time.
     static WATCH: Watch = const { Watch {
         code: AtomicPtr::new(ptr::null_mut()),
+        exits: Cell::new(Exits::UNKNOWN),
         limit: AtomicU64::new(0),
         number: AtomicU64::new(0),
         fired: AtomicBool::new(false),
@@ -61,6 +67,7 @@ std::thread_local! {
         since: AtomicU64::new(0),
         set_for: AtomicU64::new(0),
         timer: AtomicPtr::new(ptr::null_mut()),
+        attended: AtomicBool::new(false),
     } };
     static TIMER: RefCell<Option<Timer>> = const { RefCell::new(None) };
 }
@@ -86,7 +93,10 @@ impl Watchdog {
         TIMER.with_borrow_mut(|timer| {
             if timer.is_none() {
                 let new = Timer::new()?;
-                WATCH.with(|w| w.timer.store(new.0, Relaxed));
+                WATCH.with(|w| {
+                    w.timer.store(new.0, Relaxed);
+                    w.attended.store(true, Relaxed);
+                });
                 *timer = Some(new);
             }
             Ok(())
@@ -104,12 +114,13 @@ impl Watchdog {
 }
 
 impl Guard for Watchdog {
-    unsafe fn arm(&self, ns: u64, code: &Code) {
+    unsafe fn arm(&self, ns: u64, code: &Code, exits: Exits) {
         WATCH.with(|w| {
-            debug_assert!(!w.timer.load(Relaxed).is_null(), "attend() was not called");
+            assert!(w.attended.load(Relaxed), "this thread did not call Watchdog::attend");
             w.fired.store(false, Relaxed);
             w.limit.store(ns, Relaxed);
             w.number.store(w.number.load(Relaxed) + 1, Relaxed);
+            w.exits.set(exits);
             compiler_fence(SeqCst);
             w.code.store(ptr::from_ref(code).cast_mut(), Relaxed);
             compiler_fence(SeqCst);
@@ -153,8 +164,9 @@ impl Watch {
         };
     }
 
-    /// The signal has come, to an instruction at `pc`. Where to go on instead.
-    fn came(&self, pc: usize) -> Option<usize> {
+    /// The signal has come, to an instruction at `pc` with the stack at `sp`. Where to
+    /// go on instead.
+    fn came(&self, pc: usize, sp: usize) -> Option<usize> {
         let code = self.code.load(Relaxed);
         // SAFETY: whoever armed keeps it alive until it is null again, on this thread.
         let Some(code) = (unsafe { code.as_ref() }) else {
@@ -179,6 +191,11 @@ impl Watch {
         if code.holds(pc) {
             self.set_for.store(0, Relaxed);
             return Some(code.tripwire());
+        }
+        if !code.covers(pc) {
+            // SAFETY: this is the handler of the thread that runs the code, and whoever
+            // armed keeps the store alive.
+            unsafe { self.exits.get().trip(sp, code) };
         }
         self.set(AGAIN);
         None
@@ -238,9 +255,9 @@ extern "C" fn handler(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut lib
     unsafe {
         let errno = *libc::__errno_location();
         let registers = &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs;
-        let pc = &mut registers[libc::REG_RIP as usize];
-        if let Some(instead) = WATCH.with(|w| w.came(*pc as usize)) {
-            *pc = instead as libc::greg_t;
+        let (pc, sp) = (registers[libc::REG_RIP as usize], registers[libc::REG_RSP as usize]);
+        if let Some(instead) = WATCH.with(|w| w.came(pc as usize, sp as usize)) {
+            registers[libc::REG_RIP as usize] = instead as libc::greg_t;
         }
         *libc::__errno_location() = errno;
     }
