@@ -1,7 +1,7 @@
 //! Errors as they cross the ABI: a number of Linux, and a text for people.
 
 use alloc::borrow::Cow;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use core::fmt;
 
 use crate::abi;
@@ -97,7 +97,8 @@ impl Error {
     /// From a status below zero and its body.
     pub(crate) fn received(status: i32, body: &[u8]) -> Error {
         let errno = Errno::of(status).unwrap_or(Errno::EIO);
-        Error { errno, text: Cow::Owned(String::from_utf8_lossy(body).to_string()) }
+        let text = core::str::from_utf8(body).unwrap_or_default();
+        Error { errno, text: Cow::Owned(String::from(text)) }
     }
 
     /// The status that says so.

@@ -68,6 +68,7 @@ mod instance;
 mod message;
 #[cfg(target_arch = "wasm32")]
 mod module;
+mod queue;
 mod store;
 
 pub use atoll_atom_macro::atom;
@@ -79,13 +80,14 @@ pub use future::{
 };
 pub use instance::{Atom, Event, Instance, Params, This, Token};
 pub use message::{Component, Masked, decode, encode, mask, register};
+pub use queue::Queue;
 pub use store::{Locked, kv, lock, log as journal, scratch, sync};
 
 /// What most atoms use.
 pub mod prelude {
     pub use crate::{
-        Component, Duration, Either, Errno, Error, Events, Names, Params, Result, This, atom, join,
-        select, sleep, task, timeout, yield_now,
+        Component, Duration, Either, Errno, Error, Events, Names, Params, Queue, Result, This,
+        atom, join, select, sleep, task, timeout, yield_now,
     };
 }
 
@@ -196,7 +198,8 @@ pub mod private {
     /// Verb and the rest of a command.
     pub fn verb(line: &str) -> (&str, &str) {
         let line = line.trim_ascii();
-        let (verb, rest) = line.split_once(|c: char| c.is_ascii_whitespace()).unwrap_or((line, ""));
+        let end = line.bytes().position(|b| b.is_ascii_whitespace());
+        let (verb, rest) = line.split_at_checked(end.unwrap_or(line.len())).unwrap_or((line, ""));
         (verb, rest.trim_ascii_start())
     }
 

@@ -135,6 +135,7 @@ impl World {
         let Some(mut atom) = self.atoms.get_mut(at).and_then(Option::take) else {
             return Err(Errno::EPIPE.into());
         };
+        let slow = self.guest(|g| g.comp(to).is_ok_and(|c| core::mem::take(&mut c.slow)));
         let before = self.guest(|g| g.clone());
         let context = Context::new(self.guest.clone(), to, body, sender);
         let len = i32::try_from(body.len()).unwrap_or(i32::MAX);
@@ -147,7 +148,6 @@ impl World {
         });
         self.atoms[at] = Some(atom);
         let starts = matches!(export, Export::Invoke(kind::START, _));
-        let slow = self.guest(|g| g.comp(to).is_ok_and(|c| core::mem::take(&mut c.slow)));
         let (errno, why) = match result {
             Err(panic) => (Errno::EIO, panic_text(&*panic)),
             Ok(_) if context.over => (Errno::EDQUOT, String::from("over its budget")),
