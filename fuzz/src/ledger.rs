@@ -116,8 +116,9 @@ impl Ledger {
         let m = Rmsg::decode(frame).unwrap_or_else(|e| panic!("{e:?}: {frame:?}"));
         // A mux has answers underway when it says why it hears no more.
         if self.vague.contains(&tag(frame)) || self.muxed && dead {
-            if let Rmsg::Version { msize, .. } = m {
+            if let Rmsg::Version { msize, version } = m {
                 self.msize = self.msize.max(msize);
+                self.dialect = DIALECTS.into_iter().find(|d| d.name() == version);
             }
             return;
         }

@@ -6,16 +6,17 @@
 //! and when the clients are gone, nothing of theirs is left there.
 
 use atoll_9p::mux::{ClientId, Mux, Share};
+use atoll_9p::ram::Ram;
 use atoll_9p::server::{Limits, Session};
 use atoll_9p::synth::Files;
-use atoll_9p::tree::Tree;
+use atoll_9p::tree::Tree as _;
 use atoll_9p::wire::MIN_MSIZE;
 
 use crate::files::State;
 use crate::ledger::Ledger;
 use crate::script::{Record, Script};
-use crate::server::{BUSY, FAULT, KINDS, LEAVE, NEWS, READ, SECOND, sent};
-use crate::tree::Counted;
+use crate::server::{BUSY, FAULT, KINDS, LEAVE, NEWS, RAM, READ, SECOND, sent};
+use crate::tree::{Counted, Trial};
 
 pub use crate::server::{fresh, seeds, show};
 
@@ -29,17 +30,17 @@ struct Client {
     lazy: bool,
 }
 
-struct Joint {
+struct Joint<T: Trial> {
     mux: Mux,
-    session: Session<Counted<Files<'static, State>>>,
-    tree: Counted<Files<'static, State>>,
+    session: Session<Counted<T>>,
+    tree: Counted<T>,
     clients: [Client; 2],
     msize: u32,
     lazy: bool,
 }
 
-impl Joint {
-    fn new(head: [u8; 2]) -> Joint {
+impl<T: Trial> Joint<T> {
+    fn new(head: [u8; 2]) -> Joint<T> {
         let msize = [0, 600, 1024, 9000][usize::from(head[0] & 3)];
         let share = Share {
             fids: [1, 3, 8, 100][usize::from(head[0] >> 2 & 3)],
@@ -49,15 +50,10 @@ impl Joint {
         };
         let mut mux = Mux::new(msize, share);
         let lazy = head[1] & 4 != 0;
-        let clients = [(); 2].map(|()| Joint::come(&mut mux, msize, lazy));
+        let clients = [(); 2].map(|()| come(&mut mux, msize, lazy));
         let session =
             Session::new(Limits { msize: 8192, fids: 1000, blocked: 1000, writes: 1 << 20 });
         Joint { mux, session, tree: Counted::default(), clients, msize, lazy }
-    }
-
-    fn come(mux: &mut Mux, msize: u32, lazy: bool) -> Client {
-        let ledger = Ledger::behind_mux(msize.max(MIN_MSIZE));
-        Client { id: mux.open(), ledger, unsent: Vec::new(), lazy }
     }
 
     /// Carries bytes until nothing moves.
@@ -101,7 +97,7 @@ impl Joint {
 
     fn leave(&mut self, which: usize) {
         self.mux.close(self.clients[which].id);
-        self.clients[which] = Joint::come(&mut self.mux, self.msize, self.lazy);
+        self.clients[which] = come(&mut self.mux, self.msize, self.lazy);
     }
 
     fn busy(&mut self, busy: bool) {
@@ -150,6 +146,11 @@ impl Joint {
     }
 }
 
+fn come(mux: &mut Mux, msize: u32, lazy: bool) -> Client {
+    let ledger = Ledger::behind_mux(msize.max(MIN_MSIZE));
+    Client { id: mux.open(), ledger, unsent: Vec::new(), lazy }
+}
+
 impl Client {
     fn read(&mut self, mux: &mut Mux, most: usize) -> bool {
         let output = mux.to_client(self.id);
@@ -163,7 +164,14 @@ impl Client {
 /// Tries one input.
 pub fn run(input: &[u8]) {
     let script = Script::parse(input);
-    let mut joint = Joint::new(script.head);
+    match script.head[1] & RAM {
+        0 => run_on::<Files<'static, State>>(&script),
+        _ => run_on::<Ram>(&script),
+    }
+}
+
+fn run_on<T: Trial>(script: &Script) {
+    let mut joint = Joint::<T>::new(script.head);
     for record in &script.records {
         if record.kind & SERVER != 0 {
             // A server that breaks the rules ends it all, and breaks nothing else.

@@ -43,7 +43,7 @@ pub const SECOND: u8 = 0x80;
 /// Settings of the second byte, beside the size of pieces: answers are read only when
 /// the script says so, the tree is the one in memory, buffers are a pool's.
 const LAZY: u8 = 4;
-const RAM: u8 = 8;
+pub(crate) const RAM: u8 = 8;
 const POOL: u8 = 16;
 
 /// The size of a pool's buffers.

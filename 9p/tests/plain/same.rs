@@ -267,7 +267,7 @@ fn synthetic() -> Synthetic {
     let b = synth.dir(a, "b");
     synth.bytes(b, "c", b"deep\n");
     let mut log = Stream::new(4096);
-    (0..50).for_each(|i| log.push(&format!("line {i}")));
+    (0..50).for_each(|i| log.push(format!("line {i}")));
     Files { synth, state: State { log, said: 0 } }
 }
 
