@@ -100,6 +100,7 @@ struct Ours {
     names: Vec<PathBuf>,
     files: Vec<(u64, u64, PathBuf)>,
     folders: Vec<PathBuf>,
+    trees: Vec<PathBuf>,
     mounts: Vec<PathBuf>,
 }
 
@@ -115,6 +116,8 @@ pub fn run(from: impl BufRead) -> io::Result<()> {
         match what {
             b"bye" => return Ok(()),
             b"folder" => ours.folders.push(path(rest)),
+            // Only the demo's word; it starts this command by itself.
+            b"tree" => ours.trees.push(path(rest)),
             b"mount" => ours.mounts.push(path(rest)),
             b"name" => ours.names.push(path(rest)),
             b"file" => {
@@ -170,6 +173,20 @@ fn clean(ours: &Ours) {
             let _ = std::fs::remove_dir(parent);
         }
     }
+    for tree in &ours.trees {
+        remove_tree(tree);
+    }
+}
+
+/// Removes a folder in which others, who end too, may still make or remove something.
+fn remove_tree(tree: &Path) {
+    for _ in 0..100 {
+        match std::fs::remove_dir_all(tree) {
+            Ok(()) => return,
+            Err(e) if e.kind() == io::ErrorKind::NotFound && !tree.exists() => return,
+            Err(_) => std::thread::sleep(std::time::Duration::from_millis(20)),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -182,14 +199,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         std::fs::create_dir_all(at("all/ours")).unwrap();
-        for name in ["all/ours/x", "mine", "named", "stranger"] {
+        std::fs::create_dir_all(at("other/tree")).unwrap();
+        for name in ["all/ours/x", "other/tree/log", "mine", "named", "stranger"] {
             std::fs::write(at(name), "").unwrap();
         }
         let meta = std::fs::metadata(at("mine")).unwrap();
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let orders = format!(
-            "folder {}\nname {}\nfile {} {} {}\nfile {} 1 {}\nchild {}\nchild 999999999\nnonsense\n",
+            "folder {}\ntree {}\ntree {0}\nname {}\nfile {} {} {}\nfile {} 1 {}\nchild {}\nchild 999999999\nnonsense\n",
             at("all/ours").display(),
+            at("other/tree").display(),
             at("named").display(),
             meta.dev(),
             meta.ino(),
@@ -205,6 +224,8 @@ mod tests {
             !at("named").exists()
                 && !at("mine").exists()
                 && !at("all").exists()
+                && !at("other/tree").exists()
+                && at("other").exists()
                 && at("stranger").exists()
         );
         assert!(!child.wait().unwrap().success());

@@ -12,6 +12,7 @@ mod check;
 mod ci;
 mod completions;
 mod demo;
+mod folder;
 mod fuzz;
 mod inspect;
 mod new;

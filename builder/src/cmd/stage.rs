@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use tempfile::TempDir;
 
 use super::Context;
+use super::folder::Folder;
 
 /// How long anything may take before the demo gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -28,7 +28,7 @@ pub(super) struct Stage<'c> {
     /// The guest first; stopped in the opposite order.
     programs: Vec<Child>,
     /// Taken away at the end, and when the stage is dropped.
-    folder: Option<TempDir>,
+    folder: Option<Folder>,
 }
 
 /// A program in the background that prints lines.
@@ -41,7 +41,7 @@ impl<'c> Stage<'c> {
             signal_hook::flag::register(signal, stopped.clone())?;
         }
         let pace = if fast || !std::io::stdout().is_terminal() { 0 } else { 900 };
-        let folder = tempfile::Builder::new().prefix("atoll-demo-").tempdir()?;
+        let folder = Folder::new(&atoll)?;
         let pause = Duration::from_millis(pace);
         Ok(Stage { cx, atoll, pause, stopped, programs: Vec::new(), folder: Some(folder) })
     }
@@ -175,7 +175,7 @@ impl<'c> Stage<'c> {
 
     /// The private folder, where the sockets are.
     fn private(&self) -> &Path {
-        self.folder.as_ref().map_or(Path::new("/nonexistent"), TempDir::path)
+        self.folder.as_ref().map_or(Path::new("/nonexistent"), |f| &f.path)
     }
 
     fn log(&self) -> PathBuf {

@@ -1,9 +1,11 @@
 //! `test`: every test that this machine can run.
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use atoll_builder::build::{self, Options};
 use atoll_builder::{cargo, tidy};
 
@@ -13,6 +15,8 @@ use super::{Context, setup};
 /// The status with which nextest says that there was nothing to run
 /// (`NextestExitCode::NO_TESTS_RUN`).
 const NO_TESTS: i32 = 4;
+/// How long what a killed program leaves may take to be cleared away.
+const GOES_WITHIN: Duration = Duration::from_secs(20);
 const NONE: &str = "none of that name here";
 
 /// Run every test: of the workspace, of the kernel, and the rules of `tidy`.
@@ -93,6 +97,7 @@ pub(super) fn tests(cx: &Context, steps: &mut Steps<'_>, filter: Option<&str>) {
         for place in ["qemu", "process"] {
             steps.step(&format!("demo on {place}"), || demo(&me, place));
         }
+        steps.step("demo, killed", || killed_demo(&me));
         steps.step("tidy", || rules(cx));
     }
 }
@@ -156,6 +161,37 @@ fn demo(me: &Path, place: &str) -> Result<String> {
     if !out.status.success() {
         eprintln!("{}", String::from_utf8_lossy(&out.stdout));
         bail!("{}", String::from_utf8_lossy(&out.stderr).trim());
+    }
+    Ok(String::new())
+}
+
+/// One that is killed as soon as its guest runs leaves nothing behind.
+fn killed_demo(me: &Path) -> Result<String> {
+    let dir = tempfile::tempdir()?;
+    let mut demo = Command::new(me)
+        .args(["demo", "--fast", "--quiet", "--on", "process"])
+        .env("TMPDIR", dir.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let said = BufReader::new(demo.stdout.take().context("no output")?);
+    let runs = said.lines().map_while(Result::ok).any(|l| l.contains("it answered after"));
+    let left = || -> Result<Vec<_>> {
+        Ok(std::fs::read_dir(dir.path())?.flatten().map(|e| e.file_name()).collect())
+    };
+    let had = left()?;
+    demo.kill()?;
+    demo.wait()?;
+    if !runs || had.is_empty() {
+        bail!("the demo does not get to where it would be killed");
+    }
+    let end = Instant::now() + GOES_WITHIN;
+    while !left()?.is_empty() {
+        if Instant::now() > end {
+            bail!("it has left {:?}", left()?);
+        }
+        std::thread::sleep(Duration::from_millis(10));
     }
     Ok(String::new())
 }
