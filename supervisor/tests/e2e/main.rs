@@ -9,4 +9,5 @@ mod clients;
 mod ends;
 mod fixture;
 mod killed;
+mod plan9;
 mod trees;
