@@ -12,6 +12,7 @@ pub mod cpio;
 pub mod door;
 pub mod files;
 pub mod job;
+mod joint;
 pub mod kernel;
 pub mod linux;
 pub mod module;

@@ -18,6 +18,7 @@ use atoll_9p::server::{Limits, Session};
 use atoll_9p::tree::Tree;
 
 use crate::door::Door;
+use crate::joint::Joint;
 
 /// As large a message as `atoll export` takes: a mebibyte of data.
 const MSIZE: u32 = (1 << 20) + 4096;
@@ -44,6 +45,17 @@ struct Inside<T: Tree> {
     tree: T,
     identity: Identity,
     sessions: BTreeMap<u64, (Session<T>, TcpStream)>,
+    /// What all connections go through, if they do.
+    joint: Option<Joint<T>>,
+}
+
+/// How a tree is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Each connection has a session.
+    Sessions,
+    /// They share one, behind a joint.
+    Joint,
 }
 
 /// A server that runs. Dropped, it is gone with its connections.
@@ -65,9 +77,19 @@ impl<T: Tree + 'static> Server<T> {
         identity: Identity,
         make: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<Server<T>> {
+        Server::start_on(Way::Sessions, identity, make)
+    }
+
+    /// The same, in this way.
+    pub fn start_on(
+        way: Way,
+        identity: Identity,
+        make: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<Server<T>> {
         let (events, receiver) = sync_channel::<Event<T>>(16);
         let thread = std::thread::spawn(move || {
-            Inside { tree: make(), identity, sessions: BTreeMap::new() }.run(&receiver);
+            let joint = (way == Way::Joint).then(|| Joint::new(limits(), identity));
+            Inside { tree: make(), identity, sessions: BTreeMap::new(), joint }.run(&receiver);
         });
         let (to, count) = (events.clone(), AtomicU64::new(0));
         let door = Door::open(move |stream| {
@@ -89,10 +111,14 @@ impl<T: Tree + 'static> Server<T> {
         self.look(move |inside| f(&mut inside.tree))
     }
 
-    /// What the connections that are open hold.
+    /// What the connections that are open hold. Behind a joint nobody can tell whose it
+    /// is: then the first holds it all.
     pub fn held(&self) -> Vec<Held> {
         let of = |s: &Session<T>| Held { fids: s.fids(), waiting: s.waiting() };
-        self.look(move |inside| inside.sessions.values().map(|(s, _)| of(s)).collect())
+        self.look(move |inside| match &inside.joint {
+            Some(joint) => joint.held(),
+            None => inside.sessions.values().map(|(s, _)| of(s)).collect(),
+        })
     }
 
     fn look<R: Send + 'static>(&self, f: impl FnOnce(&mut Inside<T>) -> R + Send + 'static) -> R {
@@ -116,6 +142,10 @@ impl<T: Tree> Drop for Server<T> {
     }
 }
 
+fn limits() -> Limits {
+    Limits { msize: MSIZE, ..Limits::default() }
+}
+
 /// Hands on what a connection sends, until it ends.
 fn pump<T: Tree>(id: u64, mut stream: TcpStream, to: &SyncSender<Event<T>>) -> io::Result<()> {
     stream.set_nodelay(true)?;
@@ -134,13 +164,21 @@ impl<T: Tree> Inside<T> {
     fn run(mut self, events: &Receiver<Event<T>>) {
         for event in events {
             match event {
-                Event::Open(id, stream) => {
-                    let limits = Limits { msize: MSIZE, ..Limits::default() };
-                    let session = Session::serving(limits, self.identity);
-                    self.sessions.insert(id, (session, stream));
-                }
-                Event::Bytes(id, bytes) => self.bytes(id, &bytes),
+                Event::Open(id, stream) => match &mut self.joint {
+                    Some(joint) => joint.open(id, stream),
+                    None => {
+                        let session = Session::serving(limits(), self.identity);
+                        self.sessions.insert(id, (session, stream));
+                    }
+                },
+                Event::Bytes(id, bytes) => match &mut self.joint {
+                    Some(joint) => joint.bytes(id, &bytes),
+                    None => self.bytes(id, &bytes),
+                },
                 Event::Close(id) => {
+                    if let Some(joint) = &mut self.joint {
+                        joint.close(id);
+                    }
                     if let Some((mut session, _)) = self.sessions.remove(&id) {
                         session.close(&mut self.tree);
                     }
@@ -168,7 +206,10 @@ impl<T: Tree> Inside<T> {
         loop {
             let mut woken = Vec::new();
             self.tree.woken(&mut |node| woken.push(node));
-            let mut busy = false;
+            let mut busy = match &mut self.joint {
+                Some(joint) => joint.settle(&mut self.tree, &woken),
+                None => false,
+            };
             for (session, stream) in self.sessions.values_mut() {
                 woken.iter().for_each(|node| session.wake(*node));
                 while session.step(&mut self.tree) || !session.output().is_empty() {
@@ -182,6 +223,8 @@ impl<T: Tree> Inside<T> {
                 }
             }
             if !busy {
+                let left = self.joint.as_ref().is_some_and(|j| !j.is_clean());
+                assert!(!left, "clients have gone and left something behind the joint");
                 return;
             }
         }

@@ -271,13 +271,13 @@ fn tree() -> Ram {
 }
 
 pub(crate) fn run(linux: &Linux, report: &mut Report) {
-    for mount in [mounts::L, mounts::PLAIN] {
+    for mount in [mounts::L, mounts::PLAIN, mounts::JOINT] {
         // Plain 9P2000 has no numbers of users: everybody is who has mounted.
-        let identity = match mount.name {
-            "9P2000" => Identity::Peer { uid: 0, gid: 0 },
-            _ => Identity::Claimed,
+        let identity = match mount.is_plain() {
+            true => Identity::Peer { uid: 0, gid: 0 },
+            false => Identity::Claimed,
         };
-        let server = Server::start_for(identity, tree).unwrap();
+        let server = Server::start_on(mount.way, identity, tree).unwrap();
         mount.at(linux, server.port(), "/mnt");
         mount.at(linux, server.port(), "/tmp/other");
         for row in ROWS {
@@ -288,7 +288,7 @@ pub(crate) fn run(linux: &Linux, report: &mut Report) {
                     row.script
                 );
                 let said = linux.run(&around).unwrap().text();
-                let want = if mount.name == "9P2000" { row.plain } else { row.l };
+                let want = if mount.is_plain() { row.plain } else { row.l };
                 assert_eq!(said.trim_end(), want);
             });
         }

@@ -11,10 +11,11 @@
 //! So `msize` has to be 24 bytes more than a reader's buffer (`P9_IOHDRSZ`). If it is
 //! that much less, a line is seen that is longer than what is missing, and no other.
 
+use atoll_9p::access::Identity;
 use atoll_9p::stream::Stream;
 use atoll_9p::synth::{Files, Synth};
 use atoll_lab::linux::Linux;
-use atoll_lab::nine::Server;
+use atoll_lab::nine::{Server, Way};
 
 use crate::mounts::{Mount, held};
 use crate::report::Report;
@@ -72,10 +73,10 @@ fn tree() -> Files<'static, Stream> {
 
 /// The line is there before anybody reads. So a read that waits at the server is the
 /// program's second, and it has written the line; or still its first, and never will.
-fn case(linux: &Linux, row: &Row) {
-    let server = Server::start(tree).unwrap();
+fn case(linux: &Linux, row: &Row, way: Way) {
+    let server = Server::start_on(way, Identity::Owner, tree).unwrap();
     let options = format!("version={},msize={},cache=none", row.version, row.msize);
-    let mount = Mount { name: "", options: &options, cached: false };
+    let mount = Mount { name: "", options: &options, cached: false, way };
     mount.at(linux, server.port(), "/mnt");
     let reader = linux.start(row.program).unwrap();
     held(&server, |held| held.iter().any(|h| h.waiting == 1));
@@ -98,9 +99,10 @@ fn case(linux: &Linux, row: &Row) {
 }
 
 pub(crate) fn run(linux: &Linux, report: &mut Report) {
-    for row in ROWS {
+    for (row, way) in ROWS.iter().flat_map(|row| [(row, Way::Sessions), (row, Way::Joint)]) {
         let shows = if row.shows { "shows a line at once" } else { "shows nothing" };
-        let name = format!("{}, msize={}: {} {shows}", row.version, row.msize, row.program);
-        report.case(linux, &name, || case(linux, row));
+        let way_is = if way == Way::Joint { ", through the joint" } else { "" };
+        let name = format!("{}, msize={}{way_is}: {} {shows}", row.version, row.msize, row.program);
+        report.case(linux, &name, || case(linux, row, way));
     }
 }
