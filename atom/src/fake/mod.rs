@@ -84,6 +84,33 @@ impl core::fmt::Debug for World {
     }
 }
 
+/// Why a dispatch was not done.
+enum Stop {
+    Refused(Error),
+    /// It is in the log already.
+    Abandoned(Error),
+}
+
+impl From<Errno> for Stop {
+    fn from(errno: Errno) -> Stop {
+        Stop::Refused(errno.into())
+    }
+}
+
+impl From<core::num::TryFromIntError> for Stop {
+    fn from(e: core::num::TryFromIntError) -> Stop {
+        Stop::Refused(e.into())
+    }
+}
+
+impl From<Stop> for Error {
+    fn from(stop: Stop) -> Error {
+        match stop {
+            Stop::Refused(e) | Stop::Abandoned(e) => e,
+        }
+    }
+}
+
 /// The test.
 pub const TEST: Component = Component(0);
 /// Abandoned so often in a row, an atom ends its guest.
@@ -107,7 +134,7 @@ impl World {
     }
 
     /// What is dispatched first.
-    fn begin(&mut self, id: i32) -> Result<()> {
+    fn begin(&mut self, id: i32) -> Result<(), Stop> {
         let fresh = self.guest(|g| {
             let comp = g.comp(id)?;
             let fresh = !core::mem::replace(&mut comp.started, true);
@@ -129,7 +156,7 @@ impl World {
         export: Export,
         body: &[u8],
         sender: Option<i32>,
-    ) -> Result<Vec<u8>> {
+    ) -> Result<Vec<u8>, Stop> {
         self.begin(to)?;
         let at = usize::try_from(to)?;
         let Some(mut atom) = self.atoms.get_mut(at).and_then(Option::take) else {
@@ -153,7 +180,15 @@ impl World {
             Ok(_) if context.over => (Errno::EDQUOT, String::from("over its budget")),
             Ok(_) if slow => (Errno::ETIMEDOUT, String::from("over its deadline")),
             Ok(0..) => {
-                self.guest(|g| g.commit(to, matches!(export, Export::Invoke(..))));
+                // Starting, being watched and being read prove nothing of an atom.
+                let proof = !matches!(
+                    export,
+                    Export::Invoke(
+                        kind::START | kind::WATCHED | kind::READ | kind::NAMES | kind::GET,
+                        _
+                    )
+                );
+                self.guest(|g| g.commit(to, proof));
                 self.drop_dead();
                 return Ok(context.answer);
             }
@@ -165,13 +200,13 @@ impl World {
                     (errno, error.text().to_string())
                 } else {
                     self.roll_back(before);
-                    return Err(error);
+                    return Err(Stop::Refused(error));
                 }
             }
         };
         self.roll_back(before);
         self.abandoned(to, &why);
-        Err(Error::new(errno, why))
+        Err(Stop::Abandoned(Error::new(errno, why)))
     }
 
     /// What was asked for has not been. Lines of the log stay: they say why.
@@ -218,8 +253,8 @@ impl World {
             Queued::Ask { from, token, body } => {
                 self.guest(|g| g.owe(to, token));
                 let done = self.dispatch(to, Export::Invoke(kind::ASK, token), &body, Some(from));
-                if let Err(e) = &done {
-                    self.guest(|g| g.replied(to, token, Err(e.clone())));
+                if let Err(stop) = done {
+                    self.guest(|g| g.replied(to, token, Err(stop.into())));
                 }
                 return true;
             }
@@ -238,7 +273,7 @@ impl World {
                 self.dispatch(to, Export::Future(id, status), &body, None).map(drop)
             }
         };
-        if let Err(e) = refused {
+        if let Err(Stop::Refused(e)) = refused {
             self.guest(|g| g.say(to, &format!("refused: {e}")));
         }
         true
@@ -283,7 +318,7 @@ impl World {
             return Err(Errno::EMSGSIZE.into());
         }
         let export = Export::Invoke(kind::COMMAND, i64::from(at));
-        self.dispatch(id, export, line.as_bytes(), None).map(drop)
+        Ok(self.dispatch(id, export, line.as_bytes(), None).map(drop)?)
     }
 
     /// The lines that an event file keeps.
@@ -319,7 +354,7 @@ impl World {
     pub fn get(&mut self, atom: &str, dir: &str, name: &str) -> Result<Vec<u8>> {
         let (id, at) = self.file(atom, dir, &[Kind::Names])?;
         let export = Export::Invoke(kind::GET, i64::from(at));
-        self.dispatch(id, export, name.as_bytes(), None)
+        Ok(self.dispatch(id, export, name.as_bytes(), None)?)
     }
 
     /// Writes an entry of a directory.
@@ -330,14 +365,14 @@ impl World {
         if body.len() > abi::MAX_BODY {
             return Err(Errno::EMSGSIZE.into());
         }
-        self.dispatch(id, Export::Invoke(kind::PUT, i64::from(at)), &body, None).map(drop)
+        Ok(self.dispatch(id, Export::Invoke(kind::PUT, i64::from(at)), &body, None).map(drop)?)
     }
 
     /// Removes an entry of a directory.
     pub fn remove(&mut self, atom: &str, dir: &str, name: &str) -> Result<()> {
         let (id, at) = self.file(atom, dir, &[Kind::Names])?;
         let export = Export::Invoke(kind::REMOVE, i64::from(at));
-        self.dispatch(id, export, name.as_bytes(), None).map(drop)
+        Ok(self.dispatch(id, export, name.as_bytes(), None).map(drop)?)
     }
 
     /// Sends a message from the test.
