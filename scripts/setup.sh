@@ -46,6 +46,25 @@ while IFS=: read -r command package why; do
   fi
 done <<<"$needs"
 
+# Atoms in Rust are compiled for wasm32 by the compiler that is there, if it has that
+# target, else by Debian's, which makes the target's libraries from its own source.
+# (builder/src/atoms/toolchain.rs looks for the same.)
+wasm32() {
+  local libraries
+  libraries=$(rustc --print target-libdir --target wasm32-unknown-unknown 2>/dev/null) || libraries=
+  if [ -n "$libraries" ] && [ -d "$libraries" ]; then return 0; fi
+  [ -f /usr/lib/rustlib/src/rust/library/core/src/lib.rs ] && [ -x /usr/bin/cargo ] &&
+    command -v wasm-ld-19 >/dev/null
+}
+if ! wasm32; then
+  say "missing: Rust for wasm32-unknown-unknown, for compiling atoms"
+  # One command where rustup is and reaches its server.
+  if [ $check = yes ] || ! command -v rustup >/dev/null ||
+    ! rustup target add wasm32-unknown-unknown >&2 || ! wasm32; then
+    missing+=(rustc-web cargo-web rust-web-src lld-19)
+  fi
+fi
+
 # Linux kernels are files here, never installed: a kernel package would change
 # what this machine boots. Tests mount trees with Debian's stock kernel, since the
 # cloud flavour has no 9P; boots are compared with the cloud flavour.

@@ -36,10 +36,14 @@ pub struct Built {
 pub struct Phases {
     /// Reading and checking the configuration and its files.
     pub check: f64,
+    /// Compiling its atoms to Wasm, or finding that nothing of them changed.
+    pub atoms: f64,
     /// Finding the kernel's key: hashing its sources.
     pub key: f64,
     /// Reading the kernel from the cache, or compiling it.
     pub kernel: f64,
+    /// Compiling the modules to native code, or finding it.
+    pub code: f64,
     /// Making the image and reading it back.
     pub assemble: f64,
     /// Writing it.
@@ -60,7 +64,7 @@ pub struct Options {
 /// Builds the image of a guest.
 pub fn build(repo: &Repo, file: &Path, options: &Options, ui: Ui) -> Result<Built> {
     let all = Instant::now();
-    let plan = Plan::of(repo, file)?;
+    let plan = Plan::of(repo, file, ui)?;
     let start = Instant::now();
     let (kernel, compiled) = match &options.kernel {
         None => plan.flavour.get(repo, ui)?,
@@ -72,9 +76,11 @@ pub fn build(repo: &Repo, file: &Path, options: &Options, ui: Ui) -> Result<Buil
     };
     let kernel_ms = ms(start);
     let start = Instant::now();
-    let image =
-        assemble::assemble(&kernel, &plan.value(), plan.code.as_deref(), &plan.guest.platforms)
-            .with_context(|| format!("{}", repo.show(file)))?;
+    let code = plan.code(repo, ui)?;
+    let code_ms = ms(start);
+    let start = Instant::now();
+    let image = assemble::assemble(&kernel, &plan.value(), code.as_deref(), &plan.guest.platforms)
+        .with_context(|| format!("{}", repo.show(file)))?;
     let assemble_ms = ms(start);
     let start = Instant::now();
     let path = options.out.clone().unwrap_or_else(|| repo.image(&plan.guest.name));
@@ -88,8 +94,10 @@ pub fn build(repo: &Repo, file: &Path, options: &Options, ui: Ui) -> Result<Buil
         kernel: if compiled { "compiled" } else { "cached" },
         ms: Phases {
             check: plan.ms[0],
-            key: plan.ms[1],
+            atoms: plan.ms[1],
+            key: plan.ms[2],
             kernel: kernel_ms,
+            code: code_ms,
             assemble: assemble_ms,
             write: ms(start),
             total: ms(all),

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -21,6 +21,11 @@ fn is_ours(name: &str) -> bool {
 /// A cargo to run in a folder, undisturbed by the cargo that runs us.
 pub fn command(dir: PathBuf) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    command_of(Path::new(&cargo), dir)
+}
+
+/// A certain cargo to run in a folder, undisturbed likewise.
+pub(crate) fn command_of(cargo: &Path, dir: PathBuf) -> Command {
     let mut command = Command::new(cargo);
     command.current_dir(dir);
     for (name, _) in std::env::vars_os() {
@@ -40,21 +45,37 @@ pub fn host(repo: &Repo) -> Command {
     command
 }
 
+/// What a cargo made.
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    /// Programs.
+    pub(crate) programs: Vec<PathBuf>,
+    /// All files, programs and libraries.
+    pub(crate) files: Vec<PathBuf>,
+}
+
 /// Runs a `cargo build` and returns the programs that it made.
 pub fn build(mut command: Command, ui: Ui) -> Result<Vec<PathBuf>> {
     command.arg("--message-format=json-render-diagnostics");
     if ui.quiet {
         command.arg("--quiet");
     }
+    Ok(run(command, ui)?.programs)
+}
+
+/// Runs a cargo that was told to say in JSON what it makes.
+pub(crate) fn run(mut command: Command, ui: Ui) -> Result<Output> {
     ui.detail(format_args!("{command:?}"));
     let mut child = command.stdout(Stdio::piped()).spawn().context("cannot run cargo")?;
     let stdout = child.stdout.take().context("cargo has no output")?;
-    let mut made = Vec::new();
+    let mut made = Output::default();
     for line in BufReader::new(stdout).lines() {
         let message: serde_json::Value = serde_json::from_str(&line?).unwrap_or_default();
         if let Some(path) = message["executable"].as_str() {
-            made.push(PathBuf::from(path));
+            made.programs.push(PathBuf::from(path));
         }
+        let files = message["filenames"].as_array().into_iter().flatten();
+        made.files.extend(files.filter_map(|f| f.as_str()).map(PathBuf::from));
     }
     if !child.wait()?.success() {
         bail!("the build failed; cargo's messages above say why");

@@ -23,6 +23,9 @@ use crate::{cargo, files, inputs, pack};
 /// The triple of a kernel: the host's own (no other has to be installed).
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
+/// The kernel's feature that runs atoms.
+const ATOMS: &str = "atoms";
+
 /// How a kernel is compiled and packed: raise the number when this module does it
 /// in another way.
 const RECIPE: [&[u8]; 3] = [b"3", include_bytes!("../rustc-wrapper.sh"), include_bytes!("pack.rs")];
@@ -45,12 +48,13 @@ pub struct Flavour {
 }
 
 impl Flavour {
-    /// The flavour that has these kinds in it.
-    pub fn of(repo: &Repo, kinds: &[&Kind]) -> Result<Flavour> {
+    /// The flavour that has these kinds in it, and an engine for `atoms`.
+    pub fn of(repo: &Repo, kinds: &[&Kind], atoms: bool) -> Result<Flavour> {
         let mut features = vec!["qemu".to_owned()];
+        features.extend(atoms.then(|| ATOMS.to_owned()));
         features.extend(kinds.iter().map(|k| k.name.to_owned()));
         let rustc = Rustc::find(&repo.out().join("rustc.json"))?;
-        let inputs = inputs::kernel(repo)?;
+        let inputs = inputs::kernel(repo, atoms)?;
         let sources = inputs::hash(&inputs);
         let mut key = blake3::Hasher::new();
         key.update(sources.as_bytes());
@@ -66,6 +70,11 @@ impl Flavour {
             files: inputs.len(),
             sysroot: rustc.sysroot,
         })
+    }
+
+    /// Whether it runs atoms.
+    pub fn has_atoms(&self) -> bool {
+        self.features.iter().any(|f| f == ATOMS)
     }
 
     /// Where it is kept as the compiler made it, symbols and all.
@@ -84,6 +93,7 @@ impl Flavour {
         if let Ok(bytes) = std::fs::read(&path) {
             return Ok((bytes, false));
         }
+        self.possible(repo)?;
         let folder = repo.out().join("flavours");
         std::fs::create_dir_all(&folder)?;
         let lock = File::create(folder.join("lock"))?;
@@ -97,13 +107,27 @@ impl Flavour {
         })?;
         // Somebody may have edited a source while it was compiled: then nobody
         // knows which version is in it, and it must not be found by this key.
-        if inputs::hash(&inputs::kernel(repo)?).to_hex().as_str() != self.sources {
+        if inputs::hash(&inputs::kernel(repo, self.has_atoms())?).to_hex().as_str() != self.sources
+        {
             bail!("a source of the kernel changed while it was compiled; build again");
         }
         let packed = pack::pack(&bytes)?;
         files::write_atomically(&self.symbols(repo), &bytes)?;
         files::write_atomically(&path, &packed)?;
         Ok((packed, true))
+    }
+
+    /// Whether the kernel's sources can be built with these features.
+    fn possible(&self, repo: &Repo) -> Result<()> {
+        let manifest = std::fs::read_to_string(repo.path("unikernel/Cargo.toml"))?;
+        let has = |l: &str| l.strip_prefix(ATOMS).is_some_and(|l| l.trim_start().starts_with('='));
+        if self.has_atoms() && !manifest.lines().any(has) {
+            bail!(
+                "this version's kernel cannot run atoms yet, so the guest cannot run on QEMU\n\
+                 help: say platforms = [\"process\"] in [guest]; it then runs as a process"
+            );
+        }
+        Ok(())
     }
 
     fn compile(&self, repo: &Repo, ui: Ui) -> Result<Vec<u8>> {
@@ -125,16 +149,8 @@ impl Flavour {
     /// Flags that take this machine's folders out of the result. Added to the
     /// ones that `unikernel/.cargo/config.toml` says.
     fn rustflags(&self, repo: &Repo) -> Result<String> {
-        let home = std::env::var_os("CARGO_HOME")
-            .map(PathBuf::from)
-            .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")));
-        let mut folders = vec![(self.sysroot.clone(), "/rust"), (repo.root.clone(), "/atoll")];
-        if let Some(home) = home {
-            // A registry's folder is named by where it is mirrored from.
-            let registries = std::fs::read_dir(home.join("registry/src")).into_iter().flatten();
-            folders.extend(registries.flatten().map(|e| (e.path(), "/crates")));
-            folders.insert(0, (home, "/cargo"));
-        }
+        let mut folders = crates();
+        folders.splice(..0, [(self.sysroot.clone(), "/rust"), (repo.root.clone(), "/atoll")]);
         // Of several that fit, rustc takes the last.
         let mut flags: Vec<String> = folders
             .iter()
@@ -145,4 +161,16 @@ impl Flavour {
         flags.push("--remap-path-scope=object".to_owned());
         Ok(format!("target.{TARGET}.rustflags={}", serde_json::to_string(&flags)?))
     }
+}
+
+/// Where cargo keeps what it fetched, and what to call that in a result.
+pub(crate) fn crates() -> Vec<(PathBuf, &'static str)> {
+    let home = std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")));
+    let Some(home) = home else { return Vec::new() };
+    // A registry's folder is named by where it is mirrored from.
+    let registries = std::fs::read_dir(home.join("registry/src")).into_iter().flatten();
+    let registries: Vec<_> = registries.flatten().map(|e| (e.path(), "/crates")).collect();
+    [(home, "/cargo")].into_iter().chain(registries).collect()
 }

@@ -14,6 +14,9 @@ use crate::repo::Repo;
 /// The folders whose code is in a kernel.
 pub const FOLDERS: [&str; 4] = ["9p", "config", "runtime", "unikernel"];
 
+/// The folder of what runs atoms.
+const ENGINE: &str = "engine";
+
 /// What never is in a kernel, though it lies in such a folder.
 const SKIP: [&str; 5] = ["target", "tests", "benches", "examples", "fuzz"];
 
@@ -26,12 +29,12 @@ pub struct Input {
     pub hash: blake3::Hash,
 }
 
-/// Every source of a kernel, by path.
-pub fn kernel(repo: &Repo) -> Result<Vec<Input>> {
-    // The root manifest is where the four inherit from; the kernel's own
+/// Every source of a kernel, of one that runs atoms or one that does not, by path.
+pub fn kernel(repo: &Repo, atoms: bool) -> Result<Vec<Input>> {
+    // The root manifest is where they inherit from; the kernel's own
     // lockfile lies in its folder.
     let mut paths = vec![PathBuf::from("Cargo.toml")];
-    for folder in FOLDERS {
+    for folder in FOLDERS.into_iter().chain(atoms.then_some(ENGINE)) {
         if !repo.path(folder).is_dir() {
             bail!(
                 "the folder {folder}/ is missing, so no kernel can be built; get a whole checkout"

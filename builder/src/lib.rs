@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub mod assemble;
+pub mod atoms;
 pub mod build;
 pub mod cargo;
 pub mod files;

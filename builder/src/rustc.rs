@@ -14,6 +14,8 @@ use crate::files;
 /// A compiler.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rustc {
+    /// The program.
+    pub(crate) binary: PathBuf,
     /// What it is, by `rustc -vV`.
     pub version: String,
     /// Where its libraries are.
@@ -25,7 +27,11 @@ pub struct Rustc {
 impl Rustc {
     /// The compiler that cargo will use. `cache` is a file of ours.
     pub fn find(cache: &Path) -> Result<Rustc> {
-        let binary = binary()?;
+        Rustc::of(binary()?, cache)
+    }
+
+    /// What this compiler is.
+    pub(crate) fn of(binary: PathBuf, cache: &Path) -> Result<Rustc> {
         let stamp = stamp(&binary)?;
         let kept = std::fs::read(cache).ok().and_then(|b| serde_json::from_slice::<Rustc>(&b).ok());
         if let Some(kept) = kept.filter(|k| k.stamp == stamp) {
@@ -33,7 +39,7 @@ impl Rustc {
         }
         let version = ask(&binary, &["-vV"])?;
         let sysroot = PathBuf::from(ask(&binary, &["--print", "sysroot"])?.trim_end());
-        let found = Rustc { version, sysroot, stamp };
+        let found = Rustc { binary, version, sysroot, stamp };
         files::write_atomically(cache, &serde_json::to_vec_pretty(&found)?)?;
         Ok(found)
     }

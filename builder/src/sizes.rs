@@ -53,6 +53,11 @@ pub fn crates(symbols: &[Symbol]) -> Vec<(String, u64)> {
     out
 }
 
+/// A symbol's name as people read it.
+pub(crate) fn readable(mangled: &str) -> String {
+    demangle(mangled).0
+}
+
 /// A path out of the names in a mangled symbol (v0 or legacy), and its crate.
 /// Types and generics are left out: a table needs to be read, not to be parsed.
 fn demangle(mangled: &str) -> (String, String) {

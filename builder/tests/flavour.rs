@@ -65,7 +65,7 @@ fn a_kernel_has_the_code_that_its_kinds_ask_for() {
     let repo = Repo::find().unwrap();
     let has = |name: &str, file: &str| {
         let kinds: Vec<_> = KINDS.iter().filter(|k| k.name == name).collect();
-        let flavour = Flavour::of(&repo, &kinds).unwrap();
+        let flavour = Flavour::of(&repo, &kinds, false).unwrap();
         flavour.get(&repo, UI).unwrap();
         // The table of lines names each source file that has code in it.
         let elf = std::fs::read(flavour.symbols(&repo)).unwrap();

@@ -324,7 +324,7 @@ fn atoms_that_break_a_rule_are_refused() {
     for (why, change) in [
         ("no name", (|m| m.name = "a/b") as fn(&mut Module<'_>)),
         ("is there twice", |m| m.files.push(m.files[0])),
-        ("one word without /", |m| m.files[0].name = "a b"),
+        ("in a file's name stand", |m| m.files[0].name = "a b"),
         ("0 bytes cannot be kept", |m| m.files[0].kind = FileKind::Next { keep: 0 }),
     ] {
         let found = try_it(&|p| change(&mut p.modules[0]));

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use serde::Serialize;
 
 use crate::payload::Value;
-use crate::rules::{self, Limits};
+use crate::rules::Limits;
 
 /// The version of the interface between an atom and its runtime (`atom/ABI.md`).
 pub const ABI: u16 = 1;
@@ -23,6 +23,8 @@ pub const FILES_SECTION: &str = "atoll.files";
 pub const WASM_PAGE: u64 = 64 << 10;
 /// The most files of a module.
 pub const MAX_FILES: usize = 64;
+/// The most bytes of a file's name.
+pub const MAX_NAME: usize = 63;
 /// The most bytes that an event file keeps.
 pub const MAX_KEEP: u32 = 1 << 20;
 /// The most bytes of an atom's parameters, as it gets them.
@@ -97,13 +99,13 @@ pub enum FileKind {
 }
 
 /// Reads the text of a custom section [`FILES_SECTION`]: lines `text NAME`, `ctl NAME`,
-/// `events NAME KEEP`, `next NAME KEEP` and `names NAME`. Empty lines count for nothing.
-/// The error names the line and says what is wrong with it.
+/// `events NAME KEEP`, `next NAME KEEP` and `names NAME`. The error names the line and
+/// says what is wrong with it.
 pub fn files(text: &str) -> Result<Vec<ModuleFile<'_>>, String> {
     let mut out = Vec::new();
-    for (i, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
+    for (i, line) in text.split_terminator('\n').enumerate() {
         let wrong = |what: &str| format!("line {}, {line:?}: {what}", i + 1);
-        let words: Vec<&str> = line.split_whitespace().collect();
+        let words: Vec<&str> = line.split(' ').collect();
         let keep = |word: &str| match word.parse::<u32>() {
             Ok(keep) => Ok(keep),
             Err(_) => Err(wrong("the bytes to keep are a whole number")),
@@ -124,15 +126,23 @@ pub fn files(text: &str) -> Result<Vec<ModuleFile<'_>>, String> {
         file.check().map_err(|why| wrong(&why))?;
         out.push(file);
     }
+    if !text.is_empty() && !text.ends_with('\n') {
+        return Err("the last line has no line end".into());
+    }
     distinct(&out)?;
     Ok(out)
 }
 
 impl ModuleFile<'_> {
     fn check(&self) -> Result<(), String> {
-        rules::path(self.name).map_err(String::from)?;
-        if self.name.contains(|c: char| c == '/' || c.is_whitespace()) {
-            return Err("a file's name is one word without /".into());
+        let sound = |b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-');
+        if self.name.is_empty() || self.name.len() > MAX_NAME {
+            return Err(format!("a file's name has 1 to {MAX_NAME} bytes"));
+        }
+        if self.name.starts_with('.') || !self.name.bytes().all(sound) {
+            return Err(
+                "in a file's name stand a to z, 0 to 9, ., _ and -, and no . at its start".into()
+            );
         }
         match self.kind {
             FileKind::Events { keep } | FileKind::Next { keep }
@@ -202,7 +212,7 @@ mod tests {
 
     #[test]
     fn files_are_declared_a_line_each() {
-        let declared = "text count\nctl ctl\n\nevents log 4096\nnext tick 64\nnames keys\n";
+        let declared = "text count\nctl ctl\nevents log 4096\nnext tick 64\nnames keys\n";
         let kinds: Vec<_> = files(declared).unwrap().iter().map(|f| (f.name, f.kind)).collect();
         assert_eq!(
             kinds,
@@ -227,9 +237,14 @@ mod tests {
             ("events a many", "a whole number"),
             ("events a 0", "0 bytes cannot be kept"),
             ("next a 1048577", "cannot be kept"),
-            ("text a/b", "one word without /"),
-            ("text ..", "`.` and `..`"),
-            ("text a\nctl a", "\"a\" is there twice"),
+            ("text a/b", "in a file's name"),
+            ("text .a", "in a file's name"),
+            ("text A", "in a file's name"),
+            ("text ", "1 to 63 bytes"),
+            ("text  a", "a line is"),
+            ("text a\n\ntext b", "line 2, \"\": a line is"),
+            ("text a\nctl a\n", "\"a\" is there twice"),
+            ("text a", "no line end"),
         ] {
             let found = files(text).unwrap_err();
             assert!(found.contains(why), "{text:?}: {found}");

@@ -26,6 +26,12 @@ use core::fmt;
 
 use crate::payload::Hash;
 
+/// The compiler that an image's code comes from, and its settings. Builder and runtimes
+/// of one version agree on it.
+pub const COMPILER: &str = "wasmtime-48.0.8-atoll-1";
+/// The processors that it makes code for: a level of the x86-64 psABI.
+pub const CPU: &str = "x86-64-v2";
+
 /// The first eight bytes.
 pub const MAGIC: [u8; 8] = *b"ATOLLAOT";
 /// The format that this crate writes, and the only one it reads.

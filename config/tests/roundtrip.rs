@@ -122,7 +122,7 @@ prop_compose! {
         imports in prop::collection::btree_map("[a-z][a-z0-9-]{1,9}", "/[^/\\p{Cc}]{3,12}", 0..2),
         atoms in prop::collection::btree_map(
             "a[a-z0-9-]{1,9}",
-            (any::<u8>(), 1..32u64, 1..60_000u64, "[^\\p{Cc}]{0,12}"),
+            (any::<u8>(), 1..32u64, 1..60_000u64, "([^\\p{Cc}\\p{Nd}][^\\p{Cc}]{0,12})?"),
             0..4,
         ),
     ) -> Guest {

@@ -11,11 +11,12 @@ use serde_json::json;
 
 use super::{Context, sizes};
 
-/// Show everything that follows from a configuration; build nothing.
+/// Show everything that follows from a configuration; build no image.
 ///
 /// The checked values, the components and the kernel they need, the key that
 /// kernel is found by and what goes into it, the payload's bytes; and, when
-/// that kernel is there already, the layout of memory and the manifest.
+/// that kernel is there already, the layout of memory and the manifest. Only atoms
+/// are compiled, to Wasm, because that is in the payload.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   cargo xtask plan hello
@@ -32,14 +33,16 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn run(self, cx: &Context) -> Result<ExitCode> {
-        let plan = plan::Plan::of(&cx.repo, &cx.repo.guest(&self.guest)?)?;
+        let plan = plan::Plan::of(&cx.repo, &cx.repo.guest(&self.guest)?, cx.ui)?;
         let value = plan.value();
         let kernel = plan.flavour.path(&cx.repo);
-        let image = match std::fs::read(&kernel) {
-            Ok(elf) => {
-                Some(assemble::assemble(&elf, &value, plan.code.as_deref(), &plan.guest.platforms)?)
+        // Native code, like the kernel, is shown where it was made already.
+        let image = match (std::fs::read(&kernel), plan.kept_code(&cx.repo)) {
+            (Ok(elf), Some(code)) => {
+                let code = code.as_deref();
+                Some(assemble::assemble(&elf, &value, code, &plan.guest.platforms)?)
             }
-            Err(_) => None,
+            _ => None,
         };
         if self.json {
             println!("{}", json(cx, &plan, image.as_ref()));
@@ -51,7 +54,7 @@ impl Plan {
         println!("key       {}\nfeatures  {}\nrustc     {}", f.key, f.features.join(" "), f.rustc);
         println!("sources   {} in {} files", f.sources, f.files);
         if cx.ui.verbose {
-            for input in inputs::kernel(&cx.repo)? {
+            for input in inputs::kernel(&cx.repo, f.has_atoms())? {
                 println!("source    {} {}", &input.hash.to_hex()[..16], input.path);
             }
         }
@@ -64,7 +67,9 @@ impl Plan {
             show::hexdump(&plan.payload, cx.ui.verbose)
         );
         let Some(image) = image else {
-            println!("# memory and manifest: after `cargo xtask build` has made the kernel");
+            println!(
+                "# memory and manifest: after `cargo xtask build` has made kernel and native code"
+            );
             return Ok(ExitCode::SUCCESS);
         };
         print!("# memory\n{}", show::segments_text(sizes::named(&image)));

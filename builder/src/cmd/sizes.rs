@@ -29,14 +29,11 @@ pub(crate) struct Sizes {
 
 impl Sizes {
     pub(crate) fn run(self, cx: &Context) -> Result<ExitCode> {
-        let plan = plan::Plan::of(&cx.repo, &cx.repo.guest(&self.guest)?)?;
+        let plan = plan::Plan::of(&cx.repo, &cx.repo.guest(&self.guest)?, cx.ui)?;
+        let code = plan.code(&cx.repo, cx.ui)?;
         let (kernel, _) = plan.flavour.get(&cx.repo, cx.ui)?;
-        let image = assemble::assemble(
-            &kernel,
-            &plan.value(),
-            plan.code.as_deref(),
-            &plan.guest.platforms,
-        )?;
+        let image =
+            assemble::assemble(&kernel, &plan.value(), code.as_deref(), &plan.guest.platforms)?;
         let elf = std::fs::read(plan.flavour.symbols(&cx.repo))?;
         let symbols = sizes::symbols(&elf)?;
         let crates = sizes::crates(&symbols);

@@ -109,7 +109,7 @@ pub struct File<'a> {
 /// A Wasm module, canonical: what the builder validated and rewrote.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Module<'a> {
-    /// What people call it: the name of its source without its ending.
+    /// What people call it: the name of the first atom that is made of it.
     pub name: &'a str,
     /// BLAKE3 of `wasm`: what its native code is found by.
     pub hash: Hash,

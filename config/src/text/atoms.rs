@@ -129,12 +129,14 @@ impl Check<'_> {
         None
     }
 
-    /// What the atom is told at its start: lines `key value`. Durations and sizes are
-    /// text; the atom reads them.
+    /// What the atom is told at its start: lines `key value`, in the file's order. A
+    /// text that is a duration, such as `250ms`, becomes nanoseconds, as the ABI has it.
     fn told(&mut self, raw: &raw::Atom) -> Option<String> {
         let before = self.problems.len();
         let mut out = String::new();
-        for (key, value) in &raw.params {
+        let mut params: Vec<_> = raw.params.iter().collect();
+        params.sort_by_key(|(key, _)| key.span().start);
+        for (key, value) in params {
             if let Err(why) = atom::param_key(key.get_ref()) {
                 let what = format!("`{}` is no parameter's name: {why}", key.get_ref());
                 self.problems.push(
@@ -144,7 +146,10 @@ impl Check<'_> {
                 );
             }
             let text = match value.get_ref() {
-                Scalar::Text(t) if !t.chars().any(char::is_control) => t.clone(),
+                Scalar::Text(t) if !t.chars().any(char::is_control) => match units::span(t) {
+                    Ok(ns) => ns.to_string(),
+                    Err(_) => t.clone(),
+                },
                 Scalar::Int(n) => n.to_string(),
                 Scalar::Bool(b) => b.to_string(),
                 Scalar::Text(_) => {
@@ -171,7 +176,7 @@ impl Check<'_> {
         self.problems.push(
             Problem::new(value.span(), format!("parameter `{}`: {found} is not possible", key.get_ref()))
                 .label("an atom is told lines `key value`")
-                .help("write a text of one line in quotes, a whole number, true or false; a duration is a text such as \"250ms\""),
+                .help("write a text of one line in quotes, a whole number, true or false, or a duration such as \"250ms\""),
         );
     }
 }

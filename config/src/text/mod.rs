@@ -27,6 +27,7 @@ pub use checked::{Checked, CheckedAtom, CheckedComponent, CheckedFile, CheckedIm
 pub use diag::{Place, Problem, Report};
 pub use files::{AtomSource, Files, Folder, Language, NoFiles};
 pub use modules::{Modules, NO_MODULES, OwnedModule};
+pub use suggest::help as suggestion;
 pub use units::{show_size, show_span};
 
 /// The largest `guest.toml` that is read, in bytes.

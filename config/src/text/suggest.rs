@@ -12,7 +12,7 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
 }
 
 /// A help line: the nearest of `known`, or all of them.
-pub(super) fn help<'a>(word: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
+pub fn help<'a>(word: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
     match nearest(word, known.clone()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => match known.map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ") {

@@ -310,7 +310,7 @@ fn only_components_are_written_to() {
 #[test]
 fn an_atom_has_a_source_limits_and_what_it_is_told() {
     let g = good(&least(
-        "[[atom]]\nname = \"c\"\npath = \"counter\"\n[[atom]]\nname = \"d\"\npath = \"counter\"\nmemory = \"192KiB\"\nstack = \"8KiB\"\ndeadline = \"5ms\"\n[atom.params]\nstep = 3\nloud = true\nevery = \"250ms\"\n",
+        "[[atom]]\nname = \"c\"\npath = \"counter\"\n[[atom]]\nname = \"d\"\npath = \"counter\"\nmemory = \"192KiB\"\nstack = \"8KiB\"\ndeadline = \"5ms\"\n[atom.params]\nstep = 3\nloud = true\nevery = \"250ms\"\nfor = \"5 minutes\"\n",
     ));
     assert_eq!(g.atoms[0].limits.memory, 1 << 20);
     assert_eq!((g.atoms[0].limits.stack, g.atoms[0].limits.deadline_ns), (64 << 10, 10_000_000));
@@ -320,7 +320,7 @@ fn an_atom_has_a_source_limits_and_what_it_is_told() {
         (d.limits.memory, d.limits.stack, d.limits.deadline_ns),
         (192 << 10, 8 << 10, 5_000_000)
     );
-    assert_eq!(d.params, "every 250ms\nloud true\nstep 3\n");
+    assert_eq!(d.params, "step 3\nloud true\nevery 250000000\nfor 5 minutes\n");
     assert_eq!(good(LEAST).atoms, []);
 }
 
