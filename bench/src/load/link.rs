@@ -1,14 +1,13 @@
 //! A connection: a blocking socket, and the bytes that came in and are not yet
 //! looked at.
 
-use std::io::{IoSlice, Read, Write};
 use std::ops::Range;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::io::Errno;
-use rustix::net::RecvFlags;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::frame::{self, Frame, HEADER, NO_FID, NO_TAG, answer, ty};
 
@@ -20,6 +19,8 @@ const TOP: u32 = 0xffff_0000;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Room for answers to small requests, however small the messages.
 const LEAST_ROOM: usize = 64 << 10;
+/// Frames up to this size are sent together, which is cheaper than a list of them.
+const SMALL: usize = 4096;
 
 /// A connection that has agreed on a version and attached.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub struct Link {
     buf: Vec<u8>,
     start: usize,
     end: usize,
+    /// Small frames that are to be sent.
+    small: Vec<u8>,
     msize: u32,
 }
 
@@ -38,7 +41,8 @@ impl Link {
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.set_write_timeout(Some(PATIENCE))?;
         let room = LEAST_ROOM + msize as usize;
-        let mut link = Link { socket, buf: vec![0; room], start: 0, end: 0, msize };
+        let mut link =
+            Link { socket, buf: vec![0; room], start: 0, end: 0, small: Vec::new(), msize };
         let version = Frame::new(ty::TVERSION, NO_TAG).u32(msize).str("9P2000.L").done();
         let agreed = link.call(&version).and_then(|f| {
             let body = answer(f, ty::TVERSION, 6)?;
@@ -105,26 +109,34 @@ impl Link {
         }
     }
 
-    /// Sends frames, in as few calls as it takes.
-    pub fn send(&mut self, mut frames: &mut [IoSlice<'_>]) -> Result<()> {
-        while !frames.is_empty() {
-            let n = self.socket.write_vectored(frames).context("cannot send to the server")?;
-            IoSlice::advance_slices(&mut frames, n);
+    /// Sends a frame, or keeps a small one until [`Link::flush`].
+    pub fn put(&mut self, frame: &[u8]) -> Result<()> {
+        if frame.len() > SMALL {
+            self.flush()?;
+            return self.send_one(frame);
+        }
+        self.small.extend_from_slice(frame);
+        Ok(())
+    }
+
+    /// Sends the frames that were kept, all at once.
+    pub fn flush(&mut self) -> Result<()> {
+        if !self.small.is_empty() {
+            send_all(&self.socket, &self.small)?;
+            self.small.clear();
         }
         Ok(())
     }
 
     /// Sends one frame.
     pub fn send_one(&mut self, frame: &[u8]) -> Result<()> {
-        self.send(&mut [IoSlice::new(frame)])
+        send_all(&self.socket, frame)
     }
 
     /// Whether nothing has come in.
     pub fn is_silent(&self) -> Result<bool> {
         let mut one = [0];
-        let seen =
-            rustix::net::recv(&self.socket, &mut one[..], RecvFlags::PEEK | RecvFlags::DONTWAIT);
-        match seen {
+        match recv(&self.socket, &mut one[..], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
             Err(Errno::AGAIN) => Ok(self.start == self.end),
             Err(e) => Err(e).context("cannot look at a socket"),
             Ok(_) => Ok(false),
@@ -145,7 +157,8 @@ impl Link {
             self.buf.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
-        let n = self.socket.read(&mut self.buf[self.end..]).context("no answer in time")?;
+        let room = &mut self.buf[self.end..];
+        let (n, _) = recv(&self.socket, room, RecvFlags::empty()).context("no answer in time")?;
         if n == 0 {
             bail!("the server closed the connection");
         }
@@ -177,4 +190,14 @@ impl Link {
     pub fn bytes(&self, frame: Range<usize>) -> &[u8] {
         &self.buf[frame]
     }
+}
+
+/// `send` and `recv` cost less than `writev` and `read`, and what the client costs is a
+/// part of every round trip.
+fn send_all(socket: &UnixStream, mut bytes: &[u8]) -> Result<()> {
+    while !bytes.is_empty() {
+        let n = send(socket, bytes, SendFlags::NOSIGNAL).context("cannot send to the server")?;
+        bytes = &bytes[n..];
+    }
+    Ok(())
 }

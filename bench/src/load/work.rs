@@ -1,6 +1,5 @@
 //! The loop: keeps a number of requests in flight for a while, and counts.
 
-use std::io::IoSlice;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -89,16 +88,9 @@ impl Loop {
     fn send(&mut self, link: &mut Link, work: &dyn Work) -> Result<()> {
         for slot in &self.due {
             self.flying[*slot] = true;
+            link.put(work.ask(*slot))?;
         }
-        // One request needs no list.
-        match self.due[..] {
-            [] => {}
-            [slot] => link.send(&mut [IoSlice::new(work.ask(slot))])?,
-            _ => {
-                let mut all: Vec<_> = self.due.iter().map(|s| IoSlice::new(work.ask(*s))).collect();
-                link.send(&mut all)?;
-            }
-        }
+        link.flush()?;
         self.due.clear();
         Ok(())
     }
