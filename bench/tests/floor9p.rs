@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use atoll_bench::load::echo::ECHO;
-use atoll_bench::load::link::Link;
+use atoll_bench::load::link::{Link, Wait};
 use atoll_bench::load::work::{self, Work};
 use atoll_bench::load::works::{Getattr, Read, Walk};
 use atoll_bench::p9::one_core::OneCore;
@@ -39,8 +39,9 @@ fn done(link: &mut Link, mut work: impl Work, depth: usize) -> anyhow::Result<wo
 fn right_answers_are_counted() {
     let place = place();
     let echo = servers::echo(&place).unwrap();
-    for depth in [1, 8] {
+    for (depth, wait) in [(1, Wait::Recv), (8, Wait::Recv), (1, Wait::Poll), (8, Wait::Poll)] {
         let mut link = echo.link(8192).unwrap();
+        link.waits(wait);
         let attributes = done(&mut link, Getattr::new(&[SMALL.0], 22), depth).unwrap();
         assert!(attributes.units > 0 && attributes.units == attributes.answers);
         let walks = done(&mut link, Walk::new(SMALL.0), depth).unwrap();

@@ -1,11 +1,14 @@
 //! A connection: a blocking socket, and the bytes that came in and are not yet
 //! looked at.
 
+use std::net::Shutdown;
 use std::ops::Range;
 use std::os::unix::net::UnixStream;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
@@ -22,6 +25,20 @@ const LEAST_ROOM: usize = 64 << 10;
 /// Frames up to this size are sent together, which is cheaper than a list of them.
 const SMALL: usize = 4096;
 
+/// How a client waits for bytes.
+///
+/// Who sleeps in `recv` on a unix socket is also woken when the other end takes what
+/// was sent, looks, and sleeps again; who sleeps in `poll` is woken for what it asked,
+/// but needs a call more. Clients do either. Which is quicker depends on the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wait {
+    /// In `recv`.
+    #[default]
+    Recv,
+    /// In `poll`, and then `recv`.
+    Poll,
+}
+
 /// A connection that has agreed on a version and attached.
 #[derive(Debug)]
 pub struct Link {
@@ -32,6 +49,7 @@ pub struct Link {
     /// Small frames that are to be sent.
     small: Vec<u8>,
     msize: u32,
+    wait: Wait,
 }
 
 impl Link {
@@ -41,8 +59,8 @@ impl Link {
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.set_write_timeout(Some(PATIENCE))?;
         let room = LEAST_ROOM + msize as usize;
-        let mut link =
-            Link { socket, buf: vec![0; room], start: 0, end: 0, small: Vec::new(), msize };
+        let (buf, small, wait) = (vec![0; room], Vec::new(), Wait::Recv);
+        let mut link = Link { socket, buf, start: 0, end: 0, small, msize, wait };
         let version = Frame::new(ty::TVERSION, NO_TAG).u32(msize).str("9P2000.L").done();
         let agreed = link.call(&version).and_then(|f| {
             let body = answer(f, ty::TVERSION, 6)?;
@@ -63,6 +81,38 @@ impl Link {
             link.walk_from(TOP, ROOT, dir)?;
         }
         Ok(link)
+    }
+
+    /// Waits in another way from now on. In `poll` there is no end to it but that of
+    /// [`Link::within`].
+    pub fn waits(&mut self, wait: Wait) {
+        self.wait = wait;
+    }
+
+    /// Does something that takes about so long. Where one call may wait only for a
+    /// time, its timer is set and taken back for every answer; here one is set for all
+    /// of them, in a thread that sleeps until the end, and cuts the connection if that
+    /// is late.
+    pub fn within<R>(
+        &mut self,
+        time: Duration,
+        f: impl FnOnce(&mut Link) -> Result<R>,
+    ) -> Result<R> {
+        let socket = self.socket.try_clone()?;
+        let (end, ended) = mpsc::channel::<()>();
+        self.socket.set_read_timeout(None)?;
+        let done = std::thread::scope(|scope| {
+            scope.spawn(move || {
+                if ended.recv_timeout(time + PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                    let _ = socket.shutdown(Shutdown::Both);
+                }
+            });
+            let done = f(self);
+            drop(end);
+            done
+        });
+        self.socket.set_read_timeout(Some(PATIENCE))?;
+        done
     }
 
     /// The largest message, as agreed.
@@ -157,10 +207,14 @@ impl Link {
             self.buf.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
+        if self.wait == Wait::Poll {
+            let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
+            poll(&mut fds, None).context("cannot wait for an answer")?;
+        }
         let room = &mut self.buf[self.end..];
         let (n, _) = recv(&self.socket, room, RecvFlags::empty()).context("no answer in time")?;
         if n == 0 {
-            bail!("the server closed the connection");
+            bail!("the server closed the connection, or did not answer in time");
         }
         self.end += n;
         Ok(())

@@ -45,7 +45,8 @@ pub fn run(link: &mut Link, work: &mut dyn Work, depth: usize, time: Duration) -
     for slot in 0..depth {
         work.turn(slot);
     }
-    state.go(link, work, time).with_context(|| format!("at depth {depth}"))
+    link.within(time, |link| state.go(link, work, time))
+        .with_context(|| format!("at depth {depth}"))
 }
 
 struct Loop {

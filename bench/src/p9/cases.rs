@@ -2,6 +2,7 @@
 
 use super::place::{DATA, GUEST_DATA, MANY, OUT, SMALL};
 use crate::load::frame::IO_HEADER;
+use crate::load::link::Wait;
 use crate::load::work::Work;
 use crate::load::works::{Getattr, Read, Readdir, Walk, Write};
 
@@ -72,6 +73,15 @@ impl Case {
             READDIR => (64 << 10) + IO_HEADER,
             // What Plan 9 and old Linux use: a page and a header, twice that here.
             _ => (self.count + IO_HEADER).max(8192),
+        }
+    }
+
+    /// The ways in which a client waits that are tried. It matters where answers are
+    /// quick.
+    pub fn waits(&self) -> &'static [Wait] {
+        match self.kind {
+            GETATTR | WALK => &[Wait::Recv, Wait::Poll],
+            _ => &[Wait::Recv],
         }
     }
 

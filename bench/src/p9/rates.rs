@@ -8,7 +8,8 @@
 //! Everything is done twice: with client and server on one processor, and wherever
 //! the kernel puts them. What is better for a server depends on it and on what else
 //! the machine does; the figure is that of the better. The same holds for the
-//! numbers of threads that the peer is run with.
+//! numbers of threads that the peer is run with, and for the two ways in which a
+//! client can wait for the answer to a small request.
 
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use super::cases::{Case, Goal, Unit};
 use super::one_core::OneCore;
 use super::servers::{DIOD, FLOOR, GUEST, Server};
 use crate::figure::Figure;
+use crate::load::link::Wait;
 use crate::load::work;
 use crate::samples::{Samples, Spread};
 use crate::urgent::Urgent;
@@ -33,6 +35,8 @@ pub struct Row {
     pub server: String,
     /// Whether on one processor with the client.
     pub one_core: bool,
+    /// How the client waited for its answers.
+    pub wait: Wait,
     /// Operations, or millions of bytes, a second.
     pub rate: Samples,
     /// Microseconds on a processor for each of them: the server's own threads.
@@ -65,13 +69,16 @@ pub fn measure(
     say: &dyn Fn(&str),
 ) -> Result<Vec<Table>> {
     let places: &[bool] = if rounds.one_core { &[true] } else { &[true, false] };
-    let rows = |s: &Server| {
-        let server = s.name.clone();
-        places.iter().map(move |p| Row { server: server.clone(), one_core: *p, ..Row::default() })
-    };
     let can = |s: &Server, c: &Case| c.floor || s.name != FLOOR;
     let table = |case: &Case| {
-        let rows = servers.iter().filter(|s| can(s, case)).flat_map(rows).collect();
+        let ways = || places.iter().flat_map(|p| case.waits().iter().map(move |w| (*p, *w)));
+        let mut rows = Vec::new();
+        for server in servers.iter().filter(|s| can(s, case)) {
+            rows.extend(ways().map(|(one_core, wait)| {
+                let server = server.name.clone();
+                Row { server, one_core, wait, ..Row::default() }
+            }));
+        }
         Table { case: *case, rows }
     };
     let mut tables: Vec<Table> = cases.iter().map(table).collect();
@@ -84,7 +91,7 @@ pub fn measure(
             table.rows.rotate_left(shift);
             for row in &mut table.rows {
                 let server = servers.iter().find(|s| s.name == row.server).context("no server")?;
-                let (rate, cpu) = once(server, &table.case, row.one_core)
+                let (rate, cpu) = once(server, &table.case, row)
                     .with_context(|| format!("{}: {}", server.name, table.case.name()))?;
                 // The first round fills caches and is not counted.
                 if round > 0 {
@@ -99,11 +106,12 @@ pub fn measure(
 }
 
 /// The rate, and the server's processor time for one unit of it.
-fn once(server: &Server, case: &Case, one_core: bool) -> Result<(f64, f64)> {
+fn once(server: &Server, case: &Case, row: &Row) -> Result<(f64, f64)> {
     let mut link = server.link(case.msize())?;
     let mut work = case.work();
     work.begin(&mut link, case.depth)?;
-    let _pinned = one_core.then(|| OneCore::pin(&server.running)).transpose()?;
+    link.waits(row.wait);
+    let _pinned = row.one_core.then(|| OneCore::pin(&server.running)).transpose()?;
     work::run(&mut link, &mut *work, case.depth, WARM)?;
     let before = server.running.used_by_all();
     let done = work::run(&mut link, &mut *work, case.depth, SLICE)?;
@@ -126,7 +134,8 @@ struct Best<'a> {
 impl Best<'_> {
     fn name(&self) -> String {
         let place = if self.row.one_core { "one core" } else { "all cores" };
-        format!("{}, {place}", self.row.server)
+        let wait = if self.row.wait == Wait::Poll { ", polled" } else { "" };
+        format!("{}, {place}{wait}", self.row.server)
     }
 }
 
