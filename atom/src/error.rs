@@ -94,6 +94,11 @@ impl Error {
         }
     }
 
+    /// The text that it was made with, if any.
+    pub(crate) fn own_text(&self) -> &str {
+        &self.text
+    }
+
     /// From a status below zero and its body.
     pub(crate) fn received(status: i32, body: &[u8]) -> Error {
         let errno = Errno::of(status).unwrap_or(Errno::EIO);

@@ -103,7 +103,7 @@ impl Token {
     pub fn reply(self, result: Result<&[u8]>) -> Result<()> {
         let (status, body) = match &result {
             Ok(body) => (0, *body),
-            Err(e) => (e.status(), e.text().as_bytes()),
+            Err(e) => (e.status(), e.own_text().as_bytes()),
         };
         crate::error::check(abi::reply(self.0, status, body)).map(drop)
     }
@@ -220,18 +220,7 @@ impl<A: Atom> Instance<A> {
         let (exec, this) = (&self.exec, &mut self.this);
         exec::enter(exec, || {
             exec.begin();
-            match handle(this, exec) {
-                Ok(()) => {
-                    exec.run();
-                    0
-                }
-                Err(e) => {
-                    exec.undo();
-                    // An answer that was begun stands before it; a text is only help.
-                    let _ = abi::answer(e.text().as_bytes());
-                    e.status()
-                }
-            }
+            outcome(exec, handle(this, exec))
         })
     }
 
@@ -240,33 +229,55 @@ impl<A: Atom> Instance<A> {
             let state = A::start(Params(text(body)?))?;
             return A::begin(this.insert(This(Rc::new(RefCell::new(state)))));
         }
-        let this = this.as_ref().ok_or(Errno::EINVAL)?;
-        let file = u32::try_from(id);
-        let event = match what {
-            kind::MESSAGE => Event::Message { from: component(id)?, body },
-            kind::ASK => {
-                let from = component(i64::from(abi::sender()))?;
-                Event::Ask { from, token: Token(id), body }
-            }
-            kind::READ => Event::Read { file: file? },
-            kind::COMMAND => Event::Command { file: file?, line: text(body)? },
-            kind::WATCHED => Event::Watched { file: u32::try_from(id >> 1)?, on: id & 1 == 1 },
-            kind::NAMES => Event::Names {
-                file: u32::try_from(id >> 32)?,
-                skip: usize::try_from(id & i64::from(u32::MAX))?,
-            },
-            kind::GET => Event::Get { file: file?, name: text(body)? },
-            kind::PUT => {
-                let (len, rest) = body.split_first_chunk().ok_or(Errno::EINVAL)?;
-                let len = usize::from(u16::from_le_bytes(*len));
-                let (name, data) = rest.split_at_checked(len).ok_or(Errno::EINVAL)?;
-                Event::Put { file: file?, name: text(name)?, data }
-            }
-            kind::REMOVE => Event::Remove { file: file?, name: text(body)? },
-            _ => return Err(Errno::EOPNOTSUPP.into()),
-        };
-        A::event(this, event)
+        A::event(this.as_ref().ok_or(Errno::EINVAL)?, event(what, id, body)?)
     }
+}
+
+/// Ends a dispatch: threads that were woken run, or what was begun is taken back.
+fn outcome(exec: &Exec, result: Result<()>) -> i32 {
+    match result {
+        Ok(()) => {
+            exec.run();
+            0
+        }
+        Err(e) => {
+            exec.undo();
+            // The runtime has its own words for a bare number.
+            if !e.own_text().is_empty() {
+                // A text that is cut is help, too.
+                let _ = abi::answer(e.own_text().as_bytes());
+            }
+            e.status()
+        }
+    }
+}
+
+/// What `invoke` was called with, but for START.
+fn event(what: i32, id: i64, body: &[u8]) -> Result<Event<'_>> {
+    let file = u32::try_from(id);
+    Ok(match what {
+        kind::MESSAGE => Event::Message { from: component(id)?, body },
+        kind::ASK => {
+            let from = component(i64::from(abi::sender()))?;
+            Event::Ask { from, token: Token(id), body }
+        }
+        kind::READ => Event::Read { file: file? },
+        kind::COMMAND => Event::Command { file: file?, line: text(body)? },
+        kind::WATCHED => Event::Watched { file: u32::try_from(id >> 1)?, on: id & 1 == 1 },
+        kind::NAMES => Event::Names {
+            file: u32::try_from(id >> 32)?,
+            skip: usize::try_from(id & i64::from(u32::MAX))?,
+        },
+        kind::GET => Event::Get { file: file?, name: text(body)? },
+        kind::PUT => {
+            let (len, rest) = body.split_first_chunk().ok_or(Errno::EINVAL)?;
+            let len = usize::from(u16::from_le_bytes(*len));
+            let (name, data) = rest.split_at_checked(len).ok_or(Errno::EINVAL)?;
+            Event::Put { file: file?, name: text(name)?, data }
+        }
+        kind::REMOVE => Event::Remove { file: file?, name: text(body)? },
+        _ => return Err(Errno::EOPNOTSUPP.into()),
+    })
 }
 
 /// A number that does not fit is none that the ABI knows.
