@@ -159,7 +159,7 @@ impl Mux {
         }
         let about = fids::of(&m);
         match m {
-            Tmsg::Auth { .. } => return Err(Errno::ENOENT.into()),
+            Tmsg::Auth { .. } => return Err(no_auth()),
             Tmsg::Attach { afid, .. } if afid != NOFID => {
                 return Err(Fault::new(Errno::EBADF, "there is no authentication here"));
             }
@@ -259,4 +259,9 @@ impl Mux {
         }
         Ok(())
     }
+}
+
+/// There is nothing to authenticate to.
+pub(super) fn no_auth() -> Fault {
+    Fault::new(Errno::ENOENT, "no authentication is needed here")
 }

@@ -27,7 +27,7 @@ pub(super) struct End {
     /// The fid at the server.
     at: u32,
     offset: u64,
-    /// How much was asked for.
+    /// How much was asked for; 0 when something was read since.
     asked: u32,
 }
 
@@ -35,8 +35,10 @@ impl Port {
     /// Whether a read is for the rest of a buffer. Nothing continues it then but what
     /// comes of it.
     pub(super) fn continues(&mut self, fid: u32, at: u32, offset: u64, count: u32) -> bool {
-        let end = self.ends.remove(&fid);
-        end.is_some_and(|e| e.at == at && e.offset == offset && count < e.asked)
+        let Some(end) = self.ends.get_mut(&fid) else { return false };
+        // Its place is kept for the next.
+        let asked = core::mem::take(&mut end.asked);
+        end.at == at && end.offset == offset && count < asked
     }
 
     /// So much has come of a read that asked for `asked` bytes.

@@ -347,6 +347,25 @@ fn a_path_is_kept_while_what_lies_above_it_is_renamed() {
     b.assert_empty();
 }
 
+#[test]
+fn where_a_client_attached_is_let_go_with_its_last_fid() {
+    let (mut b, id) = prepared();
+    let before = b.p.s.fids();
+    for _ in 0..5 {
+        b.ask(id, &plain(5, &attach(8)));
+        b.ask(id, &walk_frame(5, 8, 9, &[b"d", b"f"]));
+        b.ask(id, &plain(5, &Tmsg::Clunk { fid: 8 }));
+        assert_eq!(b.p.s.fids(), before + 2);
+        // It is found from there, although the client has no fid of it.
+        let stat = Wstat { name: Some("k"), ..Wstat::default() };
+        assert_eq!(types(&b.ask(id, &plain(5, &Tmsg::Wstat { fid: 9, stat }))), [127]);
+        let stat = Wstat { name: Some("f"), ..Wstat::default() };
+        assert_eq!(types(&b.ask(id, &plain(5, &Tmsg::Wstat { fid: 9, stat }))), [127]);
+        b.ask(id, &plain(5, &Tmsg::Clunk { fid: 9 }));
+        assert_eq!(b.p.s.fids(), before);
+    }
+}
+
 /// A directory of more names than one walk takes is found again.
 #[test]
 fn deep_directories_are_found_again() {

@@ -17,6 +17,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::forward::no_auth;
 use super::{Asked, ClientId, Effect, Mux};
 use crate::fault::{Errno, Fault};
 use crate::fids::{self, Change};
@@ -334,11 +335,6 @@ impl Mux {
             w.u32(iounit.min(most));
         });
     }
-}
-
-/// There is nothing to authenticate to.
-fn no_auth() -> Fault {
-    Fault::new(Errno::ENOENT, "no authentication is needed here")
 }
 
 /// An answer that is not one to what was asked.
