@@ -12,6 +12,8 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use atoll_9p::fault::{Blame, Errno, Fault};
+use atoll_config::code::Code;
+use atoll_config::payload::Payload;
 use atoll_runtime::component::Component;
 use atoll_runtime::engine::{AtomLimits, Engine};
 use wasmtime::{ExternType, InstancePre, Linker, Module, UnknownImportError, ValType};
@@ -19,24 +21,11 @@ use wasmtime::{ExternType, InstancePre, Linker, Module, UnknownImportError, ValT
 use crate::atom::Atom;
 use crate::calls;
 use crate::config::{COMPILER, CPU, MAX_STACK, config};
-use crate::guard::{Code, Guard};
+use crate::guard::{self, Guard};
 use crate::memory::Track;
 use crate::state::State;
 
-/// A module's machine code, as an image holds it.
-#[derive(Clone, Copy, Debug)]
-pub struct Aot<'c> {
-    /// What made it: [`COMPILER`].
-    pub compiler: &'c str,
-    /// What it runs on: [`CPU`].
-    pub cpu: &'c str,
-    /// BLAKE3 of `bytes`.
-    pub hash: [u8; 32],
-    /// What `compile` gave.
-    pub bytes: &'c [u8],
-}
-
-/// Why a module's code is not taken.
+/// Why the code of an image's modules is not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LoadError {
     /// Another compiler made it, or the same with other settings.
@@ -45,6 +34,15 @@ pub enum LoadError {
     Cpu(String),
     /// The bytes are not those that were compiled.
     Hash,
+    /// One of the modules: its name, and what is wrong with it.
+    Module(String, BadModule),
+}
+
+/// Why the code of a module is not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BadModule {
+    /// There is none.
+    Missing,
     /// It wants more stack than there is for an atom.
     Stack(u64),
     /// It imports what there is not.
@@ -61,14 +59,23 @@ impl fmt::Display for LoadError {
             LoadError::Compiler(c) => {
                 write!(f, "its code was made by {c:?}, not by {COMPILER}: build the image again")
             }
-            LoadError::Cpu(c) => write!(f, "its code is for {c:?}, not for {CPU}"),
+            LoadError::Cpu(c) => write!(f, "its code is for processor {c:?}, not for {CPU}"),
             LoadError::Hash => f.write_str("its code is damaged: its hash is another"),
-            LoadError::Stack(n) => {
+            LoadError::Module(name, why) => write!(f, "module {name}: {why}"),
+        }
+    }
+}
+
+impl fmt::Display for BadModule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BadModule::Missing => f.write_str("the image has no code of it"),
+            BadModule::Stack(n) => {
                 write!(f, "it wants {n} bytes of stack; {MAX_STACK} are the most")
             }
-            LoadError::Import(i) => write!(f, "it imports {i}, which is not to be had here"),
-            LoadError::Export(e) => write!(f, "it does not export {e} as an atom must"),
-            LoadError::Code(why) => write!(f, "its code is not taken: {why}"),
+            BadModule::Import(i) => write!(f, "it imports {i}, which is not to be had here"),
+            BadModule::Export(e) => write!(f, "it does not export {e} as an atom must"),
+            BadModule::Code(why) => write!(f, "its code is not taken: {why}"),
         }
     }
 }
@@ -89,11 +96,11 @@ pub struct Machine {
 pub(crate) struct Loaded {
     pub(crate) engine: wasmtime::Engine,
     pub(crate) pre: InstancePre<State>,
-    pub(crate) code: Code,
+    pub(crate) code: guard::Code,
     pub(crate) machine: Rc<Machine>,
 }
 
-/// The atoms' engine: give it the modules of a payload in their order.
+/// The atoms' engine, for one payload.
 pub struct Atoms {
     machine: Rc<Machine>,
     /// One for each size of stack, which is a setting of wasmtime's engine.
@@ -120,43 +127,59 @@ impl Atoms {
         Atoms { machine: Rc::new(machine), engines: Vec::new(), modules: Vec::new() }
     }
 
-    /// Loads the next module. Its atoms may use so many bytes of stack.
+    /// Loads the modules of a payload, all or none.
     ///
     /// # Safety
-    /// With feature `bare` the bytes are used in place: they must begin at a page, live
-    /// as long as anything that was made here, and be changed by nobody. Whoever built
-    /// the image is believed that the code was compiled from Wasm: the hash
-    /// only tells that it is what he wrote.
-    pub unsafe fn load(&mut self, aot: &Aot<'_>, stack: u64) -> Result<(), LoadError> {
-        if aot.compiler != COMPILER {
-            return Err(LoadError::Compiler(aot.compiler.to_string()));
+    /// With feature `bare` the code is used in place: it must begin at a page, live as
+    /// long as anything that was made here, and be changed by nobody; and the host that
+    /// put it there is believed that it is whole. Whoever built the image is believed that
+    /// the code was compiled from Wasm: the hash only tells that it is what he wrote.
+    pub unsafe fn load(&mut self, payload: &Payload<'_>, code: &Code<'_>) -> Result<(), LoadError> {
+        if code.compiler() != COMPILER {
+            return Err(LoadError::Compiler(code.compiler().to_string()));
         }
-        if aot.cpu != CPU {
-            return Err(LoadError::Cpu(aot.cpu.to_string()));
+        if code.level() != CPU {
+            return Err(LoadError::Cpu(code.level().to_string()));
         }
-        if *blake3::hash(aot.bytes).as_bytes() != aot.hash {
+        #[cfg(feature = "std")]
+        if !code.intact() {
             return Err(LoadError::Hash);
         }
-        if stack == 0 || stack > MAX_STACK as u64 {
-            return Err(LoadError::Stack(stack));
+        let mut modules = Vec::new();
+        for (place, module) in payload.modules.iter().enumerate() {
+            let bad = |why| LoadError::Module(module.name.to_string(), why);
+            let atoms = payload.components.iter();
+            let atoms = atoms.filter(|c| c.module.is_some_and(|m| m as usize == place));
+            let stack = atoms.map(|c| c.limits.stack).max().unwrap_or(MAX_STACK as u64);
+            let bytes = code.find(&module.hash).ok_or_else(|| bad(BadModule::Missing))?;
+            // SAFETY: passed on to the caller.
+            modules.push(unsafe { self.load_one(bytes, stack) }.map_err(bad)?);
         }
-        let said = |e: wasmtime::Error| LoadError::Code(alloc::format!("{e:#}"));
+        self.modules = modules;
+        Ok(())
+    }
+
+    unsafe fn load_one(&mut self, bytes: &[u8], stack: u64) -> Result<Rc<Loaded>, BadModule> {
+        if stack == 0 || stack > MAX_STACK as u64 {
+            return Err(BadModule::Stack(stack));
+        }
+        let said = |e: wasmtime::Error| BadModule::Code(alloc::format!("{e:#}"));
+        let machine = self.machine.clone();
         let linker = self.linker(stack).map_err(said)?;
-        // SAFETY: passed on to the caller; the bytes are those that he meant.
-        let module = unsafe { module(linker.engine(), aot.bytes) }.map_err(said)?;
+        // SAFETY: passed on to the caller.
+        let module = unsafe { module(linker.engine(), bytes) }.map_err(said)?;
         fits(&module)?;
         let pre = linker.instantiate_pre(&module).map_err(|e| match e.downcast_ref() {
             Some::<&UnknownImportError>(i) => {
-                LoadError::Import(alloc::format!("{}.{}", i.module(), i.name()))
+                BadModule::Import(alloc::format!("{}.{}", i.module(), i.name()))
             }
             None => said(e),
         })?;
         let engine = linker.engine().clone();
         let functions = module.functions().map(|f| (f.offset as u32, (f.offset + f.len) as u32));
-        let code = Code::new(module.text(), functions.collect())
-            .ok_or_else(|| LoadError::Code("there is no tripwire in it".to_string()))?;
-        self.modules.push(Rc::new(Loaded { engine, pre, code, machine: self.machine.clone() }));
-        Ok(())
+        let code = guard::Code::new(module.text(), functions.collect())
+            .ok_or_else(|| BadModule::Code("there is no tripwire in it".to_string()))?;
+        Ok(Rc::new(Loaded { engine, pre, code, machine }))
     }
 
     /// A module that was loaded.
@@ -200,7 +223,7 @@ unsafe fn module(engine: &wasmtime::Engine, bytes: &[u8]) -> wasmtime::Result<Mo
 }
 
 /// Checks what a module exports.
-fn fits(module: &Module) -> Result<(), LoadError> {
+fn fits(module: &Module) -> Result<(), BadModule> {
     let is = |a: &ValType, b: &ValType| {
         matches!((a, b), (ValType::I32, ValType::I32) | (ValType::I64, ValType::I64))
     };
@@ -216,12 +239,12 @@ fn fits(module: &Module) -> Result<(), LoadError> {
             None => !must,
         };
         if !good {
-            return Err(LoadError::Export(name));
+            return Err(BadModule::Export(name));
         }
     }
     match module.get_export("memory") {
         Some(ExternType::Memory(m)) if !m.is_shared() && !m.is_64() => Ok(()),
-        _ => Err(LoadError::Export("memory")),
+        _ => Err(BadModule::Export("memory")),
     }
 }
 

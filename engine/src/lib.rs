@@ -29,7 +29,7 @@ mod trip;
 #[cfg(feature = "std")]
 mod watchdog;
 
-pub use atoms::{Aot, Atoms, LoadError, Machine};
+pub use atoms::{Atoms, BadModule, LoadError, Machine};
 #[cfg(feature = "compile")]
 pub use compile::{CompileError, compile};
 pub use config::{COMPILER, CPU, MAX_STACK, config};

@@ -1,16 +1,19 @@
 //! Kill storms: the watchdog comes at every odd moment, many thousand times, and what
 //! it does not kill notices nothing.
 
+use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use atoll_config::code;
+use atoll_config::payload::{Budget, Hash, Module, OnFault, Payload};
 use atoll_runtime::component::{Component, Memory};
 use atoll_runtime::engine::AtomLimits;
 
 use crate::atom::{Atom, Call, Fatal};
 use crate::atoms::Loaded;
-use crate::{Aot, Atoms, COMPILER, CPU, Compare, Guard, Key, Machine, Watchdog, compile};
+use crate::{Atoms, COMPILER, CPU, Compare, Guard, Key, Machine, Track, Watchdog, compile};
 
 /// What runs for ever, by the kind of `invoke`; 8 returns, and 9 traps after a while.
 const STORM: &str = r#"(module
@@ -95,16 +98,30 @@ fn limits(deadline_ns: u64) -> AtomLimits {
 }
 
 fn load(text: &str) -> Rc<Loaded> {
-    let bytes = compile(&wat::parse_str(text).unwrap()).unwrap();
+    let wasm = wat::parse_str(text).unwrap();
+    let native = compile(&wasm).unwrap();
+    let hash = Hash(*blake3::hash(&wasm).as_bytes());
+    let segment = code::seal(COMPILER, CPU, &[(hash, &native)]).unwrap();
+    let module = Module { name: "storm", hash, wasm: &wasm, files: Vec::new() };
+    let payload = Payload {
+        name: "storm",
+        version: "1",
+        memory: 1 << 24,
+        on_fault: OnFault::Stop,
+        budget: Budget { memory: 0, messages: 0, sessions: 0, fids: 0 },
+        files: Vec::new(),
+        components: Vec::new(),
+        imports: Vec::new(),
+        writable: Vec::new(),
+        modules: Vec::from([module]),
+    };
     let guard: Arc<dyn Guard> = Arc::new(Watchdog::new().unwrap());
     let key = Key::new(&[1; 32]);
-    let track: alloc::boxed::Box<dyn Fn() -> alloc::boxed::Box<dyn crate::Track>> =
-        alloc::boxed::Box::new(move || alloc::boxed::Box::new(Compare::new(key.clone())));
+    let track: Box<dyn Fn() -> Box<dyn Track>> =
+        Box::new(move || Box::new(Compare::new(key.clone())));
     let mut atoms = Atoms::new(Machine { guard, track, config: |_| {} });
-    let hash = *blake3::hash(&bytes).as_bytes();
-    let aot = Aot { compiler: COMPILER, cpu: CPU, hash, bytes: &bytes };
-    // SAFETY: the bytes are what `compile` gave, and they are copied.
-    unsafe { atoms.load(&aot, 64 << 10) }.unwrap();
+    // SAFETY: the code is what `compile` gave, and it is copied.
+    unsafe { atoms.load(&payload, &code::Code::parse(&segment).unwrap()) }.unwrap();
     atoms.module(0).unwrap()
 }
 

@@ -7,10 +7,11 @@
 //! read and write the sockets it already has, and nothing more.
 //!
 //! Unsafe code is in the modules that touch the system: the allocator, the
-//! signal handlers and the sandbox.
+//! signal handlers, the sandbox and the loading of atoms' code.
 
 pub mod alloc;
 pub mod args;
+pub mod atoms;
 pub mod plat;
 pub mod record;
 pub mod sandbox;

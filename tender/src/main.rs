@@ -13,7 +13,7 @@ use atoll_tender::args::{Args, HELP, Listen};
 use atoll_tender::plat::Machine;
 use atoll_tender::record::{self, Kind, RECORDED};
 use atoll_tender::wire::{self, Wires};
-use atoll_tender::{sandbox, signal};
+use atoll_tender::{atoms, sandbox, signal};
 
 /// The process ends with this status when the guest was never run.
 const UNSTARTED: u8 = 101;
@@ -63,23 +63,35 @@ fn run(args: &Args) -> Result<u8, String> {
         }
     }
     record::prepare(to);
+    let stop = signal::stop_requests().map_err(said("signals"))?;
+    let mut keep: Vec<RawFd> = listeners.iter().map(|(_, fd)| fd.as_raw_fd()).collect();
+    keep.extend([stop.as_raw_fd(), record::fd()]);
+    sandbox::close_others(&keep).map_err(said("descriptors"))?;
     let image = Image::open(&args.image).map_err(|e| format!("{}: {e}", args.image.display()))?;
     let memory = args.memory.unwrap_or(image.manifest().memory);
     let launch = Launch::parse(args.launch.as_bytes());
     let wall = if launch.wall == 0 { wall() } else { launch.wall };
 
-    let stop = signal::stop_requests().map_err(said("signals"))?;
-    let mut keep: Vec<RawFd> = listeners.iter().map(|(_, fd)| fd.as_raw_fd()).collect();
-    keep.extend([stop.as_raw_fd(), record::fd()]);
     signal::record_failures(&MEMORY).map_err(said("signals"))?;
+    // The signals of a failure may be those of an atom, whose engine asks first: so it
+    // comes after those who are asked when it is none.
+    let payload = image.payload();
+    let (engine, watchdog) = match image.code() {
+        Some(code) => {
+            let (engine, watchdog) = atoms::load(&payload, &code)?;
+            (Some(engine), Some(watchdog))
+        }
+        None => (None, None),
+    };
 
-    let needs = sandbox::Needs { memory, fds: &keep, connections: wire::MAX_CONNECTIONS as u64 };
+    let connections = wire::MAX_CONNECTIONS as u64;
+    let needs = sandbox::Needs { memory, connections, atoms: engine.is_some() };
     let notes = sandbox::enter(&needs).map_err(said("the sandbox cannot be entered"))?;
     MEMORY.limit(memory);
     let wires = Wires::new(listeners, stop);
-    let mut machine = Machine::new(wires, &MEMORY, memory, wall, notes);
+    let mut machine = Machine::new(wires, &MEMORY, memory, wall, notes, watchdog);
     let hash = image.sealed().hash;
-    match atoll_runtime::run(image.payload(), hash, &mut machine) {
+    match atoll_runtime::run_with(payload, hash, engine.as_ref().map(|e| e as _), &mut machine) {
         Ok(exit) => Ok(exit.status),
         Err(why) => {
             record::write(Kind::Boot, format_args!("{why}"), None, &[]);

@@ -1,5 +1,6 @@
 //! The machine that a process is, for the runtime.
 
+use atoll_engine::Watchdog;
 use atoll_runtime::platform::{Conn, Memory, Platform, Signal, Time, Trap};
 use rustix::event::Timespec;
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -21,6 +22,7 @@ pub struct Machine {
     total: u64,
     /// Lines that the tender itself has to say.
     notes: Vec<String>,
+    watchdog: Option<Watchdog>,
 }
 
 impl Machine {
@@ -31,9 +33,10 @@ impl Machine {
         total: u64,
         wall: u64,
         notes: Vec<String>,
+        watchdog: Option<Watchdog>,
     ) -> Machine {
         let base = memory.used();
-        Machine { wires, started: record::started(), wall, memory, base, total, notes }
+        Machine { wires, started: record::started(), wall, memory, base, total, notes, watchdog }
     }
 }
 
@@ -83,6 +86,9 @@ impl Platform for Machine {
             let ns = until.0.saturating_sub(self.now().0);
             Timespec { tv_sec: (ns / 1_000_000_000) as i64, tv_nsec: (ns % 1_000_000_000) as i64 }
         });
+        if let Some(watchdog) = self.watchdog {
+            watchdog.rest();
+        }
         self.wires.wait(timeout.as_ref());
     }
 

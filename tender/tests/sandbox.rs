@@ -28,9 +28,13 @@ fn probe() {
     let Ok(what) = std::env::var("ATOLL_PROBE") else {
         return;
     };
-    let needs = Needs { memory: 8 << 20, fds: &[], connections: 4 };
-    sandbox::enter(&needs).unwrap();
-    let done = attempt(&what);
+    let (what, atoms) = match what.strip_prefix("atoms-") {
+        Some(what) => (what, true),
+        None => (&*what, false),
+    };
+    sandbox::close_others(&[]).unwrap();
+    sandbox::enter(&Needs { memory: 8 << 20, connections: 4, atoms }).unwrap();
+    let done = attempt(what);
     // SAFETY: ends the process at once.
     unsafe { libc::_exit(if done { DONE } else { REFUSED }) }
 }
@@ -54,6 +58,32 @@ fn attempt(what: &str) -> bool {
                 let p = anonymous(4096, libc::PROT_READ | libc::PROT_WRITE);
                 libc::mprotect(p, 4096, libc::PROT_READ | libc::PROT_EXEC) == 0
             }
+            "unprotect" => {
+                let p = anonymous(4096, libc::PROT_NONE);
+                libc::mprotect(p, 4096, libc::PROT_READ) == 0
+            }
+            "reserve" => {
+                // What becomes a memory of an atom: nothing of it is there at first.
+                let p = anonymous(4 << 30, libc::PROT_NONE);
+                let used = libc::PROT_READ | libc::PROT_WRITE;
+                p != libc::MAP_FAILED && libc::mprotect(p, 1 << 20, used) == 0
+            }
+            "reserve-beyond" => {
+                let p = anonymous(4 << 30, libc::PROT_NONE);
+                let used = libc::PROT_READ | libc::PROT_WRITE;
+                p != libc::MAP_FAILED && libc::mprotect(p, 64 << 20, used) == 0
+            }
+            "timer" => libc::syscall(libc::SYS_timer_settime, 99, 0, 0, 0) != 0,
+            "timer-create" => libc::syscall(libc::SYS_timer_create, 0, 0, 0) == 0,
+            "map-code" => {
+                let (rx, own) = (libc::PROT_READ | libc::PROT_EXEC, libc::MAP_PRIVATE);
+                libc::mmap(std::ptr::null_mut(), 4096, rx, own, 2, 0) != libc::MAP_FAILED
+            }
+            "map-shared" => {
+                let (rw, all) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED);
+                libc::mmap(std::ptr::null_mut(), 4096, rw, all, 2, 0) != libc::MAP_FAILED
+            }
+            "pkey-protect" => libc::syscall(libc::SYS_pkey_mprotect, 0, 0, 5, 0) == 0,
             "map-file" => {
                 let p = libc::mmap(std::ptr::null_mut(), 4096, 1, libc::MAP_PRIVATE, 2, 0);
                 p != libc::MAP_FAILED
@@ -99,6 +129,16 @@ fn what_a_guest_needs_works() {
 }
 
 #[test]
+fn what_atoms_need_works() {
+    for what in ["atoms-nothing", "atoms-memory", "atoms-reserve", "atoms-timer"] {
+        let status = try_in_sandbox(what);
+        assert_eq!(status.code(), Some(DONE), "{what}: {status}");
+    }
+    let status = try_in_sandbox("atoms-reserve-beyond");
+    assert_eq!(status.code(), Some(REFUSED), "memory beyond the limit: {status}");
+}
+
+#[test]
 fn everything_else_ends_the_process() {
     for what in [
         "code",
@@ -117,6 +157,18 @@ fn everything_else_ends_the_process() {
         "prctl",
         "sendto-address",
         "x32",
+        "unprotect",
+        "timer",
+        "atoms-code",
+        "atoms-protect",
+        "atoms-map-code",
+        "atoms-map-shared",
+        "atoms-pkey-protect",
+        "atoms-timer-create",
+        "atoms-open",
+        "atoms-socket",
+        "atoms-clone",
+        "atoms-kill-other",
     ] {
         let status = try_in_sandbox(what);
         assert_eq!(status.signal(), Some(libc::SIGSYS), "{what}: {status}");

@@ -37,27 +37,30 @@ const ANY: &[libc::c_long] = &[
 ];
 
 /// Installs the filter. Nothing can take it away again.
-pub(super) fn deny() -> Result<(), seccompiler::Error> {
-    seccompiler::apply_filter(&program()?)
+pub(super) fn deny(atoms: bool) -> Result<(), seccompiler::Error> {
+    seccompiler::apply_filter(&program(atoms)?)
 }
 
-fn program() -> Result<BpfProgram, seccompiler::BackendError> {
+fn program(atoms: bool) -> Result<BpfProgram, seccompiler::BackendError> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         ANY.iter().map(|&call| (call, Vec::new())).collect();
-    let mut only = |call: libc::c_long, conditions| {
-        rules.insert(call, vec![SeccompRule::new(conditions)?]);
+    let mut only = |call: libc::c_long, conditions: Vec<Cond>| {
+        rules.entry(call).or_default().push(SeccompRule::new(conditions)?);
         Ok::<_, seccompiler::BackendError>(())
     };
     // Memory of its own only, and none that could be executed.
     let anonymous = libc::MAP_ANONYMOUS as u64;
-    let exec = libc::PROT_EXEC as u64;
-    only(
-        libc::SYS_mmap,
-        vec![
-            Cond::new(2, Len::Dword, Op::MaskedEq(exec), 0)?,
-            Cond::new(3, Len::Dword, Op::MaskedEq(anonymous), anonymous)?,
-        ],
-    )?;
+    let dead = |arg| Cond::new(arg, Len::Dword, Op::MaskedEq(libc::PROT_EXEC as u64), 0);
+    let own = Cond::new(3, Len::Dword, Op::MaskedEq(anonymous), anonymous)?;
+    only(libc::SYS_mmap, vec![dead(2)?, own])?;
+    if atoms {
+        // The code of atoms was made executable before. A memory of theirs is reserved
+        // and then used, bit by bit, and begins as a copy of what is in a sealed file.
+        let kind = libc::MAP_TYPE as u64;
+        let copy = Cond::new(3, Len::Dword, Op::MaskedEq(kind), libc::MAP_PRIVATE as u64)?;
+        only(libc::SYS_mmap, vec![dead(2)?, copy])?;
+        only(libc::SYS_mprotect, vec![dead(2)?])?;
+    }
     // Replies on a connection; not to an address.
     only(libc::SYS_sendto, vec![Cond::new(4, Len::Qword, Op::Eq, 0)?])?;
     // A build with debug assertions checks that what it closes was open.
@@ -71,6 +74,10 @@ fn program() -> Result<BpfProgram, seccompiler::BackendError> {
             Cond::new(2, Len::Dword, Op::Eq, libc::SIGABRT as u64)?,
         ],
     )?;
+    if atoms {
+        // The watchdog's timer was made before, too.
+        rules.insert(libc::SYS_timer_settime, Vec::new());
+    }
     SeccompFilter::new(rules, SeccompAction::KillProcess, SeccompAction::Allow, TargetArch::x86_64)?
         .try_into()
 }

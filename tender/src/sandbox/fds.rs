@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::RawFd;
 
 /// Closes every descriptor but standard error and these.
-pub(super) fn close_others(keep: &[RawFd]) -> io::Result<()> {
+pub fn close_others(keep: &[RawFd]) -> io::Result<()> {
     let mut keep: Vec<u32> = keep.iter().filter_map(|&fd| u32::try_from(fd).ok()).collect();
     keep.push(libc::STDERR_FILENO as u32);
     keep.sort_unstable();

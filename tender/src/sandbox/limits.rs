@@ -13,8 +13,15 @@ pub const ALLOWANCE: u64 = 16 << 20;
 /// The most that may be written to a file, should the record go to one.
 const RECORD: u64 = 1 << 20;
 
+/// The highest descriptor that is open, standard error at the least.
+fn highest_fd() -> io::Result<u64> {
+    let open = std::fs::read_dir("/proc/self/fd")?;
+    let numbers = open.filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok());
+    Ok(numbers.max().unwrap_or(2).max(2))
+}
+
 /// Sets the limits.
-pub(super) fn set(needs: &Needs<'_>) -> io::Result<()> {
+pub(super) fn set(needs: &Needs) -> io::Result<()> {
     let statm = std::fs::read_to_string("/proc/self/statm")?;
     let pages = |i| {
         let n = statm.split_whitespace().nth(i);
@@ -23,11 +30,14 @@ pub(super) fn set(needs: &Needs<'_>) -> io::Result<()> {
     let page = rustix::param::page_size() as u64;
     let (mapped, data) = (pages(0) * page, pages(5) * page);
     let more = needs.memory.saturating_add(ALLOWANCE);
-    let highest = needs.fds.iter().max().map_or(2, |&fd| fd as u64);
+    // A memory of an atom is a reservation of 4 GiB, of which nothing is there at first:
+    // what is there is data.
+    let address = if needs.atoms { Resource::Data } else { Resource::As };
+    let data = data.saturating_add(more);
     for (resource, limit) in [
-        (Resource::As, mapped.saturating_add(more)),
-        (Resource::Data, data.saturating_add(more)),
-        (Resource::Nofile, highest + 1 + needs.connections),
+        (address, if needs.atoms { data } else { mapped.saturating_add(more) }),
+        (Resource::Data, data),
+        (Resource::Nofile, highest_fd()? + 1 + needs.connections),
         (Resource::Core, 0),
         (Resource::Nproc, 0),
         (Resource::Fsize, RECORD),

@@ -8,36 +8,36 @@
 //! again afterwards, so it all has to be there before.
 
 use std::io;
-use std::os::fd::RawFd;
 
 mod calls;
 mod fds;
 mod files;
 mod limits;
 
+pub use fds::close_others;
 pub use limits::ALLOWANCE;
 
 /// What the guest may still use.
 #[derive(Clone, Copy, Debug)]
-pub struct Needs<'a> {
+pub struct Needs {
     /// The guest's memory in bytes.
     pub memory: u64,
-    /// The descriptors that stay open, besides standard error.
-    pub fds: &'a [RawFd],
     /// Connections that may be open at one time.
     pub connections: u64,
+    /// Whether it has atoms: they want mappings, and a watchdog.
+    pub atoms: bool,
 }
 
-/// Gives up everything else, for good. Says what the system could not enforce.
-pub fn enter(needs: &Needs<'_>) -> io::Result<Vec<String>> {
+/// Gives up everything else, for good. Says what the system could not enforce. What was
+/// inherited by accident is best [closed](close_others) long before.
+pub fn enter(needs: &Needs) -> io::Result<Vec<String>> {
     rustix::thread::set_no_new_privs(true)?;
-    fds::close_others(needs.fds)?;
     // This reads /proc, and so comes before the files are gone.
     limits::set(needs)?;
     let mut notes = Vec::new();
     if let Some(note) = files::deny().map_err(io::Error::other)? {
         notes.push(note);
     }
-    calls::deny().map_err(io::Error::other)?;
+    calls::deny(needs.atoms).map_err(io::Error::other)?;
     Ok(notes)
 }
