@@ -314,8 +314,8 @@ impl Component for Atom {
                 let call = Invoke(kind::ASK, token.0.cast_signed());
                 self.dispatch_event(cx, call, Some(from), body, nowhere)
             }
-            Event::Interrupt { code, arg } => {
-                self.dispatch_event(cx, Interrupt(i32::from(code), arg), None, &[], nowhere)
+            Event::Interrupt { from, code, arg } => {
+                self.dispatch_event(cx, Interrupt(i32::from(code), arg), from, &[], nowhere)
             }
             Event::Timer { .. } => Err(Errno::EOPNOTSUPP.into()),
             Event::Read { file: f, out } => {
@@ -348,10 +348,10 @@ impl Component for Atom {
                 let id = file(f) << 1 | i64::from(on);
                 self.dispatch_event(cx, Invoke(kind::WATCHED, id), None, &[], nowhere)
             }
-            Event::Done { call, result } => {
+            Event::Done { call, status, result } => {
                 let id = call.0.cast_signed();
                 match result {
-                    Ok(body) => self.dispatch_event(cx, Future(id, 0), None, body, nowhere),
+                    Ok(body) => self.dispatch_event(cx, Future(id, status), None, body, nowhere),
                     Err(fault) => {
                         let status = crate::state::No(fault.errno).number();
                         let text = fault.text().as_bytes();

@@ -17,7 +17,7 @@ pub use crate::effects::Cx;
 
 /// A component of a guest: its place in the guest's list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ComponentId(pub u16);
+pub struct ComponentId(pub u32);
 
 /// A call into the guest's namespace that has not returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,6 +68,8 @@ pub enum Event<'e> {
     },
     /// Something that a component may be told at any time, and may [`Cx::mask`].
     Interrupt {
+        /// Who signalled; nobody where it came from outside.
+        from: Option<ComponentId>,
         /// Which, 0 to 63.
         code: u8,
         /// A number that came with it.
@@ -139,6 +141,8 @@ pub enum Event<'e> {
     Done {
         /// Which.
         call: CallId,
+        /// What the reply said beside its bytes: 0 or more, and 0 for all other calls.
+        status: i32,
         /// What was read, listed or replied, nothing for a write, or why not.
         result: Result<&'e [u8], &'e Fault>,
     },

@@ -6,62 +6,76 @@
 //! dispatch has nothing to run: it is refused, however it came about.
 
 use alloc::borrow::Cow;
-use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use alloc::string::{String, ToString};
+use alloc::string::String;
+#[cfg(feature = "atoms")]
+use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::fmt;
 use core::mem;
 
 use atoll_9p::fault::{Blame, Errno, Fault};
 use atoll_9p::stream::Stream;
-use atoll_config::payload::{Hash, OnFault, Payload};
+use atoll_config::payload::{Hash, Payload};
 
-use crate::component::{CallId, Component, ComponentId, Cx, Entry, Event, FileKind, Why};
-use crate::effects::{Effects, MESSAGE_OVERHEAD};
+#[cfg(feature = "atoms")]
+use crate::atoms::{Asked, Atoms};
+use crate::component::{CallId, ComponentId, Cx, Entry, Event, Why};
+use crate::effects::{Effects, Wish, message};
 use crate::engine::Engine;
+use crate::load::Load;
 use crate::namespace::{self, CALLS, Namespace, Returned};
 use crate::platform::{Memory, Time, Trap};
 use crate::random::Random;
 use crate::records;
+use crate::slots::{Armed, Slot, Slots};
 use crate::sponsor::{Amount, Sponsor};
+use crate::timers::Timers;
 
 /// Bytes of log that a guest keeps.
 const LOG: usize = 8192;
-/// A component abandoned so often in a row stops its guest, whatever the policy.
-const HOPELESS: u32 = 8;
 /// The most that a status can be: a hypervisor's exit port has few bits.
 pub(crate) const MAX_STATUS: u8 = 63;
-/// The status of a guest that stopped because a component failed.
-const FAILED: u8 = 1;
 
-/// A component and what belongs to it.
-struct Slot {
-    entry: &'static Entry,
-    /// None while it runs.
-    body: Option<Box<dyn Component>>,
-    /// By file; only event files use theirs.
-    streams: Vec<Stream>,
-    /// Abandoned in a row: with no event between that it handled well, other than
-    /// those that being made anew brings.
-    failures: u32,
-    dispatches: u64,
-    restarts: u64,
-}
-
-/// An event that waits.
-enum Queued {
+/// An event that waits. What it is about may be over when its turn comes; then it is
+/// passed over.
+#[derive(Debug)]
+pub(crate) enum Queued {
     Start,
-    Watched { file: usize, on: bool },
-    Message { from: ComponentId, body: Vec<u8> },
-    Timer { id: u32 },
-    Done { call: CallId, result: Result<Vec<u8>, Fault>, charged: Amount },
+    Watched {
+        file: usize,
+    },
+    Message {
+        from: ComponentId,
+        body: Load,
+    },
+    /// The turn tells a timer from a later one of the same number.
+    Timer {
+        id: u32,
+        turn: u64,
+    },
+    Done {
+        call: CallId,
+        status: i32,
+        result: Result<Load, Fault>,
+        charged: Amount,
+    },
+    #[cfg(feature = "atoms")]
+    Asked(Asked),
+    #[cfg(feature = "atoms")]
+    Interrupt {
+        code: u8,
+    },
 }
 
-struct Timer {
-    at: Time,
-    to: ComponentId,
-    id: u32,
+/// What a timer is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Alarm {
+    /// A component's timer.
+    Timer(ComponentId, u32),
+    /// A sleep that ends.
+    #[cfg(feature = "atoms")]
+    Sleep(CallId),
 }
 
 /// Counters of a guest, for its `stats`.
@@ -96,13 +110,19 @@ pub struct Core<'a> {
     pub(crate) stirred: bool,
     /// What makes its atoms.
     pub engine: Option<&'a dyn Engine>,
-    now: Time,
+    pub(crate) now: Time,
     wall_at_start: u64,
-    slots: Vec<Slot>,
-    queue: VecDeque<(ComponentId, Queued)>,
-    timers: Vec<Timer>,
+    pub(crate) slots: Slots<'a>,
+    pub(crate) queue: VecDeque<(ComponentId, Queued)>,
+    pub(crate) timers: Timers<Alarm>,
     random: Random,
     next_call: u64,
+    /// What only atoms ask for.
+    #[cfg(feature = "atoms")]
+    pub(crate) atoms: Atoms,
+    pub(crate) effects: Effects,
+    /// An event file may have got its first reader, or lost its last.
+    looked: bool,
     fresh_log: Vec<String>,
     exit: Option<u8>,
     trap: Option<Trap>,
@@ -113,6 +133,8 @@ pub struct Core<'a> {
 pub enum StartError {
     /// No component kind of that name is linked here.
     Kind(String),
+    /// An atom, and what is here cannot run any.
+    Atom(String),
     /// A kind's state version is not the one that the payload was built against.
     StateVersion(String),
     /// A component cannot be made from its parameters.
@@ -126,6 +148,9 @@ impl fmt::Display for StartError {
         match self {
             StartError::Kind(k) => {
                 write!(f, "no component kind {k} here: build the image again for this flavour")
+            }
+            StartError::Atom(name) => {
+                write!(f, "{name} is an atom, and there is no engine here that runs one")
             }
             StartError::StateVersion(k) => {
                 write!(f, "kind {k} has another state version than the image: build it again")
@@ -163,45 +188,49 @@ impl<'a> Core<'a> {
             engine,
             now: Time(0),
             wall_at_start,
-            slots: Vec::new(),
+            slots: Slots::default(),
             queue: VecDeque::new(),
-            timers: Vec::new(),
+            timers: Timers::new(),
             random: Random::new(seed),
             next_call: 0,
+            #[cfg(feature = "atoms")]
+            atoms: Atoms::default(),
+            effects: Effects::default(),
+            looked: true,
             fresh_log: Vec::new(),
             exit: None,
             trap: None,
             payload,
         };
-        for plan in &core.payload.components {
-            let kind = || plan.kind.to_string();
-            let entry = registry
-                .iter()
-                .find(|e| e.kind == plan.kind)
-                .ok_or_else(|| StartError::Kind(kind()))?;
-            if entry.state_version != plan.state_version {
-                return Err(StartError::StateVersion(kind()));
-            }
-            let body = (entry.make)(&plan.params)
-                .map_err(|fault| StartError::Component(plan.name.to_string(), fault))?;
-            let streams: Vec<Stream> = entry.files.iter().map(|f| stream(f.kind)).collect();
-            let kept = entry.files.iter().map(|f| keep(f.kind) as u64).sum();
-            if !core.sponsor.charge(Amount { memory: kept, messages: 0 }) {
+        for i in 0..core.payload.components.len() {
+            let Some(plan) = core.payload.components.get(i) else { break };
+            #[cfg(feature = "atoms")]
+            let slot = match plan.module {
+                Some(module) => Slot::atom(plan, module as usize, &core.payload.modules, engine)?,
+                None => Slot::native(plan, registry)?,
+            };
+            #[cfg(not(feature = "atoms"))]
+            let slot = Slot::native(plan, registry)?;
+            if !core.sponsor.charge(Amount { memory: slot.kept(), messages: 0 }) {
                 return Err(StartError::Budget);
             }
-            if entry.starts {
-                core.queue.push_back((ComponentId(core.slots.len() as u16), Queued::Start));
-            }
-            core.slots.push(Slot {
-                entry,
-                body: Some(body),
-                streams,
-                failures: 0,
-                dispatches: 0,
-                restarts: 0,
-            });
+            core.enter(slot);
         }
         Ok(core)
+    }
+
+    /// A component is there from now on.
+    pub(crate) fn enter(&mut self, slot: Slot<'a>) -> ComponentId {
+        let starts = slot.starts();
+        #[cfg(feature = "atoms")]
+        let name = slot.name.to_string();
+        let id = self.slots.add(slot);
+        #[cfg(feature = "atoms")]
+        self.name(name, id);
+        if starts {
+            self.queue.push_back((id, Queued::Start));
+        }
+        id
     }
 
     /// The time of the present event, or of the last one.
@@ -232,13 +261,13 @@ impl<'a> Core<'a> {
 
     /// The state of a component. None where there is no such component.
     pub fn save(&self, id: ComponentId) -> Option<Vec<u8>> {
-        self.slots.get(usize::from(id.0))?.body.as_ref().map(|b| b.save())
+        self.slots.get(id)?.body.as_ref().map(|b| b.save())
     }
 
     /// Gives a component a state that [`Core::save`] gave. On an error nothing has
     /// changed.
     pub fn restore(&mut self, id: ComponentId, state: &[u8]) -> Result<(), Fault> {
-        let slot = self.slots.get_mut(usize::from(id.0)).ok_or(Errno::ESTALE)?;
+        let slot = self.slots.get_mut(id).ok_or(Errno::ESTALE)?;
         slot.body.as_mut().ok_or(Errno::EBUSY)?.restore(state)
     }
 
@@ -264,7 +293,7 @@ impl<'a> Core<'a> {
 
     /// When the next timer comes.
     pub(crate) fn deadline(&self) -> Option<Time> {
-        self.timers.first().map(|t| t.at).filter(|_| self.exit.is_none())
+        self.timers.first().filter(|_| self.exit.is_none())
     }
 
     /// Tells the time, for what is said and shown before the next event.
@@ -275,9 +304,17 @@ impl<'a> Core<'a> {
     /// Moves on in time: timers that have come are queued, earliest first.
     pub(crate) fn advance(&mut self, now: Time) {
         self.pass(now);
-        let due = self.timers.iter().take_while(|t| t.at <= self.now).count();
-        for t in self.timers.drain(..due) {
-            self.queue.push_back((t.to, Queued::Timer { id: t.id }));
+        while let Some((turn, alarm)) = self.timers.due(self.now) {
+            match alarm {
+                Alarm::Timer(to, id) => {
+                    if let Some(armed) = self.slots.get_mut(to).and_then(|s| s.timer(id)) {
+                        *armed = Armed::Came(turn);
+                        self.queue.push_back((to, Queued::Timer { id, turn }));
+                    }
+                }
+                #[cfg(feature = "atoms")]
+                Alarm::Sleep(call) => self.awake(call),
+            }
         }
     }
 
@@ -300,38 +337,84 @@ impl<'a> Core<'a> {
         self.stirred = true;
     }
 
-    /// Takes the oldest event and dispatches it.
-    pub(crate) fn run_one(&mut self) {
-        if !self.has_work() {
-            return;
+    /// The same, in the name of a component.
+    pub(crate) fn say_as(&mut self, who: ComponentId, line: impl fmt::Display) {
+        let Some(slot) = self.slots.get_mut(who) else { return };
+        #[cfg(feature = "atoms")]
+        if let Some(own) = &mut slot.own {
+            own.log.push(&line);
         }
-        let Some((to, event)) = self.queue.pop_front() else { return };
-        let message = Amount { memory: MESSAGE_OVERHEAD, messages: 1 };
-        // What the event held is free as soon as it is taken.
-        let (event, paid) = match &event {
-            Queued::Start => (Event::Start, Amount::default()),
-            Queued::Watched { file, on } => {
-                (Event::Watched { file: *file, on: *on }, Amount::default())
+        let name = slot.name.clone();
+        self.say(&name, line);
+    }
+
+    /// Takes the oldest event that still stands, and dispatches it.
+    pub(crate) fn run_one(&mut self) {
+        while self.has_work()
+            && let Some((to, queued)) = self.queue.pop_front()
+        {
+            if self.take(to, queued) {
+                return;
             }
-            Queued::Message { from, body } => (
-                Event::Message { from: *from, body },
-                Amount { memory: message.memory + body.len() as u64, ..message },
-            ),
-            Queued::Timer { id } => (Event::Timer { id: *id }, message),
-            Queued::Done { call, result, charged } => {
-                let result = result.as_deref();
-                (Event::Done { call: *call, result }, *charged)
-            }
-        };
-        self.sponsor.refund(paid);
-        if let Err(fault) = self.dispatch(to, event) {
-            let name = self.name(to).to_string();
-            self.say(&name, format_args!("refused: {fault}"));
         }
     }
 
-    fn name(&self, id: ComponentId) -> &str {
-        self.payload.components.get(usize::from(id.0)).map_or("?", |c| c.name)
+    /// Dispatches an event that has waited; what it held is free as soon as it is
+    /// taken. False when it was over before its turn came.
+    fn take(&mut self, to: ComponentId, queued: Queued) -> bool {
+        #[cfg(feature = "atoms")]
+        let Some(queued) = self.unless_parked(to, queued) else { return false };
+        let result = match &queued {
+            Queued::Start => self.dispatch(to, Event::Start),
+            Queued::Watched { file } => {
+                let Some(file_of) = self.slots.get_mut(to).and_then(|s| s.streams.get_mut(*file))
+                else {
+                    return false;
+                };
+                file_of.asked = false;
+                let on = file_of.stream.has_readers();
+                // Who has not heard of a change need not hear that it is undone.
+                if mem::replace(&mut file_of.told, on) == on {
+                    return false;
+                }
+                self.dispatch(to, Event::Watched { file: *file, on })
+            }
+            Queued::Message { from, body } => {
+                self.sponsor.refund(message(body.len()));
+                if self.slots.get(to).is_none() {
+                    return false;
+                }
+                self.dispatch(to, Event::Message { from: *from, body })
+            }
+            Queued::Timer { id, turn } => {
+                self.sponsor.refund(message(0));
+                if !self.slots.get_mut(to).is_some_and(|s| s.came(*id, *turn)) {
+                    return false;
+                }
+                self.dispatch(to, Event::Timer { id: *id })
+            }
+            Queued::Done { .. } if !CALLS => return false,
+            Queued::Done { call, status, result, charged } => {
+                self.sponsor.refund(*charged);
+                #[cfg(feature = "atoms")]
+                if !self.redeem(*call) {
+                    return false;
+                }
+                let result = result.as_deref();
+                self.dispatch(to, Event::Done { call: *call, status: *status, result })
+            }
+            #[cfg(feature = "atoms")]
+            Queued::Asked(asked) => return self.put(to, asked),
+            #[cfg(feature = "atoms")]
+            Queued::Interrupt { code } => {
+                let Some((from, arg)) = self.interrupted(to, *code) else { return false };
+                self.dispatch(to, Event::Interrupt { from, code: *code, arg })
+            }
+        };
+        if let Err(fault) = result {
+            self.say_as(to, format_args!("refused: {fault}"));
+        }
+        true
     }
 
     /// Runs one event through one component: all of what it asks for happens, or
@@ -345,161 +428,137 @@ impl<'a> Core<'a> {
         let drawn = (self.random.clone(), self.next_call);
         // Events of the runtime's own making prove nothing about a component.
         let proof = !matches!(event, Event::Start | Event::Watched { .. } | Event::Read { .. });
-        let slot = self.slots.get_mut(usize::from(to.0)).ok_or(Errno::ESTALE)?;
+        let starts = matches!(event, Event::Start);
+        let slot = self.slots.get_mut(to).ok_or(Errno::ESTALE)?;
+        #[cfg(feature = "atoms")]
+        slot.runs()?;
         let mut body = slot
             .body
             .take()
             .ok_or_else(|| Fault::new(Errno::EBUSY, "a dispatch is running").blame(Blame::Guest))?;
-        let mut effects = Effects::default();
+        #[cfg(feature = "atoms")]
+        let mut own = slot.own.take().unwrap_or_default();
         let mut cx = Cx {
             now: self.now,
             wall,
             me: to,
-            params: "",
-            components: &self.payload.components,
-            effects: &mut effects,
+            slots: &self.slots,
+            effects: &mut self.effects,
             sponsor: &mut self.sponsor,
             random: &mut self.random,
             next_call: &mut self.next_call,
+            #[cfg(feature = "atoms")]
+            calls_before: drawn.1,
+            #[cfg(feature = "atoms")]
+            atoms: &mut self.atoms,
+            #[cfg(feature = "atoms")]
+            own: &mut own,
+            #[cfg(feature = "atoms")]
+            engine: self.engine,
         };
         let result = body.dispatch(&mut cx, event);
-        if let Some(slot) = self.slots.get_mut(usize::from(to.0)) {
-            slot.body = Some(body);
+        let slot = self.slots.get_mut(to).ok_or(Errno::ESTALE)?;
+        slot.body = Some(body);
+        #[cfg(feature = "atoms")]
+        {
+            slot.own = Some(own);
+            self.atoms.settle();
         }
-        if effects.why.is_some() || result.is_err() {
-            (self.random, self.next_call) = drawn;
-            self.sponsor.refund(effects.charged);
-        }
-        if let Some(why) = effects.why {
-            self.abandon(to, why);
-            let (errno, what) = reason(why);
-            let text = alloc::format!("{} abandoned a dispatch: {what}", self.name(to));
-            return Err(Fault::new(errno, text).blame(Blame::Guest));
-        }
-        match result {
-            Ok(()) => {
-                self.commit(to, effects, proof);
-                Ok(())
+        let why = match (self.effects.why, &result) {
+            // What cannot even start is of no use.
+            (None, Err(_)) if starts => Some(Why::Trap("refused to start")),
+            (why, _) => why,
+        };
+        let fault = match (why, result) {
+            (None, Ok(())) => {
+                self.commit(to, proof);
+                return Ok(());
             }
-            Err(fault) => {
+            (None, Err(fault)) => {
                 self.counters.refused += 1;
-                Err(fault)
+                fault
             }
+            (Some(why), _) => {
+                let (errno, what) = crate::abandon::reason(why);
+                let name = self.slots.get(to).map_or("?", |s| &s.name);
+                let text = alloc::format!("{name} abandoned a dispatch: {what}");
+                Fault::new(errno, text).blame(Blame::Guest)
+            }
+        };
+        (self.random, self.next_call) = drawn;
+        #[cfg(feature = "atoms")]
+        self.undo(to);
+        self.sponsor.refund(self.effects.charged);
+        self.effects.reset();
+        if let Some(why) = why {
+            self.abandon(to, why);
         }
+        Err(fault)
     }
 
     /// Makes all effects of a dispatch visible. Nothing in here can fail.
-    fn commit(&mut self, from: ComponentId, effects: Effects, proof: bool) {
+    fn commit(&mut self, from: ComponentId, proof: bool) {
         self.counters.dispatches += 1;
-        self.sponsor.refund(Amount { memory: effects.passing, messages: 0 });
-        let name = self.name(from).to_string();
-        if let Some(slot) = self.slots.get_mut(usize::from(from.0)) {
+        self.sponsor.refund(Amount { memory: self.effects.passing, messages: 0 });
+        if let Some(slot) = self.slots.get_mut(from) {
             slot.dispatches += 1;
             if proof {
                 slot.failures = 0;
             }
-            self.stirred |= !effects.lines.is_empty();
-            for (file, line) in effects.lines {
-                if let Some(stream) = slot.streams.get_mut(file) {
-                    stream.push(line);
-                }
-            }
         }
-        for line in effects.log {
-            self.say(&name, line);
-        }
-        for (to, body) in effects.messages {
-            self.queue.push_back((to, Queued::Message { from, body }));
-        }
-        for (id, at) in effects.timers {
-            self.cancel(from, id);
-            if let Some(at) = at {
-                let place = self.timers.partition_point(|t| t.at <= at);
-                self.timers.insert(place, Timer { at, to: from, id });
-            }
-        }
-        if CALLS {
-            let mut done = Vec::new();
-            for call in effects.calls {
-                self.namespace.call(from, call, &mut done);
-            }
-            self.returned(done);
-        }
-        if let Some(status) = effects.exit {
+        if let Some(status) = self.effects.exit {
             self.stop(status);
         }
-        self.trap = self.trap.or(effects.trap);
+        self.trap = self.trap.or(self.effects.trap);
+        let mut wishes = mem::take(&mut self.effects.wishes);
+        for wish in wishes.drain(..) {
+            self.grant(from, wish);
+        }
+        self.effects.wishes = wishes;
+        #[cfg(feature = "atoms")]
+        self.sponsor.refund(self.effects.freed);
+        self.effects.reset();
     }
 
+    fn grant(&mut self, from: ComponentId, wish: Wish) {
+        match wish {
+            Wish::Send(to, body) => self.queue.push_back((to, Queued::Message { from, body })),
+            Wish::After(id, at) => {
+                self.cancel(from, id);
+                let key = self.timers.set(at, Alarm::Timer(from, id));
+                if let Some(slot) = self.slots.get_mut(from) {
+                    slot.arm(id, key);
+                }
+            }
+            Wish::Cancel(id) => self.cancel(from, id),
+            Wish::Line(file, line) => {
+                if let Some(file) = self.slots.get_mut(from).and_then(|s| s.streams.get_mut(file)) {
+                    file.stream.push(line);
+                    self.stirred = true;
+                }
+            }
+            Wish::Log(line) => self.say_as(from, line),
+            Wish::Call(_) if !CALLS => {}
+            Wish::Call(call) => {
+                // Nobody can give it up but an atom.
+                #[cfg(feature = "atoms")]
+                self.called(from, call.id);
+                let mut done = Vec::new();
+                self.namespace.call(from, *call, &mut done);
+                self.returned(done);
+            }
+            #[cfg(feature = "atoms")]
+            Wish::More(more) => self.grant_more(from, more),
+        }
+    }
+
+    /// Cancels a timer. One that has come stays charged until its turn, which is
+    /// passed over.
     fn cancel(&mut self, of: ComponentId, id: u32) {
-        let before = self.timers.len() + self.queue.len();
-        self.timers.retain(|t| !(t.to == of && t.id == id));
-        self.queue
-            .retain(|(to, q)| !(*to == of && matches!(q, Queued::Timer { id: t } if *t == id)));
-        let gone = (before - self.timers.len() - self.queue.len()) as u64;
-        self.sponsor.refund(Amount { memory: gone * MESSAGE_OVERHEAD, messages: gone as u32 });
-    }
-
-    /// A component's memory is suspect: do what the guest's policy says.
-    fn abandon(&mut self, id: ComponentId, why: Why) {
-        self.counters.abandoned += 1;
-        let policy = self.payload.on_fault;
-        let plan = self.payload.components.get(usize::from(id.0));
-        let slot = self.slots.get_mut(usize::from(id.0));
-        let (Some(plan), Some(slot)) = (plan, slot) else { return };
-        slot.failures += 1;
-        let name = plan.name;
-        if policy == OnFault::Restart
-            && slot.failures < HOPELESS
-            && let Ok(body) = (slot.entry.make)(&plan.params)
-        {
-            slot.body = Some(body);
-            slot.restarts += 1;
-            let starts = slot.entry.starts;
-            let watched: Vec<usize> = (0..slot.streams.len())
-                .filter(|&f| slot.streams.get(f).is_some_and(Stream::has_readers))
-                .collect();
-            self.forget(id);
-            for file in watched.into_iter().rev() {
-                self.queue.push_front((id, Queued::Watched { file, on: true }));
-            }
-            if starts {
-                self.queue.push_front((id, Queued::Start));
-            }
-            self.say(name, format_args!("abandoned a dispatch: {}; made anew", reason(why).1));
-        } else {
-            self.say(
-                name,
-                format_args!("abandoned a dispatch: {}; the guest stops", reason(why).1),
-            );
-            self.stop(FAILED);
+        if let Some(Armed::Set(key)) = self.slots.get_mut(of).and_then(|s| s.disarm(id)) {
+            self.timers.cancel(key);
+            self.sponsor.refund(message(0));
         }
-    }
-
-    /// Drops what a component that is no more has asked for: its timers, and the
-    /// results of its calls. Messages stay, for they were sent to the component
-    /// whichever instance it is.
-    fn forget(&mut self, id: ComponentId) {
-        let mut back = Amount::default();
-        let timer = Amount { memory: MESSAGE_OVERHEAD, messages: 1 };
-        self.timers.retain(|t| {
-            let gone = t.to == id;
-            back.add(if gone { timer } else { Amount::default() });
-            !gone
-        });
-        self.queue.retain(|(to, q)| {
-            let gone = *to == id && !matches!(q, Queued::Message { .. });
-            match q {
-                Queued::Timer { .. } if gone => back.add(timer),
-                Queued::Done { charged, .. } if gone => back.add(*charged),
-                _ => {}
-            }
-            !gone
-        });
-        if CALLS {
-            self.namespace.forget(id, &mut back);
-        }
-        self.sponsor.refund(back);
     }
 
     /// Bytes have come from the host. An error: it is of no further use.
@@ -516,78 +575,55 @@ impl<'a> Core<'a> {
         for Returned { to, call, charged, result } in done {
             self.sponsor.refund(charged);
             let Some(to) = to else { continue };
-            let size = result.as_ref().map_or_else(|f| f.text().len(), Vec::len) as u64;
-            let whole = Amount { memory: MESSAGE_OVERHEAD + size, messages: 1 };
+            #[cfg(feature = "atoms")]
+            if !self.arrived(call) {
+                continue;
+            }
+            let whole = message(result.as_ref().map_or_else(|f| f.text().len(), Vec::len));
             let (result, charged) = if self.sponsor.charge(whole) {
-                (result, whole)
+                (result.map(Load::Long), whole)
             } else {
                 // No more than the call itself was charged, so that it always fits.
-                let least = Amount { memory: MESSAGE_OVERHEAD, messages: 1 };
-                let paid = self.sponsor.charge(least);
+                let paid = self.sponsor.charge(message(0));
                 debug_assert!(paid);
-                (Err(namespace::too_large()), if paid { least } else { Amount::default() })
+                let charged = if paid { message(0) } else { Amount::default() };
+                (Err(namespace::too_large()), charged)
             };
-            self.queue.push_back((to, Queued::Done { call, result, charged }));
+            self.queue.push_back((to, Queued::Done { call, status: 0, result, charged }));
         }
     }
 
     /// Queues what event files have to say about their readers.
     pub(crate) fn watch(&mut self) {
-        for (i, slot) in self.slots.iter_mut().enumerate() {
-            for (file, stream) in slot.streams.iter_mut().enumerate() {
-                let Some(on) = stream.take_watch() else { continue };
-                let id = ComponentId(i as u16);
-                let unheard = self.queue.iter().position(|(to, q)| {
-                    *to == id && matches!(q, Queued::Watched { file: f, .. } if *f == file)
-                });
-                // Who has not heard of the last change need not hear that it is undone.
-                match unheard {
-                    Some(at) => drop(self.queue.remove(at)),
-                    None => self.queue.push_back((id, Queued::Watched { file, on })),
+        if !mem::take(&mut self.looked) {
+            return;
+        }
+        for (id, slot) in self.slots.all_mut() {
+            for (file, f) in slot.streams.iter_mut().enumerate() {
+                if f.stream.has_readers() != f.told && !mem::replace(&mut f.asked, true) {
+                    self.queue.push_back((id, Queued::Watched { file }));
                 }
             }
         }
     }
 
-    /// The stream behind an event file; the log's for a file that has none.
-    pub(crate) fn stream(&mut self, id: ComponentId, file: usize) -> &mut Stream {
+    /// The stream behind an event file.
+    pub(crate) fn stream(&mut self, id: ComponentId, file: usize) -> Option<&mut Stream> {
         self.stirred = true;
-        let slot = self.slots.get_mut(usize::from(id.0));
-        slot.and_then(|s| s.streams.get_mut(file)).unwrap_or(&mut self.log)
+        self.looked = true;
+        self.slots.get_mut(id)?.streams.get_mut(file).map(|f| &mut f.stream)
     }
 
     /// What the file `status` of a component says.
     pub(crate) fn about_component(&self, id: ComponentId) -> Option<records::Component> {
-        let slot = self.slots.get(usize::from(id.0))?;
+        let slot = self.slots.get(id)?;
+        let (kind, state_version) = slot.kind();
         Some(records::Component {
-            kind: Cow::Borrowed(slot.entry.kind),
-            state_version: slot.entry.state_version,
+            kind: Cow::Borrowed(kind),
+            state_version,
             dispatches: slot.dispatches,
             restarts: slot.restarts,
             state_bytes: slot.body.as_ref().map_or(0, |b| b.save().len()) as u64,
         })
-    }
-}
-
-/// Why a dispatch was abandoned, as an error and in words.
-fn reason(why: Why) -> (Errno, &'static str) {
-    match why {
-        Why::Budget => (Errno::EDQUOT, "over its budget"),
-        Why::Deadline => (Errno::ETIMEDOUT, "beyond its time"),
-        Why::Trap(what) => (Errno::EIO, what),
-    }
-}
-
-fn keep(kind: FileKind) -> usize {
-    match kind {
-        FileKind::Events { keep } | FileKind::Next { keep } => keep,
-        FileKind::Text | FileKind::Ctl(_) | FileKind::Names => 0,
-    }
-}
-
-fn stream(kind: FileKind) -> Stream {
-    match kind {
-        FileKind::Next { keep } => Stream::new(keep).from_newest(),
-        _ => Stream::new(keep(kind)),
     }
 }

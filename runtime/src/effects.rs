@@ -5,6 +5,7 @@
 //! (`core.rs`, `commit`); otherwise they are dropped and the charge is given back.
 //! A wish that the sponsor cannot pay marks the dispatch: it is abandoned.
 
+use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
@@ -12,25 +13,44 @@ use core::fmt;
 use atoll_9p::fault::{Errno, Fault};
 use atoll_9p::ops::What;
 
-use atoll_config::payload::Component as Plan;
-
+#[cfg(feature = "atoms")]
+use crate::atoms::{Atoms, More, Own, Undo};
 use crate::component::{CallId, ComponentId, Why};
+#[cfg(feature = "atoms")]
+use crate::engine::Engine;
+use crate::load::Load;
 use crate::platform::{Time, Trap};
 use crate::random::Random;
+use crate::slots::Slots;
 use crate::sponsor::{Amount, Sponsor};
 
 /// What a message costs beside its body, in bytes.
 pub(crate) const MESSAGE_OVERHEAD: u64 = 64;
 
-/// Wishes, in the order in which they were made.
+/// What a message of so many bytes costs until it is taken.
+pub(crate) const fn message(bytes: usize) -> Amount {
+    Amount { memory: MESSAGE_OVERHEAD + bytes as u64, messages: 1 }
+}
+
+/// Something that happens when the dispatch is committed.
+#[derive(Debug)]
+pub(crate) enum Wish {
+    Send(ComponentId, Load),
+    After(u32, Time),
+    Cancel(u32),
+    Line(usize, String),
+    Log(String),
+    #[cfg_attr(not(feature = "calls"), allow(dead_code))]
+    Call(Box<Call>),
+    #[cfg(feature = "atoms")]
+    More(More),
+}
+
+/// What a dispatch has asked for so far. One value serves all dispatches of a guest.
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
-    pub(crate) messages: Vec<(ComponentId, Vec<u8>)>,
-    /// Timers to set, or to cancel where there is no time.
-    pub(crate) timers: Vec<(u32, Option<Time>)>,
-    pub(crate) lines: Vec<(usize, String)>,
-    pub(crate) log: Vec<String>,
-    pub(crate) calls: Vec<Call>,
+    /// In the order in which they were made.
+    pub(crate) wishes: Vec<Wish>,
     pub(crate) exit: Option<u8>,
     pub(crate) trap: Option<Trap>,
     /// What was charged for all of it.
@@ -39,6 +59,15 @@ pub(crate) struct Effects {
     pub(crate) passing: u64,
     /// Why the dispatch is abandoned, once that is certain.
     pub(crate) why: Option<Why>,
+    /// What was changed at once, and how it was before, newest last.
+    #[cfg(feature = "atoms")]
+    pub(crate) undo: Vec<Undo>,
+    /// What is given back when the dispatch is committed: the price of what it replaced.
+    #[cfg(feature = "atoms")]
+    pub(crate) freed: Amount,
+    /// Components that it spawns.
+    #[cfg(feature = "atoms")]
+    pub(crate) spawned: u32,
 }
 
 /// A call into the namespace.
@@ -57,13 +86,39 @@ pub struct Cx<'c> {
     pub(crate) now: Time,
     pub(crate) wall: u64,
     pub(crate) me: ComponentId,
-    pub(crate) params: &'c str,
-    pub(crate) components: &'c [Plan<'c>],
+    pub(crate) slots: &'c Slots<'c>,
     pub(crate) effects: &'c mut Effects,
     pub(crate) sponsor: &'c mut Sponsor,
     pub(crate) random: &'c mut Random,
     #[cfg_attr(not(feature = "calls"), allow(dead_code))]
     pub(crate) next_call: &'c mut u64,
+    /// The number of the last call before this dispatch.
+    #[cfg(feature = "atoms")]
+    pub(crate) calls_before: u64,
+    #[cfg(feature = "atoms")]
+    pub(crate) atoms: &'c mut Atoms,
+    #[cfg(feature = "atoms")]
+    pub(crate) own: &'c mut Own,
+    #[cfg(feature = "atoms")]
+    pub(crate) engine: Option<&'c dyn Engine>,
+}
+
+impl Effects {
+    /// Forgets everything, for the next dispatch.
+    pub(crate) fn reset(&mut self) {
+        let mut wishes = core::mem::take(&mut self.wishes);
+        wishes.clear();
+        #[cfg(feature = "atoms")]
+        let mut undo = core::mem::take(&mut self.undo);
+        #[cfg(feature = "atoms")]
+        undo.clear();
+        *self = Effects {
+            wishes,
+            #[cfg(feature = "atoms")]
+            undo,
+            ..Effects::default()
+        };
+    }
 }
 
 impl Cx<'_> {
@@ -88,7 +143,7 @@ impl Cx<'_> {
         self.random.next()
     }
 
-    fn charge(&mut self, amount: Amount) -> bool {
+    pub(crate) fn charge(&mut self, amount: Amount) -> bool {
         let paid = self.effects.why.is_none() && self.sponsor.charge(amount);
         if paid {
             self.effects.charged.add(amount);
@@ -99,7 +154,7 @@ impl Cx<'_> {
     }
 
     /// Charges what is held only until the dispatch ends.
-    fn pass(&mut self, bytes: usize) -> bool {
+    pub(crate) fn pass(&mut self, bytes: usize) -> bool {
         let memory = MESSAGE_OVERHEAD + bytes as u64;
         let paid = self.charge(Amount { memory, messages: 0 });
         self.effects.passing += if paid { memory } else { 0 };
@@ -118,24 +173,27 @@ impl Cx<'_> {
         self.effects.why.get_or_insert(why);
     }
 
-    /// The parameters that an atom was configured or spawned with: lines `key value`.
-    /// Nothing for a native component, which got its parameters when it was made.
-    pub fn params(&self) -> &str {
-        self.params
-    }
-
-    /// The component of that name.
+    /// The component of that name, or else the one that took it in `/srv`.
     pub fn find(&self, name: &str) -> Option<ComponentId> {
-        self.components.iter().position(|c| c.name == name).map(|i| ComponentId(i as u16))
+        #[cfg(feature = "atoms")]
+        return self.atoms.find(name);
+        #[cfg(not(feature = "atoms"))]
+        self.slots.all().find(|s| s.name == name).map(|s| s.id)
     }
 
-    /// Sends a message.
+    /// Makes sure that there is such a component, for something to be sent to it.
+    pub(crate) fn known(&self, to: ComponentId) -> Result<(), Fault> {
+        let known = self.slots.get(to).is_some();
+        #[cfg(feature = "atoms")]
+        let known = known || self.is_spawned(to);
+        if known { Ok(()) } else { Err(Errno::ENOENT.into()) }
+    }
+
+    /// Sends a message. ENOENT where there is no such component.
     pub fn send(&mut self, to: ComponentId, body: &[u8]) -> Result<(), Fault> {
-        if usize::from(to.0) >= self.components.len() {
-            return Err(Errno::ENOENT.into());
-        }
-        if self.charge(Amount { memory: MESSAGE_OVERHEAD + body.len() as u64, messages: 1 }) {
-            self.effects.messages.push((to, body.to_vec()));
+        self.known(to)?;
+        if self.charge(message(body.len())) {
+            self.effects.wishes.push(Wish::Send(to, body.into()));
         }
         Ok(())
     }
@@ -143,8 +201,8 @@ impl Cx<'_> {
     /// Sets a timer `ns` nanoseconds from now. One of the same number is replaced,
     /// as if it had been [cancelled](Cx::cancel).
     pub fn after(&mut self, id: u32, ns: u64) {
-        if self.charge(Amount { memory: MESSAGE_OVERHEAD, messages: 1 }) {
-            self.effects.timers.push((id, Some(self.now.after(ns))));
+        if self.charge(message(0)) {
+            self.effects.wishes.push(Wish::After(id, self.now.after(ns)));
         }
     }
 
@@ -152,7 +210,7 @@ impl Cx<'_> {
     /// come already and waits for its turn.
     pub fn cancel(&mut self, id: u32) {
         if self.pass(0) {
-            self.effects.timers.push((id, None));
+            self.effects.wishes.push(Wish::Cancel(id));
         }
     }
 
@@ -160,7 +218,7 @@ impl Cx<'_> {
     pub fn emit(&mut self, file: usize, line: impl fmt::Display) {
         let line = line.to_string();
         if self.pass(line.len()) {
-            self.effects.lines.push((file, line));
+            self.effects.wishes.push(Wish::Line(file, line));
         }
     }
 
@@ -168,25 +226,31 @@ impl Cx<'_> {
     pub fn log(&mut self, line: impl fmt::Display) {
         let line = line.to_string();
         if self.pass(line.len()) {
-            self.effects.log.push(line);
+            self.effects.wishes.push(Wish::Log(line));
         }
     }
 
     /// Calls into the guest's namespace. [`crate::component::Event::Done`] follows.
     #[cfg(feature = "calls")]
     pub fn call(&mut self, path: &str, what: What) -> CallId {
-        let id = CallId(*self.next_call);
-        *self.next_call += 1;
+        let id = self.number();
         let bytes = match &what {
             What::Write(data) => data.len(),
             _ => 0,
         };
-        let charged =
-            Amount { memory: MESSAGE_OVERHEAD + (path.len() + bytes) as u64, messages: 1 };
+        let charged = message(path.len() + bytes);
         if self.charge(charged) {
-            self.effects.calls.push(Call { id, path: path.to_string(), what, charged });
+            let call = Call { id, path: path.to_string(), what, charged };
+            self.effects.wishes.push(Wish::Call(Box::new(call)));
         }
         id
+    }
+
+    /// The number of the next call: from 1 on, and never again.
+    #[cfg(feature = "calls")]
+    pub(crate) fn number(&mut self) -> CallId {
+        *self.next_call += 1;
+        CallId(*self.next_call)
     }
 
     /// Ends the guest when the dispatch has.

@@ -7,19 +7,9 @@
 use alloc::boxed::Box;
 
 use atoll_9p::fault::Fault;
+pub use atoll_config::atom::AtomLimits;
 
 use crate::component::Component;
-
-/// What an atom may use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AtomLimits {
-    /// Bytes that its linear memory may grow to.
-    pub memory: u64,
-    /// Bytes of its stack.
-    pub stack: u64,
-    /// Nanoseconds that one dispatch may take.
-    pub deadline_ns: u64,
-}
 
 /// Makes atoms.
 pub trait Engine {

@@ -78,7 +78,7 @@ impl<'a> Guest<'a> {
         let msize = msize(payload.memory);
         let limits = Limits { msize, fids: payload.budget.fids, ..Limits::default() };
         let core = Core::new(payload, hash, (registry, engine), wall, seed, msize)?;
-        let mut synth = tree::build(&core, registry);
+        let mut synth = tree::build(&core);
         synth.mtime = wall / 1_000_000_000;
         // A sixteenth of the memory, for all computed files that are open.
         synth.limits.held = (core.payload.memory / 16) as usize;

@@ -10,6 +10,9 @@
 
 extern crate alloc;
 
+mod abandon;
+#[cfg(feature = "atoms")]
+pub mod atoms;
 pub mod component;
 pub mod core;
 mod effects;
@@ -17,6 +20,7 @@ pub mod engine;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
 mod guest;
+mod load;
 mod namespace;
 pub mod native;
 pub mod platform;
@@ -24,9 +28,10 @@ mod random;
 pub mod records;
 mod runtime;
 pub mod sched;
+mod slots;
 pub mod sponsor;
+mod timers;
 mod tree;
-mod wishes;
 
 pub use crate::core::StartError;
 pub use crate::runtime::{GuestId, Runtime, run, run_with};

@@ -11,7 +11,7 @@ use atoll_9p::fault::{Errno, Fault};
 use atoll_9p::record::{About, Numbers, Of, Record};
 use atoll_9p::synth::{Command, Node, Sink, Synth, Verb};
 
-use crate::component::{ComponentId, Entry, Event, FileKind};
+use crate::component::{ComponentId, Event, FileKind, FileSpec};
 use crate::core::{Core, MAX_STATUS};
 use crate::records::{Account, Component, Mem, State, Stats, Status};
 
@@ -96,13 +96,13 @@ const RECORDS: [(&About, Get); 4] = [
     (&Account::ABOUT, |core, _, sink| give(&sponsor(core), sink)),
 ];
 
-fn give(record: &impl Record, sink: Sink<'_>) -> Result<(), Fault> {
+pub(crate) fn give(record: &impl Record, sink: Sink<'_>) -> Result<(), Fault> {
     sink(&record.values());
     Ok(())
 }
 
 /// Builds the names of a guest.
-pub(crate) fn build<'a>(core: &Core<'a>, registry: &'static [Entry]) -> Synth<'a, Core<'a>> {
+pub(crate) fn build<'a>(core: &Core<'a>) -> Synth<'a, Core<'a>> {
     let mut t = Synth::new();
     let root = t.root();
     t.text(root, "name", name as Render);
@@ -124,16 +124,20 @@ pub(crate) fn build<'a>(core: &Core<'a>, registry: &'static [Entry]) -> Synth<'a
         t.bytes(at, rest, file.data);
     }
     for (i, plan) in core.payload.components.iter().enumerate() {
-        let id = ComponentId(i as u16);
+        let id = ComponentId(i as u32);
         let about = t.dir(components, plan.name);
         t.record_of(about, "status", &Component::ABOUT, move |core: &mut Core<'a>, _, sink| {
             give(&core.about_component(id).ok_or(Errno::ESTALE)?, sink)
         });
         let dir = t.dir_or_new(export, plan.name);
-        let Some(entry) = registry.iter().find(|e| e.kind == plan.kind) else { continue };
-        for file in 0..entry.files.len() {
-            add(&mut t, dir, plan.name, id, entry, file, &core.payload.writable);
+        let Some(slot) = core.slots.get(id) else { continue };
+        for (file, spec) in slot.files.iter().enumerate() {
+            add(&mut t, dir, plan.name, id, (file, *spec), &core.payload.writable);
         }
+    }
+    #[cfg(feature = "atoms")]
+    if core.has_atoms() {
+        crate::atoms::tree::add(&mut t, root);
     }
     t
 }
@@ -144,11 +148,9 @@ fn add<'a>(
     dir: Node,
     component: &str,
     id: ComponentId,
-    entry: &'static Entry,
-    file: usize,
+    (file, spec): (usize, FileSpec<'a>),
     writable: &[&str],
 ) {
-    let Some(spec) = entry.files.get(file) else { return };
     match spec.kind {
         FileKind::Text => {
             t.text(dir, spec.name, move |core: &mut Core<'a>, out| {
@@ -166,7 +168,7 @@ fn add<'a>(
         // No native kind has one, and there are no others yet.
         FileKind::Names => {}
         FileKind::Events { .. } | FileKind::Next { .. } => {
-            t.stream(dir, spec.name, move |core: &mut Core<'a>| core.stream(id, file));
+            t.each_stream(dir, spec.name, move |core: &mut Core<'a>, _| core.stream(id, file));
         }
     }
 }

@@ -22,7 +22,7 @@ use proptest::prelude::*;
 /// What a program asks for in one dispatch.
 #[derive(Clone, Debug)]
 enum Act {
-    Send(u16, usize),
+    Send(u32, usize),
     After(u32, u64),
     Cancel(u32),
     Emit,
@@ -36,11 +36,11 @@ enum Act {
 /// What happened in one dispatch, as the component saw it.
 #[derive(Clone, Debug, PartialEq)]
 struct Seen {
-    me: u16,
+    me: u32,
     now: u64,
     event: String,
     end: End,
-    sent: Vec<(u16, Vec<u8>)>,
+    sent: Vec<(u32, Vec<u8>)>,
     timers: Vec<(u32, Option<u64>)>,
     calls: Vec<CallId>,
     said: Vec<String>,
@@ -57,7 +57,7 @@ enum End {
 thread_local! {
     static PROGRAMS: RefCell<Vec<Vec<Vec<Act>>>> = const { RefCell::new(Vec::new()) };
     static TRACE: RefCell<Vec<Seen>> = const { RefCell::new(Vec::new()) };
-    static STEPS: RefCell<BTreeMap<u16, usize>> = const { RefCell::new(BTreeMap::new()) };
+    static STEPS: RefCell<BTreeMap<u32, usize>> = const { RefCell::new(BTreeMap::new()) };
     static SERIAL: RefCell<u64> = const { RefCell::new(0) };
     static RUNNING: RefCell<bool> = const { RefCell::new(false) };
 }
@@ -77,7 +77,7 @@ impl Component for Program {
             *n - 1
         });
         let acts = PROGRAMS.with_borrow(|p| {
-            let program = &p[usize::from(me)];
+            let program = &p[me as usize];
             if step < FUEL { program[step % program.len()].clone() } else { Vec::new() }
         });
         let mut seen = Seen {
@@ -85,7 +85,7 @@ impl Component for Program {
             now: now.0,
             event: match &event {
                 Event::Message { from, body } => format!("message {} {body:?}", from.0),
-                Event::Done { call, result } => format!("done {} {}", call.0, result.is_ok()),
+                Event::Done { call, result, .. } => format!("done {} {}", call.0, result.is_ok()),
                 other => format!("{other:?}"),
             },
             end: End::Committed,
@@ -95,6 +95,7 @@ impl Component for Program {
             said: Vec::new(),
             drawn: Vec::new(),
         };
+        let starts = matches!(event, Event::Start);
         if let Event::Read { out, .. } = event {
             *out += "text\n";
         }
@@ -107,7 +108,7 @@ impl Component for Program {
                 Act::Send(to, len) => {
                     let mut body = serial.to_le_bytes().to_vec();
                     body.resize(8 + len, 0);
-                    let count = PROGRAMS.with_borrow(|p| p.len() as u16);
+                    let count = PROGRAMS.with_borrow(|p| p.len() as u32);
                     let to = to % count;
                     cx.send(ComponentId(to), &body)?;
                     seen.sent.push((to, body));
@@ -127,6 +128,8 @@ impl Component for Program {
                 }
                 Act::Read(path) => seen.calls.push(cx.call(path, What::Read { max: 4096 })),
                 Act::Random => seen.drawn.push(cx.random()),
+                // What cannot even start is abandoned.
+                Act::Refuse if starts => seen.end = End::Abandoned,
                 Act::Refuse => seen.end = End::Refused,
                 Act::Overspend => {
                     while !cx.is_over_budget() {
@@ -144,6 +147,7 @@ impl Component for Program {
         RUNNING.set(false);
         match end {
             End::Refused => Err(Errno::EINVAL.into()),
+            End::Abandoned if starts => Err(Errno::EINVAL.into()),
             _ => Ok(()),
         }
     }
@@ -240,9 +244,9 @@ fn run(programs: &[Vec<Vec<Act>>], messages: u32, fake: Fake, cut: bool, policy:
 /// What the trace must be, given what was committed.
 fn check(run: &Run) {
     let ended = run.exit.is_some();
-    let mut messages: VecDeque<(u16, String)> = VecDeque::new();
-    let mut timers: BTreeMap<(u16, u32), u64> = BTreeMap::new();
-    let mut calls: BTreeMap<u64, u16> = BTreeMap::new();
+    let mut messages: VecDeque<(u32, String)> = VecDeque::new();
+    let mut timers: BTreeMap<(u32, u32), u64> = BTreeMap::new();
+    let mut calls: BTreeMap<u64, u32> = BTreeMap::new();
     let mut said = Vec::new();
     for s in &run.trace {
         let words: Vec<&str> = s.event.split_whitespace().collect();
@@ -304,7 +308,7 @@ fn check(run: &Run) {
 fn act(faults: bool) -> impl Strategy<Value = Act> {
     let rare = u32::from(faults);
     prop_oneof![
-        6 => (0u16..4, 0usize..60).prop_map(|(to, len)| Act::Send(to, len)),
+        6 => (0u32..4, 0usize..60).prop_map(|(to, len)| Act::Send(to, len)),
         6 => (0u32..3, prop_oneof![Just(0u64), 0u64..30]).prop_map(|(id, ns)| Act::After(id, ns)),
         3 => (0u32..3).prop_map(Act::Cancel),
         2 => Just(Act::Emit),
@@ -422,7 +426,7 @@ fn start_comes_before_everything_else() {
     let mut w = world_of(payload(3, budget), REGISTRY, Fake::new(1));
     let mut p = Peer::open(&mut w.fake);
     assert_eq!(w.cat(&mut p, "export/c2/text"), Ok("text\n".into()));
-    let who: Vec<u16> = TRACE.take().iter().map(|s| s.me).collect();
+    let who: Vec<u32> = TRACE.take().iter().map(|s| s.me).collect();
     assert_eq!(who, [0, 1, 2, 2]);
 }
 

@@ -26,6 +26,11 @@ impl Verb {
     pub const fn range(name: &'static str, usage: &'static str, min: usize, max: usize) -> Verb {
         Verb { name, usage, min, max }
     }
+
+    /// The only verb of a file that takes any line: all of it is [`Command::rest`].
+    pub const fn any(usage: &'static str) -> Verb {
+        Verb { name: "", usage, min: 0, max: usize::MAX }
+    }
 }
 
 pub(super) fn usage(verbs: &[Verb]) -> String {
@@ -72,6 +77,9 @@ impl<'c> Command<'c> {
             return Err(bad("one command a write, please"));
         }
         let (name, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        if let [Verb { name: "", .. }] = verbs {
+            return Ok(Command { verb: "", rest: line, line, ends: Cell::new(false) });
+        }
         let Some(verb) = verbs.iter().find(|v| v.name == name) else {
             let mut text = alloc::format!("no command in {}; there are:", echo(line));
             for (i, v) in verbs.iter().enumerate() {

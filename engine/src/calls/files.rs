@@ -16,6 +16,27 @@ const MAX_PATH: usize = 1024;
 const FLAGS: i32 = 0o3 | 0o100 | 0o200 | 0o1000 | 0o10_000_000;
 
 pub(super) fn link(l: &mut Linker<State>) -> wasmtime::Result<()> {
+    import!(l, "file_read", |m, s, ptr: i32, len: i32, from: i64, count: i32| -> i64 {
+        let path = path(run(m, ptr, len)?)?;
+        let from = u64::try_from(from).map_err(|_| Errno::EINVAL)?;
+        let count = count.cast_unsigned();
+        if count as usize > MAX_BODY {
+            return Err(No(Errno::EMSGSIZE));
+        }
+        let call = s.cx()?.file_read(path, from, count)?;
+        paid(s, future(call)?)
+    });
+    import!(l, "file_write", |m, s, ptr: i32, len: i32, from: i64, data: i32, n: i32| -> i64 {
+        let path = run(m, ptr, len)?;
+        let data = bearable(run(m, data, n)?)?;
+        let path = self::path(path)?;
+        let from = match from {
+            -1 => None,
+            from => Some(u64::try_from(from).map_err(|_| Errno::EINVAL)?),
+        };
+        let call = s.cx()?.file_write(path, from, data)?;
+        paid(s, future(call)?)
+    });
     import!(l, "file_list", |m, s, ptr: i32, len: i32| -> i64 {
         let path = path(run(m, ptr, len)?)?;
         let call = s.cx()?.call(path, What::List { max: MAX_BODY });
@@ -32,6 +53,17 @@ pub(super) fn link(l: &mut Linker<State>) -> wasmtime::Result<()> {
             return Err(No(Errno::EINVAL));
         }
         let call = s.cx()?.open(path, OpenFlags(flags.cast_unsigned()))?;
+        paid(s, future(call)?)
+    });
+    import!(l, "walk", |m, s, fd: i32, ptr: i32, len: i32, flags: i32| -> i64 {
+        let path = core::str::from_utf8(run(m, ptr, len)?).map_err(|_| Errno::EINVAL)?;
+        if path.len() > MAX_PATH {
+            return Err(No(Errno::ENAMETOOLONG));
+        }
+        if flags & !FLAGS != 0 || flags & 3 == 3 {
+            return Err(No(Errno::EINVAL));
+        }
+        let call = s.cx()?.walk(open_file(fd)?, path, OpenFlags(flags.cast_unsigned()))?;
         paid(s, future(call)?)
     });
     import!(l, "read", |_, s, fd: i32, from: i64, count: i32| -> i64 {

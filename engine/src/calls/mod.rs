@@ -49,7 +49,7 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 
 /// A component's number, as an atom says it.
 fn component(n: i32) -> Result<ComponentId, No> {
-    u16::try_from(n).map(ComponentId).map_err(|_| No(Errno::ENOENT))
+    u32::try_from(n).map(ComponentId).map_err(|_| No(Errno::ENOENT))
 }
 
 /// A call's number, as an atom gets it.

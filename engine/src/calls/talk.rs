@@ -15,13 +15,13 @@ const MAX_CODE: i32 = 62;
 const MAX_ERRNO: i32 = 4095;
 
 pub(super) fn link(l: &mut Linker<State>) -> wasmtime::Result<()> {
-    import!(l, "me", |_, s| -> i32 { Ok(i32::from(s.cx()?.me().0)) });
+    import!(l, "me", |_, s| -> i32 { Ok(s.cx()?.me().0.cast_signed()) });
     import!(l, "sender", |_, s| -> i32 {
-        s.sender.map(|c| i32::from(c.0)).ok_or(No(Errno::ENOENT))
+        s.sender.map(|c| c.0.cast_signed()).ok_or(No(Errno::ENOENT))
     });
     import!(l, "find", |m, s, ptr: i32, len: i32| -> i32 {
         let name = name(run(m, ptr, len)?, Errno::ENOENT)?;
-        s.cx()?.find(name).map(|c| i32::from(c.0)).ok_or(No(Errno::ENOENT))
+        s.cx()?.find(name).map(|c| c.0.cast_signed()).ok_or(No(Errno::ENOENT))
     });
     import!(l, "register", |m, s, ptr: i32, len: i32| -> i32 {
         let name = name(run(m, ptr, len)?, Errno::EINVAL)?;
@@ -61,7 +61,12 @@ pub(super) fn link(l: &mut Linker<State>) -> wasmtime::Result<()> {
         let new = name(new, Errno::EINVAL)?;
         let params = core::str::from_utf8(params).map_err(|_| Errno::EINVAL)?;
         let made = s.cx()?.spawn(new, params)?;
-        paid(s, i32::from(made.0))
+        paid(s, made.0.cast_signed())
+    });
+    import!(l, "kill", |_, s, to: i32| -> i32 {
+        let to = component(to)?;
+        s.cx()?.kill(to)?;
+        paid(s, 0)
     });
     import!(l, "sleep", |_, s, ns: i64| -> i64 {
         let call = s.cx()?.sleep(ns.max(0).cast_unsigned())?;
@@ -86,7 +91,7 @@ fn reply(l: &mut Linker<State>) -> wasmtime::Result<()> {
             Err(_) if body.is_empty() => Err(Errno(status.unsigned_abs()).into()),
             Err(_) => Err(Fault::new(Errno(status.unsigned_abs()), text(body))),
         };
-        s.cx()?.reply(token, result)?;
+        s.cx()?.reply(token, status.max(0), result)?;
         paid(s, 0)
     });
     Ok(())

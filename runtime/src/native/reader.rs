@@ -87,7 +87,7 @@ impl Component for Reader {
                 };
                 self.start(cx, command.arg(0), what);
             }
-            Event::Done { call, result } if self.state.call == Some(call.0) => {
+            Event::Done { call, result, .. } if self.state.call == Some(call.0) => {
                 let s = &mut self.state;
                 s.call = None;
                 match result {

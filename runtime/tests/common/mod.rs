@@ -1,6 +1,8 @@
 //! Payloads for tests, and guests made of them.
 #![allow(dead_code, unreachable_pub, missing_docs)] // each test file uses its own part
 
+pub mod script;
+
 use atoll_config::atom::AtomLimits;
 use atoll_config::kinds;
 use atoll_config::payload::{Budget, Component, File, Hash, Import, OnFault, Payload, Value};

@@ -1,0 +1,311 @@
+//! Atoms that do as they are told: a command, a message or an ask is a line of words.
+//!
+//! `;` parts what is to be done one after another, and inside what is sent on, `,` does.
+//! What happens to whom is noted, a line each ([`seen`]).
+
+use std::cell::RefCell;
+
+use atoll_9p::fault::{Errno, Fault};
+use atoll_config::atom::{ABI, AtomLimits, FileKind, KIND, ModuleFile};
+use atoll_config::payload::{Budget, Component as Plan, Import, Module, Payload, Value};
+use atoll_runtime::Runtime;
+use atoll_runtime::component::{CallId, Component, Cx, Event, Token, Why};
+use atoll_runtime::engine::Engine;
+use atoll_runtime::fake::{Fake, Peer, World};
+
+use super::*;
+
+thread_local! {
+    static SEEN: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What happened since the last call.
+pub fn seen() -> Vec<String> {
+    SEEN.take()
+}
+
+#[derive(Default)]
+struct Script {
+    tokens: Vec<Token>,
+    calls: Vec<CallId>,
+    entries: Vec<(String, Vec<u8>)>,
+}
+
+/// Makes scripts, whatever the module.
+pub struct Scripts;
+
+impl Engine for Scripts {
+    fn make(&self, _: usize, _: &AtomLimits) -> Result<Box<dyn Component>, Fault> {
+        Ok(Box::new(Script::default()))
+    }
+}
+
+fn show(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+impl Script {
+    fn run(&mut self, cx: &mut Cx<'_>, line: &str) -> Result<(), Fault> {
+        let me = cx.me().0;
+        let note = |text: String| SEEN.with_borrow_mut(|s| s.push(format!("{me} {text}")));
+        for act in line.split(';').map(str::trim).filter(|a| !a.is_empty()) {
+            let words: Vec<&str> = act.split_whitespace().collect();
+            let word = |i: usize| words.get(i).copied().unwrap_or_default();
+            let num = |i: usize| word(i).parse::<i64>().unwrap_or_default();
+            let rest = |i: usize| words.get(i..).unwrap_or_default().join(" ").replace(',', ";");
+            let who = |cx: &Cx<'_>| match word(1) {
+                "me" => Ok(cx.me()),
+                name => cx.find(name).ok_or(Fault::from(Errno::ENOENT)),
+            };
+            let call = |s: &mut Self, made: Result<CallId, Fault>| {
+                made.map(|call| {
+                    s.calls.push(call);
+                    format!("= {}", call.0)
+                })
+            };
+            let last = self.calls.last().copied().unwrap_or(CallId(0));
+            let done: Result<String, Fault> = match word(0) {
+                "send" => {
+                    who(cx).and_then(|to| cx.send(to, rest(2).as_bytes())).map(|()| "".into())
+                }
+                "ask" => {
+                    let asked = who(cx).and_then(|to| cx.ask(to, rest(2).as_bytes()));
+                    call(self, asked)
+                }
+                "reply" => match self.tokens.first().copied() {
+                    Some(token) => cx
+                        .reply(token, num(1) as i32, Ok(rest(2).as_bytes()))
+                        .map(|()| "replied".into()),
+                    None => Err(Errno::ENODATA.into()),
+                },
+                "fail" => match self.tokens.first().copied() {
+                    Some(token) => cx.reply(token, 0, Err(Errno::ELOOP.into())).map(|()| "".into()),
+                    None => Err(Errno::ENODATA.into()),
+                },
+                "forget" => {
+                    self.tokens.clear();
+                    Ok("".into())
+                }
+                "sleep" => {
+                    let made = cx.sleep(num(1) as u64);
+                    call(self, made)
+                }
+                "drop" => cx.drop_future(last).map(|()| "dropped".into()),
+                "signal" => {
+                    who(cx).and_then(|to| cx.signal(to, num(2) as u8, num(3))).map(|()| "".into())
+                }
+                "mask" => cx.mask(num(1) as u64).map(|was| format!("was {was}")),
+                "unmask" => cx.unmask(num(1) as u64).map(|was| format!("was {was}")),
+                "register" => cx.register(word(1)).map(|()| "registered".into()),
+                "spawn" => cx.spawn(word(1), &rest(2)).map(|id| format!("is {}", id.0)),
+                "kill" => who(cx).and_then(|to| cx.kill(to)).map(|()| "".into()),
+                "params" => Ok(cx.params().replace('\n', "|")),
+                "put" => cx.kv_put(word(1).as_bytes(), rest(2).as_bytes()).map(|()| "".into()),
+                "get" => cx.kv_get(word(1).as_bytes()).map(show),
+                "del" => cx.kv_del(word(1).as_bytes()).map(|()| "".into()),
+                "next" => cx.kv_next(word(1).as_bytes()).map(show),
+                "append" => cx.log_append(rest(1).as_bytes()).map(|n| n.to_string()),
+                "record" => cx.log_read(num(1) as u64).map(show),
+                "add" => cx.scratch_add(num(1) as u64, num(2)).map(|n| n.to_string()),
+                "cas" => cx.scratch_cas(num(1) as u64, num(2), num(3)).map(|n| n.to_string()),
+                "poke" => cx.scratch_write(num(1) as u64, rest(2).as_bytes()).map(|()| "".into()),
+                "peek" => {
+                    let mut out = vec![0; num(2) as usize];
+                    cx.scratch_read(num(1) as u64, &mut out).map(|()| show(&out))
+                }
+                "lock" => {
+                    let made = cx.lock(num(1) as u32, false);
+                    call(self, made)
+                }
+                "share" => {
+                    let made = cx.lock(num(1) as u32, true);
+                    call(self, made)
+                }
+                "unlock" => cx.unlock(num(1) as u32).map(|()| "unlocked".into()),
+                "emit" => {
+                    cx.emit(2, rest(1));
+                    Ok("".into())
+                }
+                "random" => Ok(cx.random().to_string()),
+                "refuse" => return Err(Errno::EINVAL.into()),
+                "late" => {
+                    cx.abandon(Why::Deadline);
+                    return Ok(());
+                }
+                "trap" => {
+                    cx.abandon(Why::Trap("divided by zero"));
+                    return Ok(());
+                }
+                "put-long" => {
+                    cx.kv_put(word(1).as_bytes(), &vec![7; num(2) as usize]).map(|()| "".into())
+                }
+                // Just something to be said.
+                _ => Ok("".into()),
+            };
+            match done {
+                Ok(text) if text.is_empty() => {}
+                Ok(text) => note(format!("{} {text}", word(0))),
+                Err(fault) => note(format!("{} {:?}", word(0), fault.errno)),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Component for Script {
+    fn dispatch(&mut self, cx: &mut Cx<'_>, event: Event<'_>) -> Result<(), Fault> {
+        let (me, at) = (cx.me().0, cx.now().0);
+        let note = |text: String| SEEN.with_borrow_mut(|s| s.push(format!("{me} {text}")));
+        match event {
+            Event::Start => {
+                let lines: Vec<String> = cx.params().lines().map(String::from).collect();
+                for line in lines {
+                    if let Some(script) = line.strip_prefix("start ") {
+                        self.run(cx, &script.replace(',', ";"))?;
+                    }
+                }
+                Ok(())
+            }
+            Event::Message { from, body } => {
+                note(format!("<{} {}", from.0, show(body)));
+                self.run(cx, &show(body))
+            }
+            Event::Ask { from, token, body } => {
+                note(format!("?{} {}", from.0, show(body)));
+                self.tokens.insert(0, token);
+                self.run(cx, &show(body))
+            }
+            Event::Interrupt { from, code, arg } => {
+                let from = from.map_or("-".into(), |f| f.0.to_string());
+                note(format!("!{code} {from} {arg}"));
+                Ok(())
+            }
+            Event::Done { call, status, result } => {
+                self.calls.retain(|c| *c != call);
+                match result {
+                    Ok(bytes) => note(format!("#{} {at} {status} {}", call.0, show(bytes))),
+                    Err(fault) => note(format!("#{} {at} {:?}", call.0, fault.errno)),
+                }
+                Ok(())
+            }
+            Event::Command { command, .. } => self.run(cx, command.rest),
+            Event::Read { out, .. } => {
+                *out += "text\n";
+                Ok(())
+            }
+            Event::Names { skip, out, .. } => {
+                for (name, _) in self.entries.iter().skip(skip as usize).take(3) {
+                    *out += name;
+                    *out += "\n";
+                }
+                Ok(())
+            }
+            Event::Get { name, out, .. } => {
+                let found = self.entries.iter().find(|e| e.0 == name).ok_or(Errno::ENOENT)?;
+                out.extend_from_slice(&found.1);
+                Ok(())
+            }
+            Event::Put { name, data, .. } => {
+                note(format!("put {name} {}", show(data)));
+                if data.starts_with(b"bad") {
+                    return Err(Errno::EINVAL.into());
+                }
+                match self.entries.iter_mut().find(|e| e.0 == name) {
+                    Some(entry) => entry.1 = data.to_vec(),
+                    None => self.entries.push((name.into(), data.to_vec())),
+                }
+                Ok(())
+            }
+            Event::Remove { name, .. } => {
+                let at = self.entries.iter().position(|e| e.0 == name).ok_or(Errno::ENOENT)?;
+                note(format!("remove {name}"));
+                self.entries.remove(at);
+                Ok(())
+            }
+            Event::Watched { file, on } => {
+                note(format!("watched {file} {on}"));
+                Ok(())
+            }
+            Event::Timer { .. } => Ok(()),
+        }
+    }
+
+    fn save(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn restore(&mut self, _: &[u8]) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+/// A guest of such atoms, by name, each with its parameters.
+pub fn atoms(names: &[(&'static str, &'static str)]) -> Payload<'static> {
+    let file = |name, kind| ModuleFile { name, kind };
+    let module = Module {
+        name: "script",
+        hash: HASH,
+        wasm: b"",
+        files: vec![
+            file("text", FileKind::Text),
+            file("ctl", FileKind::Ctl),
+            file("events", FileKind::Events { keep: 256 }),
+            file("box", FileKind::Names),
+        ],
+    };
+    let plan = |(name, params): &(&'static str, &'static str)| Plan {
+        name,
+        kind: KIND,
+        state_version: ABI,
+        params: vec![Value::Text(params)],
+        module: Some(0),
+        limits: AtomLimits { memory: 1 << 20, stack: 1 << 16, deadline_ns: 10 * MS },
+    };
+    Payload {
+        components: names.iter().map(plan).collect(),
+        modules: vec![module],
+        imports: vec![Import { name: "data", at: "/data" }, Import { name: "store", at: "/store" }],
+        budget: Budget { memory: 256 << 10, messages: 200, sessions: 16, fids: 64 },
+        ..empty("atoms")
+    }
+}
+
+/// A world of such a guest, and what it uses at rest.
+pub struct Guest {
+    pub w: World<'static>,
+    pub p: Peer,
+}
+
+impl Guest {
+    pub fn new(payload: Payload<'static>) -> Guest {
+        seen();
+        let mut fake = Fake::new(1);
+        let mut rt = Runtime::new(&[], Some(&Scripts));
+        rt.add(payload, HASH, 0, &mut fake).expect("a sound payload");
+        let mut w = World { rt, fake };
+        let mut p = Peer::open(&mut w.fake);
+        w.drive(&mut p);
+        Guest { w, p }
+    }
+
+    /// Bytes and messages that are charged now.
+    pub fn used(&mut self) -> (u64, u32) {
+        let used = self.w.rt.guest(ONE).expect("a guest").sponsor.used;
+        (used.memory, used.messages)
+    }
+
+    /// Tells an atom to do something, and says what happened then.
+    pub fn tell(&mut self, atom: &str, line: &str) -> Vec<String> {
+        self.try_tell(atom, line).expect("a good command")
+    }
+
+    pub fn try_tell(&mut self, atom: &str, line: &str) -> Result<Vec<String>, Fault> {
+        self.w.echo(&mut self.p, &format!("export/{atom}/ctl"), line).map(|()| seen())
+    }
+
+    /// Lets time go on, and says what happened then.
+    pub fn until(&mut self, at: u64) -> Vec<String> {
+        atoll_runtime::fake::drive_until(&mut self.w.rt, &mut self.w.fake, at, &mut [&mut self.p]);
+        seen()
+    }
+}
