@@ -37,6 +37,7 @@ pub enum Do {
     Race(u64, u64),
     Open,
     Later,
+    Many(u16),
 }
 
 #[atom(events(events = 20), next(next = 64))]
@@ -125,6 +126,18 @@ impl Doer {
                 assert_eq!(file.write(0, b"hello").await?, 5);
                 assert_eq!(file.stat().await?.length, 5);
                 note(String::from_utf8_lossy(&file.read(1, 3).await?).into_owned());
+            }
+            Do::Many(n) => {
+                // Each races with one that is a little later, in an order of its own.
+                let races = (0..n).map(|i| {
+                    let ms = u32::from(i) * 7919 % 1009 + 1;
+                    async move {
+                        let race = select(sleep(MS * ms), sleep(MS * (ms + 5))).await;
+                        (race == Either::First(())).then_some(atoll_atom::now() == MS * ms)
+                    }
+                });
+                let done = join_all(races).await;
+                note(format!("{} of {n}", done.iter().filter(|d| **d == Some(true)).count()));
             }
             Do::Later => task(async move {
                 yield_now().await;
@@ -236,6 +249,19 @@ fn the_loser_of_a_race_is_dropped() {
     t.tell(Do::Nap(1));
     t.world.run();
     assert_eq!(t.world.log(), ["a: abandoned: over its budget"]);
+}
+
+#[test]
+fn a_thousand_futures_are_kept_apart() {
+    let mut t = Test::new();
+    t.world.futures(2000);
+    t.tell(Do::Many(1000));
+    t.world.pass(MS * 2000);
+    assert_eq!(t.notes("a"), "start ,1000 of 1000");
+    // All of them are gone: there is room for as many again.
+    t.tell(Do::Many(1000));
+    t.world.run();
+    assert_eq!(t.world.log(), [""; 0]);
 }
 
 #[test]
