@@ -163,7 +163,8 @@ impl Live {
         let bad = |why: String| Fault::new(Errno::ENOMEM, why).blame(Blame::Host);
         let memory = usize::try_from(limits.memory).unwrap_or(usize::MAX);
         let guard = module.machine.guard.clone();
-        let mut store = Store::new(&module.engine, State::new(Limits { memory, guard }));
+        let mut store =
+            Store::new(&module.engine, State::new(Limits { memory, guard }, module.events));
         store.limiter(|state| &mut state.limits);
         // A start function, and the one that tells the version, are code of the atom's.
         let exported = |e: wasmtime::Error| bad(alloc::format!("{e:#}"));

@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use atoll_9p::fault::{Blame, Errno, Fault};
+use atoll_config::atom::{FileKind, ModuleFile};
 use atoll_config::code::Code;
 use atoll_config::payload::Payload;
 use atoll_runtime::component::Component;
@@ -97,6 +98,8 @@ pub(crate) struct Loaded {
     pub(crate) engine: wasmtime::Engine,
     pub(crate) pre: InstancePre<State>,
     pub(crate) code: guard::Code,
+    /// The files that take lines: bit n is file n.
+    pub(crate) events: u64,
     pub(crate) machine: Rc<Machine>,
 }
 
@@ -153,13 +156,17 @@ impl Atoms {
             let stack = atoms.map(|c| c.limits.stack).max().unwrap_or(MAX_STACK as u64);
             let bytes = code.find(&module.hash).ok_or_else(|| bad(BadModule::Missing))?;
             // SAFETY: passed on to the caller.
-            modules.push(unsafe { self.load_one(bytes, stack) }.map_err(bad)?);
+            let mut loaded = unsafe { self.load_one(bytes, stack) }.map_err(bad)?;
+            for (_, bit) in module.files.iter().zip(0..u64::BITS).filter(|(f, _)| takes_lines(f)) {
+                loaded.events |= 1 << bit;
+            }
+            modules.push(Rc::new(loaded));
         }
         self.modules = modules;
         Ok(())
     }
 
-    unsafe fn load_one(&mut self, bytes: &[u8], stack: u64) -> Result<Rc<Loaded>, BadModule> {
+    unsafe fn load_one(&mut self, bytes: &[u8], stack: u64) -> Result<Loaded, BadModule> {
         if stack == 0 || stack > MAX_STACK as u64 {
             return Err(BadModule::Stack(stack));
         }
@@ -179,7 +186,7 @@ impl Atoms {
         let functions = module.functions().map(|f| (f.offset as u32, (f.offset + f.len) as u32));
         let code = guard::Code::new(module.text(), functions.collect())
             .ok_or_else(|| BadModule::Code("there is no tripwire in it".to_string()))?;
-        Ok(Rc::new(Loaded { engine, pre, code, machine }))
+        Ok(Loaded { engine, pre, code, events: 0, machine })
     }
 
     /// A module that was loaded.
@@ -220,6 +227,10 @@ unsafe fn module(engine: &wasmtime::Engine, bytes: &[u8]) -> wasmtime::Result<Mo
 unsafe fn module(engine: &wasmtime::Engine, bytes: &[u8]) -> wasmtime::Result<Module> {
     // SAFETY: passed on to the caller.
     unsafe { Module::deserialize_raw(engine, core::ptr::NonNull::from(bytes)) }
+}
+
+fn takes_lines(file: &ModuleFile<'_>) -> bool {
+    matches!(file.kind, FileKind::Events { .. } | FileKind::Next { .. })
 }
 
 /// Checks what a module exports.

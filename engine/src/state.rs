@@ -26,6 +26,7 @@ pub(crate) struct State {
     /// The module's memory, from the moment that there is an instance.
     pub(crate) memory: Option<Memory>,
     pub(crate) limits: Limits,
+    events: u64,
 }
 
 /// What an instance may grow to.
@@ -65,7 +66,8 @@ impl ResourceLimiter for Limits {
 }
 
 impl State {
-    pub(crate) fn new(limits: Limits) -> State {
+    /// Of an instance whose files with these bits take lines.
+    pub(crate) fn new(limits: Limits, events: u64) -> State {
         State {
             cx: ptr::null_mut(),
             body: ptr::slice_from_raw_parts(ptr::null(), 0),
@@ -73,6 +75,7 @@ impl State {
             answer: Vec::new(),
             memory: None,
             limits,
+            events,
         }
     }
 
@@ -108,6 +111,11 @@ impl State {
         }
         // SAFETY: it is what `begin` got, which lives until `end`.
         unsafe { &*self.body }
+    }
+
+    /// Whether the file of this number takes lines.
+    pub(crate) fn takes_lines(&self, file: i32) -> bool {
+        u32::try_from(file).is_ok_and(|f| self.events.checked_shr(f).is_some_and(|e| e & 1 == 1))
     }
 
     /// Appends to the answer.

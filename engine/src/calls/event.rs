@@ -36,7 +36,7 @@ pub(super) fn link(l: &mut Linker<State>) -> wasmtime::Result<()> {
         if line.len() > MAX_LINE {
             return Err(No(Errno::EMSGSIZE));
         }
-        if line.contains(&b'\n') {
+        if line.contains(&b'\n') || !s.takes_lines(file) {
             return Err(No(Errno::EINVAL));
         }
         s.cx()?.emit(file.cast_unsigned() as usize, text(line));

@@ -1,0 +1,179 @@
+//! Drives a module of the conformance suite through the files of its guest, on the
+//! runtime's fake machine.
+//!
+//! What is to happen stands at the head of each module's source, in lines `;;! VERB ...`:
+//! `atoms NAME...` (the guest's atoms, each of this module), `write FILE LINE` (it is
+//! taken), `write FILE LINE => ERRNO TEXT`, `read FILE TEXT` (it shows just that),
+//! `tail FILE TEXT` (an event file has that line), `log TEXT` and `nolog TEXT` (the
+//! guest's log has it in a line, or has not), `pass MS` (time goes on), `end STATUS`.
+
+use std::sync::Arc;
+
+use atoll_config::atom::{self, AtomLimits};
+use atoll_config::code;
+use atoll_config::payload::{Budget, Component, Hash, Module, OnFault, Payload, Value};
+use atoll_engine::{Atoms, COMPILER, CPU, Compare, Key, LoadError, Machine, Watchdog, compile};
+use atoll_runtime::fake::{Fake, Peer, World, drive_until};
+use atoll_runtime::{GuestId, Runtime};
+
+const MS: u64 = 1_000_000;
+
+/// A module, and a guest's payload that has atoms of it.
+pub(crate) struct Suite {
+    wasm: &'static [u8],
+    files: Vec<atom::ModuleFile<'static>>,
+    names: Vec<&'static str>,
+    script: Vec<&'static str>,
+}
+
+fn leak<T: ?Sized>(value: Box<T>) -> &'static T {
+    Box::leak(value)
+}
+
+impl Suite {
+    /// Of a source with its script.
+    pub(crate) fn new(source: &'static str) -> Suite {
+        let wasm = leak(wat::parse_str(source).expect("a sound source").into_boxed_slice());
+        let section = custom(wasm, atom::FILES_SECTION);
+        let files = atom::files(std::str::from_utf8(section).unwrap()).expect("sound files");
+        let script: Vec<_> = source.lines().filter_map(|l| l.strip_prefix(";;! ")).collect();
+        let names = script.iter().find_map(|l| l.strip_prefix("atoms ")).unwrap_or("a");
+        Suite { wasm, files, names: names.split(' ').collect(), script }
+    }
+
+    /// The payload.
+    pub(crate) fn payload(&self) -> Payload<'static> {
+        let hash = Hash(*blake3::hash(self.wasm).as_bytes());
+        let module = Module { name: "suite", hash, wasm: self.wasm, files: self.files.clone() };
+        let component = |name: &&'static str| Component {
+            name,
+            kind: atom::KIND,
+            state_version: atom::ABI,
+            params: vec![Value::Text("greeting hello\n")],
+            module: Some(0),
+            limits: AtomLimits { memory: 1 << 20, stack: 64 << 10, deadline_ns: 10 * MS },
+        };
+        Payload {
+            name: "suite",
+            version: "1",
+            memory: 32 << 20,
+            on_fault: OnFault::Restart,
+            budget: Budget { memory: 16 << 20, messages: 1000, sessions: 4, fids: 64 },
+            files: Vec::new(),
+            components: self.names.iter().map(component).collect(),
+            imports: Vec::new(),
+            writable: vec![""],
+            modules: vec![module],
+        }
+    }
+
+    /// Loads the module's code as it is, or after something was done to it.
+    pub(crate) fn load(&self, spoil: impl FnOnce(&mut Vec<u8>)) -> Result<Atoms, LoadError> {
+        let payload = self.payload();
+        let mut native = compile(self.wasm).expect("sound Wasm");
+        spoil(&mut native);
+        let segment = code::seal(COMPILER, CPU, &[(payload.modules[0].hash, &native)]).unwrap();
+        load(&payload, &segment)
+    }
+
+    /// Does what the script says.
+    pub(crate) fn run(&self) {
+        let atoms = self.load(|_| {}).unwrap_or_else(|e| panic!("{e}"));
+        let mut fake = Fake::new(1);
+        let mut rt = Runtime::new(&[], Some(&atoms));
+        rt.add(self.payload(), Hash([7; 32]), 0, &mut fake).expect("a guest");
+        let mut world = World { rt, fake };
+        let mut peer = Peer::open(&mut world.fake);
+        world.drive(&mut peer);
+        for line in &self.script {
+            if let Err(why) = step(&mut world, &mut peer, line) {
+                panic!("{line}\n    {why}\n{:#?}", world.fake.log);
+            }
+        }
+    }
+}
+
+/// Loads a segment of code.
+pub(crate) fn load(payload: &Payload<'_>, segment: &[u8]) -> Result<Atoms, LoadError> {
+    let key = Key::new(&[9; 32]);
+    let mut atoms = Atoms::new(Machine {
+        guard: Arc::new(Watchdog::new().expect("a timer")),
+        track: Box::new(move || Box::new(Compare::new(key.clone()))),
+        config: |_| {},
+    });
+    // SAFETY: it is what `compile` gave; what a test has done to it must be found out
+    // before any of it is used, and that is what the test is about.
+    unsafe { atoms.load(payload, &code::Code::parse(segment).expect("a sound segment")) }?;
+    Ok(atoms)
+}
+
+fn step(w: &mut World<'_>, p: &mut Peer, line: &str) -> Result<(), String> {
+    let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
+    let (file, text) = rest.split_once(' ').unwrap_or((rest, ""));
+    let path = format!("export/{file}");
+    let want = |good: bool, got: String| if good { Ok(()) } else { Err(got) };
+    match verb {
+        "atoms" => Ok(()),
+        "write" => {
+            let (text, fault) = text.split_once(" => ").unwrap_or((text, ""));
+            let got = match w.echo(p, &path, text) {
+                Ok(()) => String::new(),
+                Err(f) => {
+                    let name = f.errno.name().map_or(format!("{}", f.errno.0), String::from);
+                    match f.text() {
+                        text if fault.contains(' ') => format!("{name} {text}"),
+                        _ => name,
+                    }
+                }
+            };
+            want(got == fault, got)
+        }
+        "read" => {
+            let got = w.cat(p, &path).map_err(|f| f.text().to_string())?;
+            want(got == text, got)
+        }
+        "tail" => {
+            let fid = p.open_file(&path);
+            let tag = p.read_next(fid);
+            w.drive(p);
+            let got = p.answer(tag).ok_or("nothing came")?.map_err(|f| f.text().to_string())?;
+            let got = String::from_utf8_lossy(&got).into_owned();
+            want(got.lines().any(|l| l.ends_with(text)), got)
+        }
+        "log" | "nolog" => {
+            want(w.fake.log.iter().any(|l| l.contains(rest)) == (verb == "log"), String::new())
+        }
+        "pass" => {
+            let until = w.fake.now + rest.parse::<u64>().unwrap() * MS;
+            drive_until(&mut w.rt, &mut w.fake, until, &mut [p]);
+            Ok(())
+        }
+        "end" => {
+            let got = w.rt.guest(GuestId(0)).and_then(|g| g.exit());
+            want(got == rest.parse().ok(), format!("{got:?}"))
+        }
+        _ => Err(format!("no verb {verb}")),
+    }
+}
+
+/// The bytes of a custom section, or none.
+fn custom<'w>(wasm: &'w [u8], name: &str) -> &'w [u8] {
+    let mut rest = &wasm[8..];
+    while let [id, tail @ ..] = rest {
+        let (size, tail) = number(tail);
+        let (body, tail) = tail.split_at(size);
+        rest = tail;
+        let (len, inner) = number(body);
+        if *id == 0 && &inner[..len] == name.as_bytes() {
+            return &inner[len..];
+        }
+    }
+    &[]
+}
+
+/// A number in LEB128.
+fn number(bytes: &[u8]) -> (usize, &[u8]) {
+    let len = bytes.iter().position(|b| *b < 0x80).unwrap() + 1;
+    let value = bytes[..len].iter().rev().fold(0, |n, b| n << 7 | usize::from(b & 0x7f));
+    (value, &bytes[len..])
+}
