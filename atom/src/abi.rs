@@ -196,7 +196,7 @@ imports! {
 
     /// The atom's own component.
     fn me() -> i32;
-    /// Who sent the message or the ask.
+    /// Who sent the message, the ask or the signal.
     fn sender() -> i32;
     /// The component of that name.
     fn find(in name) -> i32;

@@ -21,7 +21,8 @@ impl Component {
         Component(abi::me())
     }
 
-    /// Who sent the message or the ask that is handled. ENOENT for other events.
+    /// Who sent the message, the ask or the signal that is handled. ENOENT where nobody
+    /// did.
     pub fn sender() -> Result<Component> {
         check(abi::sender()).map(Component)
     }

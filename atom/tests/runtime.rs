@@ -164,7 +164,8 @@ impl Doer {
 
     #[on_interrupt(3)]
     fn three(&mut self, arg: i64) {
-        self.note(format!("three {arg}"));
+        let from = Component::sender().map_or(-1, |c| c.0);
+        self.note(format!("three {arg} by {from}"));
     }
 
     #[on_interrupt(abi::RESTORED)]
@@ -360,11 +361,11 @@ fn interrupts_wait_while_they_are_masked() {
     assert_eq!(t.world.log(), ["a: refused: not supported"]);
     t.tell(Do::Unmask);
     t.world.run();
-    assert_eq!(t.notes("a"), "start ,three 5");
+    assert_eq!(t.notes("a"), "start ,three 5 by 1");
     t.world.interrupt("a", 3).unwrap();
     t.world.restored(Duration::from_secs(1));
     t.world.run();
-    assert_eq!(t.notes("a"), "start ,three 5,three 0,restored");
+    assert_eq!(t.notes("a"), "start ,three 5 by 1,three 0 by -1,restored");
     assert_eq!(t.world.interrupt("a", 63).unwrap_err().errno, Errno::EINVAL);
 }
 

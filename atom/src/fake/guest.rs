@@ -54,7 +54,7 @@ pub(super) struct Comp {
     pub(super) mask: u64,
     /// Codes that wait, masked or in the queue.
     waiting: u64,
-    masked: Vec<(u32, i64)>,
+    masked: Vec<(u32, i64, Option<i32>)>,
     owes: BTreeSet<i64>,
     pub(super) fds: BTreeMap<u32, Fd>,
     pub(super) store: Rc<Store>,
@@ -77,7 +77,7 @@ pub(super) enum Queued {
     Message { from: i32, body: Vec<u8> },
     Ask { from: i32, token: i64, body: Vec<u8> },
     Watched { file: u32, on: bool },
-    Interrupt { code: u32, arg: i64 },
+    Interrupt { code: u32, arg: i64, from: Option<i32> },
     Future { id: i64, result: Result<Vec<u8>, Error> },
 }
 
@@ -284,8 +284,8 @@ impl Guest {
             let (to, event) = self.queue.pop_front()?;
             match &event {
                 Queued::Start if self.comp(to).is_ok_and(|c| c.started) => continue,
-                Queued::Interrupt { code, arg } => {
-                    let (bit, held) = (1 << code, (*code, *arg));
+                Queued::Interrupt { code, arg, from } => {
+                    let (bit, held) = (1 << code, (*code, *arg, *from));
                     let Ok(comp) = self.comp(to) else { continue };
                     if comp.mask & bit != 0 {
                         comp.masked.push(held);
@@ -350,8 +350,8 @@ impl Guest {
         }
         let masked = core::mem::take(&mut comp.masked);
         let owed = core::mem::take(&mut comp.owes);
-        for (code, arg) in masked {
-            first.push(Queued::Interrupt { code, arg });
+        for (code, arg, from) in masked {
+            first.push(Queued::Interrupt { code, arg, from });
         }
         for event in first.into_iter().rev() {
             self.queue.push_front((id, event));
@@ -461,7 +461,7 @@ impl Guest {
         self.reply(id, token, result).ok();
     }
 
-    pub(super) fn interrupt(&mut self, to: i32, code: u32, arg: i64) {
+    pub(super) fn interrupt(&mut self, to: i32, code: u32, arg: i64, from: Option<i32>) {
         let Ok(comp) = self.comp(to) else { return };
         let bit = 1 << code;
         if comp.waiting & bit != 0 {
@@ -469,9 +469,9 @@ impl Guest {
         }
         comp.waiting |= bit;
         if comp.mask & bit != 0 {
-            comp.masked.push((code, arg));
+            comp.masked.push((code, arg, from));
         } else {
-            self.queue.push_back((to, Queued::Interrupt { code, arg }));
+            self.queue.push_back((to, Queued::Interrupt { code, arg, from }));
         }
     }
 
@@ -480,11 +480,11 @@ impl Guest {
         let before = comp.mask;
         comp.mask &= !bits;
         let mask = comp.mask;
-        let (stay, come) = comp.masked.drain(..).partition(|(c, _)| mask & (1 << c) != 0);
+        let (stay, come) = comp.masked.drain(..).partition(|(c, ..)| mask & (1 << c) != 0);
         comp.masked = stay;
         let come: Vec<_> = come;
-        for (code, arg) in come {
-            self.queue.push_back((id, Queued::Interrupt { code, arg }));
+        for (code, arg, from) in come {
+            self.queue.push_back((id, Queued::Interrupt { code, arg, from }));
         }
         before
     }

@@ -181,12 +181,12 @@ pub(crate) fn reply(token: i64, status: i32, body: &[u8]) -> i32 {
 }
 
 pub(crate) fn signal(to: i32, code: u32, arg: i64) -> i32 {
-    done(guest(|g, _| {
+    done(guest(|g, me| {
         if code >= abi::RESTORED {
             return Err(Errno::EINVAL);
         }
         g.comp(to)?;
-        g.interrupt(to, code, arg);
+        g.interrupt(to, code, arg, Some(me));
         Ok(())
     }))
 }

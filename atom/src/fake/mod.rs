@@ -262,8 +262,8 @@ impl World {
                 let id = i64::from(file) << 1 | i64::from(on);
                 self.dispatch(to, Export::Invoke(kind::WATCHED, id), &[], None).map(drop)
             }
-            Queued::Interrupt { code, arg } => {
-                self.dispatch(to, Export::Interrupt(code, arg), &[], None).map(drop)
+            Queued::Interrupt { code, arg, from } => {
+                self.dispatch(to, Export::Interrupt(code, arg), &[], from).map(drop)
             }
             Queued::Future { id, result } => {
                 let (status, body) = match result {
@@ -421,7 +421,7 @@ impl World {
         if code >= abi::RESTORED {
             return Err(Errno::EINVAL.into());
         }
-        self.guest(|g| g.interrupt(id, code, 0));
+        self.guest(|g| g.interrupt(id, code, 0, None));
         Ok(())
     }
 
@@ -431,7 +431,7 @@ impl World {
         self.guest(|g| {
             g.wall = g.wall.saturating_add(u64::try_from(leap.as_nanos()).unwrap_or(u64::MAX));
             for id in g.alive() {
-                g.interrupt(id, abi::RESTORED, 0);
+                g.interrupt(id, abi::RESTORED, 0, None);
             }
         });
     }
