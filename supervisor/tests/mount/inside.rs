@@ -12,35 +12,53 @@ const PATIENCE: Duration = Duration::from_secs(240);
 const UNSHARE: [&str; 6] =
     ["-Urm", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--propagation=private"];
 
+/// The same for real root, with all users of the machine.
+const UNSHARE_ROOT: [&str; 6] =
+    ["-m", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--propagation=private"];
+
 /// Whether such namespaces and FUSE are to be had; if not, says why once.
 pub(crate) fn possible() -> bool {
     static POSSIBLE: OnceLock<bool> = OnceLock::new();
+    *POSSIBLE.get_or_init(|| probe(&UNSHARE, "no user namespace with FUSE here"))
+}
+
+/// Whether this is root, who may have namespaces with other users in them.
+pub(crate) fn root_possible() -> bool {
+    static POSSIBLE: OnceLock<bool> = OnceLock::new();
     *POSSIBLE.get_or_init(|| {
-        if !Path::new("/dev/fuse").exists() {
-            eprintln!("skipped: there is no /dev/fuse");
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: only root can be another user");
             return false;
         }
-        let mut probe = Command::new("unshare");
-        probe.args(UNSHARE).args(["sh", "-c", "exec 3<>/dev/fuse"]);
-        match probe.stdin(Stdio::null()).output() {
-            Ok(out) if out.status.success() => true,
-            Ok(out) => {
-                let why = String::from_utf8_lossy(&out.stderr).into_owned();
-                eprintln!("skipped: no user namespace with FUSE here: {}", why.trim());
-                false
-            }
-            Err(e) => {
-                eprintln!("skipped: unshare: {e}");
-                false
-            }
-        }
+        probe(&UNSHARE_ROOT, "no mount namespace with FUSE for root here")
     })
 }
 
+fn probe(unshare: &[&str], what: &str) -> bool {
+    if !Path::new("/dev/fuse").exists() {
+        eprintln!("skipped: there is no /dev/fuse");
+        return false;
+    }
+    let mut probe = Command::new("unshare");
+    probe.args(unshare).args(["sh", "-c", "exec 3<>/dev/fuse"]);
+    match probe.stdin(Stdio::null()).output() {
+        Ok(out) if out.status.success() => true,
+        Ok(out) => {
+            let why = String::from_utf8_lossy(&out.stderr).into_owned();
+            eprintln!("skipped: {what}: {}", why.trim());
+            false
+        }
+        Err(e) => {
+            eprintln!("skipped: unshare: {e}");
+            false
+        }
+    }
+}
+
 /// Runs a script in `dir`; `$ATOLL` is the program under test.
-pub(crate) fn run(script: &str, dir: &Path, env: &[(&str, &str)]) -> Output {
+fn run(unshare: &[&str], script: &str, dir: &Path, env: &[(&str, &str)]) -> Output {
     let mut command = Command::new("unshare");
-    command.args(UNSHARE).args(["sh", "-eu", "-c", script]).current_dir(dir);
+    command.args(unshare).args(["sh", "-eu", "-c", script]).current_dir(dir);
     command.env("ATOLL", env!("CARGO_BIN_EXE_atoll")).env("TMP", dir).env("LC_ALL", "C");
     command.env("XDG_RUNTIME_DIR", dir).env("NO_COLOR", "1").envs(env.iter().copied());
     let (out, err) = (dir.join("stdout"), dir.join("stderr"));
@@ -65,8 +83,17 @@ pub(crate) fn run(script: &str, dir: &Path, env: &[(&str, &str)]) -> Output {
 
 /// What a script prints, which must succeed.
 pub(crate) fn ok(script: &str, env: &[(&str, &str)]) -> String {
+    succeed(&UNSHARE, script, env)
+}
+
+/// The same as real root.
+pub(crate) fn root_ok(script: &str) -> String {
+    succeed(&UNSHARE_ROOT, script, &[])
+}
+
+fn succeed(unshare: &[&str], script: &str, env: &[(&str, &str)]) -> String {
     let dir = tempfile::tempdir().unwrap();
-    let out = run(script, dir.path(), env);
+    let out = run(unshare, script, dir.path(), env);
     let (said, error) =
         (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     assert!(out.status.success(), "{}: {said}{error}\n{script}", out.status);

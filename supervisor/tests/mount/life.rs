@@ -154,6 +154,28 @@ fn a_helper_that_is_asked_to_end_unmounts() {
     assert_eq!(said, "0\n");
 }
 
+#[test]
+fn a_file_that_was_opened_empty_is_mapped_as_far_as_the_kernel_can() {
+    let dir = tempfile::tempdir().unwrap();
+    let mapped = crate::table::mapped(dir.path());
+    let script = r#"
+        "$ATOLL" mount -q ./s.sock mnt --via fuse
+        : >mnt/new
+        "$MAPPED" grow mnt/new 8192 hello || true
+        head -c 5 src/new
+        "$ATOLL" umount mnt
+    "#;
+    if possible() {
+        let said = ok(&format!("{EXPORT}\n{script}"), &[("MAPPED", mapped.to_str().unwrap())]);
+        let node = rustix::system::uname();
+        let release = node.release().to_str().unwrap();
+        let mut numbers = release.split(['.', '-']).map(|n| n.parse().unwrap_or(0));
+        let version: (u32, u32) = (numbers.next().unwrap(), numbers.next().unwrap());
+        let old = "ENODEV\n\0\0\0\0\0";
+        assert_eq!(said, if version >= (6, 6) { "hello" } else { old }, "Linux {release}");
+    }
+}
+
 /// Set where a test runs itself inside the namespaces.
 const INSIDE: &str = "ATOLL_TEST_INSIDE";
 

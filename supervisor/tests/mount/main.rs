@@ -2,8 +2,8 @@
 //!
 //! Every test runs its script as root of a new user, mount and process namespace
 //! (`unshare`): so it needs no rights, nothing is mounted on the host, and when the
-//! namespace's first process ends, killed or not, all that was in it is gone. A test
-//! that cannot run here says why.
+//! namespace's first process ends, killed or not, all that was in it is gone. What needs
+//! a second user runs in namespaces of real root. A test that cannot run here says why.
 
 #[path = "../e2e/fixture.rs"]
 #[allow(dead_code)] // what other tests need
@@ -14,3 +14,4 @@ mod kernel;
 mod life;
 mod table;
 mod tree;
+mod users;

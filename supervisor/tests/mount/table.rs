@@ -1,7 +1,8 @@
 //! The table of `docs/mounts.md`, against what a mount does.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use atoll_lab::nine::Server;
 
@@ -16,6 +17,15 @@ pub(crate) fn column(which: usize) -> BTreeMap<String, String> {
         Some((word(cells.first()?)?, word(cells.get(which)?)?))
     };
     doc.lines().filter_map(row).collect()
+}
+
+/// A program that maps files, made in a folder. Who can build this can build that.
+pub(crate) fn mapped(dir: &Path) -> PathBuf {
+    let to = dir.join("mapped");
+    let from = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/mount/mapped.c");
+    let cc = Command::new("cc").args(["-O", "-Wall", "-Werror", "-o"]).arg(&to).arg(from).status();
+    assert!(cc.unwrap().success(), "cc does not compile {from}");
+    to
 }
 
 #[test]
@@ -39,7 +49,10 @@ fn a_fuse_mount_does_what_the_table_says() {
     let (live, files) = (Server::start(tree::live).unwrap(), Server::start(tree::files).unwrap());
     let (live, files) = (live.port().to_string(), files.port().to_string());
     let cases = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/mount/cases");
-    let env = [("LIVE_PORT", live.as_str()), ("FILES_PORT", files.as_str()), ("CASES", cases)];
+    let dir = tempfile::tempdir().unwrap();
+    let mapped = mapped(dir.path());
+    let mut env = vec![("LIVE_PORT", live.as_str()), ("FILES_PORT", files.as_str())];
+    env.extend([("CASES", cases), ("MAPPED", mapped.to_str().unwrap())]);
     // A shell of its own for each, so that one that fails does not end the others.
     let script = r#"
         mkdir live files
