@@ -28,8 +28,19 @@ pub const NOBODY: u32 = NOFID;
 pub enum Identity {
     /// Whoever may reach it is the owner of everything: the socket's own
     /// permissions have decided. Modes bind nevertheless: nobody writes a read-only file.
+    /// Whom it says it acts for is a label: files that it makes are shown as theirs.
     #[default]
     Owner,
+    /// The same, where being a file's owner is more than a label (on a host, say): files
+    /// that it makes are this user's, whom the system named, and no user's
+    /// ([`NOBODY`]) where it named none. Only user 0, who may give files to
+    /// anybody, is believed in whom it acts for.
+    OwnerPeer {
+        /// Its number.
+        uid: u32,
+        /// The number of its group.
+        gid: u32,
+    },
     /// The user whom the system named, whatever the client says of itself.
     Peer {
         /// Its number.
@@ -47,8 +58,21 @@ impl Identity {
     pub fn user(self, claimed: u32) -> User {
         match self {
             Identity::Owner => User { uid: claimed, gid: claimed, owner: true },
+            Identity::OwnerPeer { uid: 0, .. } if claimed != NOBODY => {
+                User { uid: claimed, gid: claimed, owner: true }
+            }
+            Identity::OwnerPeer { uid, gid } => User { uid, gid, owner: true },
             Identity::Peer { uid, gid } => User { uid, gid, owner: false },
             Identity::Claimed => User { uid: claimed, gid: claimed, owner: false },
+        }
+    }
+
+    /// The group that something new is to have, of which the client says that it is to
+    /// be this one: whom the system named, and is not user 0, gives only its own.
+    pub fn group(self, claimed: u32) -> u32 {
+        match self {
+            Identity::Peer { uid: 1.., gid } | Identity::OwnerPeer { uid: 1.., gid } => gid,
+            _ => claimed,
         }
     }
 }
@@ -92,5 +116,29 @@ pub fn owns(stat: &Stat, user: User) -> Result<(), Fault> {
         Ok(())
     } else {
         Err(Fault::new(Errno::EPERM, "only the file's owner may do that"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_gives_no_more_than_the_system_knows() {
+        let (peer, owner) =
+            (Identity::Peer { uid: 7, gid: 8 }, Identity::OwnerPeer { uid: 7, gid: 8 });
+        for claimed in [0, 7, 1000, NOBODY] {
+            assert_eq!(peer.user(claimed), User { uid: 7, gid: 8, owner: false });
+            assert_eq!(owner.user(claimed), User { uid: 7, gid: 8, owner: true });
+            assert_eq!((peer.group(claimed), owner.group(claimed)), (8, 8));
+            let unknown = Identity::OwnerPeer { uid: NOBODY, gid: NOBODY };
+            assert_eq!(unknown.user(claimed), User { uid: NOBODY, gid: NOBODY, owner: true });
+            assert_eq!(unknown.group(claimed), NOBODY);
+        }
+        // User 0 may act for anybody.
+        let root = Identity::OwnerPeer { uid: 0, gid: 0 };
+        assert_eq!(root.user(1000), User { uid: 1000, gid: 1000, owner: true });
+        assert_eq!(root.user(NOBODY), User { uid: 0, gid: 0, owner: true });
+        assert_eq!((root.group(5), Identity::Peer { uid: 0, gid: 0 }.group(5)), (5, 5));
     }
 }

@@ -79,7 +79,8 @@ impl<T: Trial> Client<T> {
     fn new(head: [u8; 2]) -> Client<T> {
         let limits = limits(head[0]);
         let identity = match head[0] >> 6 {
-            0 | 1 => Identity::Owner,
+            0 => Identity::Owner,
+            1 => Identity::OwnerPeer { uid: 3, gid: 4 },
             2 => Identity::Peer { uid: 1, gid: 2 },
             _ => Identity::Claimed,
         };

@@ -1,14 +1,20 @@
 //! `atoll export` as people run it: what it says, whom it serves, and that nothing
 //! is left of it however it ends.
 
-use std::io::{BufRead, BufReader, Read};
-use std::os::unix::fs::symlink;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use atoll_9p::client::Client;
+use atoll_9p::msg::{Rmsg, Tmsg};
+use atoll_9p::types::OpenFlags;
+use atoll_9p::wire::NOFID;
+use rustix::process::{Gid, Pid, Signal, Uid, kill_process};
+use rustix::thread::{set_thread_res_gid, set_thread_uid};
 
 /// How long something may take that takes no time on a quiet machine.
 const LONG: Duration = Duration::from_secs(30);
@@ -267,4 +273,81 @@ fn another_projects_load_is_borne() {
     served.signal(Signal::INT);
     assert_eq!(served.end().0, Some(0));
     assert!(place.left().is_empty(), "{:?}", place.left());
+}
+
+/// Attaches as the user that it says, and makes a directory and a file of that group.
+fn make(mut stream: impl Read + Write, n_uname: u32, name: &str) {
+    let mut client = Client::new(8192);
+    let file = format!("{name}.txt");
+    let flags = OpenFlags::RDWR;
+    let attach = |fid| Tmsg::Attach { fid, afid: NOFID, uname: "x", aname: "", n_uname };
+    let (mut todo, mut buf) = (vec![], [0; 4096]);
+    todo.push(Tmsg::Lcreate { fid: 1, name: &file, flags, mode: 0o644, gid: 5 });
+    todo.push(Tmsg::Mkdir { dfid: 0, name, mode: 0o755, gid: 5 });
+    todo.extend([attach(1), attach(0)]);
+    loop {
+        stream.write_all(client.output()).unwrap();
+        client.sent(client.output().len());
+        match client.poll().unwrap() {
+            Some((_, Rmsg::Lerror { errno, text })) => panic!("{errno}: {text:?}"),
+            Some(_) => match todo.pop() {
+                Some(next) => drop(client.send(&next)),
+                None => return,
+            },
+            None => {
+                let n = stream.read(&mut buf).unwrap();
+                assert_ne!(n, 0);
+                client.feed(&buf[..n]);
+            }
+        }
+    }
+}
+
+/// What is made belongs to whom the system knows to have made it, whatever was claimed.
+#[test]
+fn a_claim_gives_no_file_that_the_peer_could_not_give() {
+    let place = Place::new();
+    let served = place.export(&["in", "--socket", "s", "--listen", "127.0.0.1:0"]);
+    let port = served.said.split("tcp:127.0.0.1:").nth(1).unwrap();
+    let port: u16 = port.split(' ').next().unwrap().parse().unwrap();
+    let owners = |name: &str| {
+        ["", ".txt"].map(|end| {
+            let meta = std::fs::metadata(place.at("in").join(format!("{name}{end}"))).unwrap();
+            (meta.uid(), meta.gid())
+        })
+    };
+    let mine = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+
+    // Nobody knows who that is: they stay the server's.
+    make(TcpStream::connect(("127.0.0.1", port)).unwrap(), 1234, "port");
+    assert_eq!(owners("port"), [mine; 2]);
+    make(UnixStream::connect(place.at("s")).unwrap(), NOFID, "unclaimed");
+    let group = if mine.0 == 0 { 5 } else { mine.1 };
+    assert!(owners("unclaimed").iter().all(|o| [mine, (mine.0, group)].contains(o)));
+    make(UnixStream::connect(place.at("s")).unwrap(), 1234, "claimed");
+    if mine.0 != 0 {
+        assert_eq!(owners("claimed"), [mine; 2]);
+    } else {
+        // Root may act for others, and does where a kernel's mount has many users.
+        assert_eq!(owners("claimed"), [(1234, 5); 2]);
+        // Somebody else, whom root has let in, may not.
+        std::fs::set_permissions(place.at("s"), PermissionsExt::from_mode(0o666)).unwrap();
+        std::fs::set_permissions(place.at(""), PermissionsExt::from_mode(0o755)).unwrap();
+        let socket = place.at("s");
+        let other = std::thread::spawn(move || {
+            // Of this thread alone.
+            set_thread_res_gid(Some(Gid::from_raw(4321)), Some(Gid::from_raw(4321)), None::<Gid>)
+                .unwrap();
+            set_thread_uid(Uid::from_raw(4322)).unwrap();
+            for (claim, name) in [(0, "zero"), (1234, "other"), (NOFID, "none")] {
+                make(UnixStream::connect(&socket).unwrap(), claim, name);
+            }
+        });
+        other.join().unwrap();
+        for name in ["zero", "other", "none"] {
+            assert_eq!(owners(name), [(4322, 4321); 2], "{name}");
+        }
+    }
+    served.signal(Signal::INT);
+    assert_eq!(served.end().0, Some(0));
 }

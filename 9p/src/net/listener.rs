@@ -9,12 +9,13 @@ use rustix::io::Errno as Os;
 use rustix::net::sockopt::{set_tcp_nodelay, socket_peercred};
 use rustix::net::{SocketFlags, accept_with};
 
-use crate::access::Identity;
+use crate::access::{Identity, NOBODY};
 
 /// Whom the clients of a listening socket are taken to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Policy {
-    /// The owner of everything: the socket's own permissions decide who connects.
+    /// The owner of everything: the socket's own permissions decide who connects. What
+    /// they make is theirs, as the kernel knows them ([`Identity::OwnerPeer`]).
     #[default]
     Owner,
     /// The user that the kernel says has connected. Unix sockets only.
@@ -94,10 +95,15 @@ impl Door {
             Err(_) => return Ok(Accepted::Nobody),
         };
         let identity = match self.policy {
-            Policy::Owner => Identity::Owner,
-            Policy::Peer => match socket_peercred(&fd) {
-                Ok(c) => Identity::Peer { uid: c.uid.as_raw(), gid: c.gid.as_raw() },
-                Err(_) => return Ok(Accepted::Nobody),
+            Policy::Owner if self.is_tcp => Identity::OwnerPeer { uid: NOBODY, gid: NOBODY },
+            policy => match (policy, socket_peercred(&fd)) {
+                (_, Err(_)) => return Ok(Accepted::Nobody),
+                (Policy::Owner, Ok(c)) => {
+                    Identity::OwnerPeer { uid: c.uid.as_raw(), gid: c.gid.as_raw() }
+                }
+                (Policy::Peer, Ok(c)) => {
+                    Identity::Peer { uid: c.uid.as_raw(), gid: c.gid.as_raw() }
+                }
             },
         };
         if self.is_tcp {

@@ -29,7 +29,7 @@ impl<T: Tree, const PLAIN: bool> Session<T, PLAIN> {
         }
         match m {
             Tmsg::Lcreate { fid, name, flags, mode, gid } => {
-                let qid = self.lcreate(tree, fid, name, flags, mode, gid)?;
+                let qid = self.lcreate(tree, fid, name, flags, mode, self.identity.group(gid))?;
                 let iounit = self.iounit();
                 let mut w = self.reply(t, tag);
                 put_qid(&mut w, qid);
@@ -105,6 +105,7 @@ impl<T: Tree, const PLAIN: bool> Session<T, PLAIN> {
     ) -> Result<(), Fault> {
         let (dir, user) = self.dir(tree, dfid)?;
         name_is_free(name)?;
+        let gid = self.identity.group(gid);
         let made = tree.create(dir, &Make { name, kind, mode: mode & mode::PERM, user, gid })?;
         let qid = tree.qid(made);
         tree.forget(made);

@@ -400,6 +400,14 @@ fn the_kernel_says_who_connects() {
     cli.answers(&mut server, 2);
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     assert_eq!(server.tree().users, [User { uid, gid, owner: false }]);
+    // So it does of an owner, whose claims count for nothing, unless it is user 0.
+    let other = dir.path().join("t");
+    server.listen(UnixListener::bind(&other).unwrap(), Policy::Owner).unwrap();
+    let mut cli = Cli::of(UnixStream::connect(&other).unwrap());
+    cli.hello(8192);
+    cli.answers(&mut server, 2);
+    assert_eq!(server.tree().users[1], Identity::OwnerPeer { uid, gid }.user(NOFID));
+    assert_eq!(server.tree().users[1], User { uid, gid, owner: true });
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     let refused = server.listen(tcp, Policy::Peer).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::InvalidInput);

@@ -58,8 +58,9 @@ impl HostDirs {
         Ok((node, self.opened(node, file, mode::FILE)))
     }
 
-    /// Gives a new file to whom it was made for, where this process may do that: what a
-    /// client says of its users is as good as who may connect.
+    /// Gives a new file to whom it was made for, where this process may do that: the
+    /// peer, as the kernel names it, or whom a peer that is root acts for. What comes over
+    /// a port is nobody's and stays this process's.
     fn give(&self, at: &OwnedFd, name: &str, make: &Make<'_>) {
         if self.uid == 0 && !matches!(make.user.uid, 0 | NOBODY) {
             let uid = Uid::from_raw(make.user.uid);
