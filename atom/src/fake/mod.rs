@@ -16,6 +16,7 @@
 mod files;
 mod guest;
 pub(crate) mod host;
+mod waits;
 
 use alloc::boxed::Box;
 use alloc::format;
