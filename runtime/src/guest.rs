@@ -11,10 +11,13 @@ use alloc::vec::Vec;
 use core::mem;
 
 use atoll_9p::server::{Limits, Session};
-use atoll_9p::synth::Files;
+#[cfg(not(feature = "atoms"))]
+use atoll_9p::synth;
 use atoll_9p::tree::Tree;
 use atoll_config::payload::{Hash, Payload};
 
+#[cfg(feature = "atoms")]
+use crate::atoms::entries::Files;
 use crate::component::Entry;
 use crate::core::{Core, StartError};
 use crate::engine::Engine;
@@ -23,10 +26,14 @@ use crate::platform::{Conn, Platform};
 use crate::sched::Place;
 use crate::tree;
 
+/// The files of a guest.
+#[cfg(not(feature = "atoms"))]
+type Files<'a> = synth::Files<'a, Core<'a>>;
+
 struct Client<'a> {
     conn: Conn,
     /// Who speaks 9P2000 is served by the joint, on the host (`9p/src/mux/plain/`).
-    session: Session<Files<'a, Core<'a>>, false>,
+    session: Session<Files<'a>, false>,
     /// It stands in `Guest::turns`.
     queued: bool,
     /// It had no room for all that the platform holds for it.
@@ -46,7 +53,7 @@ enum Turn {
 
 /// A guest, its clients, and its connection to the host.
 pub(crate) struct Guest<'a> {
-    pub(crate) files: Files<'a, Core<'a>>,
+    pub(crate) files: Files<'a>,
     pub(crate) place: Place,
     /// It had something to do when it was last looked at.
     pub(crate) busy: bool,
@@ -78,12 +85,18 @@ impl<'a> Guest<'a> {
         let msize = msize(payload.memory);
         let limits = Limits { msize, fids: payload.budget.fids, ..Limits::default() };
         let core = Core::new(payload, hash, (registry, engine), wall, seed, msize)?;
+        #[cfg(not(feature = "atoms"))]
         let mut synth = tree::build(&core);
+        #[cfg(feature = "atoms")]
+        let (mut synth, entries) = tree::build(&core);
         synth.mtime = wall / 1_000_000_000;
         // A sixteenth of the memory, for all computed files that are open.
         synth.limits.held = (core.payload.memory / 16) as usize;
         let mut guest = Guest {
+            #[cfg(not(feature = "atoms"))]
             files: Files { synth, state: core },
+            #[cfg(feature = "atoms")]
+            files: Files::new(atoll_9p::synth::Files { synth, state: core }, entries),
             place: Place::default(),
             busy: false,
             clients: Vec::new(),

@@ -11,6 +11,8 @@ use atoll_9p::fault::{Errno, Fault};
 use atoll_9p::record::{About, Numbers, Of, Record};
 use atoll_9p::synth::{Command, Node, Sink, Synth, Verb};
 
+#[cfg(feature = "atoms")]
+use crate::atoms::entries::Dir as Entries;
 use crate::component::{ComponentId, Event, FileKind, FileSpec};
 use crate::core::{Core, MAX_STATUS};
 use crate::records::{Account, Component, Mem, State, Stats, Status};
@@ -101,8 +103,16 @@ pub(crate) fn give(record: &impl Record, sink: Sink<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
+/// The names of a guest, and which of them are directories that atoms fill.
+#[cfg(feature = "atoms")]
+type Built<'a> = (Synth<'a, Core<'a>>, alloc::vec::Vec<Entries>);
+#[cfg(not(feature = "atoms"))]
+type Built<'a> = Synth<'a, Core<'a>>;
+
 /// Builds the names of a guest.
-pub(crate) fn build<'a>(core: &Core<'a>) -> Synth<'a, Core<'a>> {
+pub(crate) fn build<'a>(core: &Core<'a>) -> Built<'a> {
+    #[cfg(feature = "atoms")]
+    let mut entries = alloc::vec::Vec::new();
     let mut t = Synth::new();
     let root = t.root();
     t.text(root, "name", name as Render);
@@ -132,13 +142,22 @@ pub(crate) fn build<'a>(core: &Core<'a>) -> Synth<'a, Core<'a>> {
         let dir = t.dir_or_new(export, plan.name);
         let Some(slot) = core.slots.get(id) else { continue };
         for (file, spec) in slot.files.iter().enumerate() {
-            add(&mut t, dir, plan.name, id, (file, *spec), &core.payload.writable);
+            let writable = core.payload.writable.iter().any(|w| covers(w, plan.name, spec.name));
+            #[cfg(feature = "atoms")]
+            if let FileKind::Names = spec.kind {
+                let node = t.dir(dir, spec.name);
+                entries.push(Entries { node, of: id, file, writable });
+            }
+            add(&mut t, dir, id, (file, *spec), writable);
         }
     }
     #[cfg(feature = "atoms")]
     if core.has_atoms() {
         crate::atoms::tree::add(&mut t, root);
     }
+    #[cfg(feature = "atoms")]
+    return (t, entries);
+    #[cfg(not(feature = "atoms"))]
     t
 }
 
@@ -146,10 +165,9 @@ pub(crate) fn build<'a>(core: &Core<'a>) -> Synth<'a, Core<'a>> {
 fn add<'a>(
     t: &mut Synth<'a, Core<'a>>,
     dir: Node,
-    component: &str,
     id: ComponentId,
     (file, spec): (usize, FileSpec<'a>),
-    writable: &[&str],
+    writable: bool,
 ) {
     match spec.kind {
         FileKind::Text => {
@@ -161,11 +179,11 @@ fn add<'a>(
             let node = t.ctl(dir, spec.name, verbs, move |core: &mut Core<'a>, command| {
                 core.dispatch(id, Event::Command { file, command })
             });
-            if !writable.iter().any(|w| covers(w, component, spec.name)) {
+            if !writable {
                 t.read_only(node);
             }
         }
-        // No native kind has one, and there are no others yet.
+        // The directory is there, where there are atoms.
         FileKind::Names => {}
         FileKind::Events { .. } | FileKind::Next { .. } => {
             t.each_stream(dir, spec.name, move |core: &mut Core<'a>, _| core.stream(id, file));

@@ -26,6 +26,7 @@ use crate::platform::Time;
 use crate::sponsor::Amount;
 
 mod control;
+pub(crate) mod entries;
 mod files;
 mod futures;
 mod interrupts;
