@@ -176,6 +176,8 @@ impl Atoms {
         // SAFETY: passed on to the caller.
         let module = unsafe { module(linker.engine(), bytes) }.map_err(said)?;
         fits(&module)?;
+        // At once: in a sandbox it could not be done any more.
+        module.initialize_copy_on_write_image().map_err(said)?;
         let pre = linker.instantiate_pre(&module).map_err(|e| match e.downcast_ref() {
             Some::<&UnknownImportError>(i) => {
                 BadModule::Import(alloc::format!("{}.{}", i.module(), i.name()))

@@ -23,7 +23,7 @@ pub(crate) struct Suite {
     wasm: &'static [u8],
     files: Vec<atom::ModuleFile<'static>>,
     names: Vec<&'static str>,
-    script: Vec<&'static str>,
+    pub(crate) script: Vec<&'static str>,
 }
 
 fn leak<T: ?Sized>(value: Box<T>) -> &'static T {
@@ -69,11 +69,15 @@ impl Suite {
 
     /// Loads the module's code as it is, or after something was done to it.
     pub(crate) fn load(&self, spoil: impl FnOnce(&mut Vec<u8>)) -> Result<Atoms, LoadError> {
-        let payload = self.payload();
+        load(&self.payload(), &self.segment(spoil))
+    }
+
+    /// The segment of the module's code, likewise.
+    pub(crate) fn segment(&self, spoil: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
         let mut native = compile(self.wasm).expect("sound Wasm");
         spoil(&mut native);
-        let segment = code::seal(COMPILER, CPU, &[(payload.modules[0].hash, &native)]).unwrap();
-        load(&payload, &segment)
+        let hash = Hash(*blake3::hash(self.wasm).as_bytes());
+        code::seal(COMPILER, CPU, &[(hash, &native)]).unwrap()
     }
 
     /// Does what the script says.
