@@ -572,13 +572,23 @@ impl<'a> Core<'a> {
     /// Queues results of calls, each charged until it is dispatched. One that the
     /// sponsor cannot pay becomes a fault, which costs nothing.
     pub(crate) fn returned(&mut self, done: Vec<Returned>) {
-        for Returned { to, call, charged, result } in done {
-            self.sponsor.refund(charged);
-            let Some(to) = to else { continue };
+        for back in done {
             #[cfg(feature = "atoms")]
-            if !self.arrived(call) {
-                continue;
-            }
+            let opened = back.opened;
+            let Returned { to, call, charged, result, .. } = back;
+            self.sponsor.refund(charged);
+            #[cfg(feature = "atoms")]
+            let to = to.filter(|_| self.arrived(call));
+            #[cfg(feature = "atoms")]
+            let result = match (opened, to) {
+                (Some(held), None) => {
+                    self.namespace.close(held, &mut Vec::new());
+                    continue;
+                }
+                (Some(held), Some(to)) => self.opened(to, held).ok_or_else(namespace::too_large),
+                (None, _) => result,
+            };
+            let Some(to) = to else { continue };
             let whole = message(result.as_ref().map_or_else(|f| f.text().len(), Vec::len));
             let (result, charged) = if self.sponsor.charge(whole) {
                 (result.map(Load::Long), whole)

@@ -14,7 +14,7 @@ use atoll_9p::fault::{Errno, Fault};
 use atoll_9p::ops::What;
 
 #[cfg(feature = "atoms")]
-use crate::atoms::{Atoms, More, Own, Undo};
+use crate::atoms::{Atoms, More, Own, Undo, part::Job};
 use crate::component::{CallId, ComponentId, Why};
 #[cfg(feature = "atoms")]
 use crate::engine::Engine;
@@ -70,13 +70,22 @@ pub(crate) struct Effects {
     pub(crate) spawned: u32,
 }
 
+/// What a call does with its file.
+#[derive(Debug)]
+#[cfg_attr(not(feature = "calls"), allow(dead_code))]
+pub(crate) enum Todo {
+    Whole(What),
+    #[cfg(feature = "atoms")]
+    Part(Job),
+}
+
 /// A call into the namespace.
 #[derive(Debug)]
 #[cfg_attr(not(feature = "calls"), allow(dead_code))]
 pub(crate) struct Call {
     pub(crate) id: CallId,
     pub(crate) path: String,
-    pub(crate) what: What,
+    pub(crate) what: Todo,
     /// What was charged for it, until it has returned.
     pub(crate) charged: Amount,
 }
@@ -240,7 +249,7 @@ impl Cx<'_> {
         };
         let charged = message(path.len() + bytes);
         if self.charge(charged) {
-            let call = Call { id, path: path.to_string(), what, charged };
+            let call = Call { id, path: path.to_string(), what: Todo::Whole(what), charged };
             self.effects.wishes.push(Wish::Call(Box::new(call)));
         }
         id

@@ -18,8 +18,10 @@ use atoll_9p::ops::Op;
 use atoll_9p::wire::NOFID;
 use atoll_config::payload::Import;
 
+#[cfg(feature = "atoms")]
+use crate::atoms::part::{Held, Job, Part};
 use crate::component::{CallId, ComponentId};
-use crate::effects::Call;
+use crate::effects::{Call, Todo};
 use crate::sponsor::{Amount, Sponsor};
 
 /// Whether a kind that is linked here calls into the namespace. Where none does, a
@@ -40,6 +42,27 @@ pub(crate) struct Returned {
     /// What was charged for the call.
     pub(crate) charged: Amount,
     pub(crate) result: Result<Vec<u8>, Fault>,
+    /// The file that it has opened.
+    #[cfg(feature = "atoms")]
+    pub(crate) opened: Option<Held>,
+}
+
+/// What is done with a file.
+enum Work {
+    Whole(Op),
+    #[cfg(feature = "atoms")]
+    Part(Part),
+}
+
+/// The same for both.
+macro_rules! work {
+    ($work:expr, $op:ident => $do:expr) => {
+        match $work {
+            Work::Whole($op) => $do,
+            #[cfg(feature = "atoms")]
+            Work::Part($op) => $do,
+        }
+    };
 }
 
 /// A call under way.
@@ -49,12 +72,19 @@ struct Running {
     charged: Amount,
     /// Bytes of the result so far, which are part of what was charged.
     held: usize,
-    op: Op,
+    work: Work,
 }
 
 impl Running {
     fn returned(self, result: Result<Vec<u8>, Fault>) -> Returned {
-        Returned { to: self.to, call: self.call, charged: self.charged, result }
+        Returned {
+            to: self.to,
+            call: self.call,
+            charged: self.charged,
+            result,
+            #[cfg(feature = "atoms")]
+            opened: None,
+        }
     }
 }
 
@@ -72,6 +102,9 @@ pub(crate) struct Namespace {
     mounts: Vec<(String, String)>,
     msize: u32,
     link: Option<Link>,
+    /// Connections so far.
+    #[cfg(feature = "atoms")]
+    era: u64,
     /// Calls that have not started. Their paths are the host's.
     waiting: VecDeque<(ComponentId, Call)>,
 }
@@ -101,7 +134,14 @@ impl Namespace {
             .iter()
             .map(|i| (String::from(i.at.trim_end_matches('/')), String::from(i.name)))
             .collect();
-        Namespace { mounts, msize, link: None, waiting: VecDeque::new() }
+        Namespace {
+            mounts,
+            msize,
+            link: None,
+            #[cfg(feature = "atoms")]
+            era: 0,
+            waiting: VecDeque::new(),
+        }
     }
 
     /// The mount table, one line a mount, as Plan 9's `ns` prints it.
@@ -136,6 +176,10 @@ impl Namespace {
         let attach =
             Tmsg::Attach { fid: ROOT, afid: NOFID, uname: "guest", aname: "", n_uname: u32::MAX };
         let attach = Some(client.send(&attach));
+        #[cfg(feature = "atoms")]
+        {
+            self.era += 1;
+        }
         self.link = Some(Link { client, attach, running: Vec::new(), next_fid: ROOT + 1 });
     }
 
@@ -148,6 +192,12 @@ impl Namespace {
 
     /// Takes a call. One that cannot even start has returned at once.
     pub(crate) fn call(&mut self, to: ComponentId, call: Call, done: &mut Vec<Returned>) {
+        #[cfg(feature = "atoms")]
+        if matches!(&call.what, Todo::Part(job) if job.held().is_some()) {
+            // Its path begins at a file that is open already, if it has one.
+            self.waiting.push_back((to, call));
+            return self.start(done);
+        }
         match self.resolve(&call.path) {
             Ok(path) => {
                 self.waiting.push_back((to, Call { path, ..call }));
@@ -169,11 +219,26 @@ impl Namespace {
                 continue;
             }
             let fid = link.next_fid;
-            match Op::start(&mut link.client, ROOT, fid, &call.path, call.what.clone()) {
-                Ok(op) => {
+            let work = match &call.what {
+                Todo::Whole(what) => {
+                    Op::start(&mut link.client, ROOT, fid, &call.path, what.clone())
+                        .map(Work::Whole)
+                }
+                #[cfg(feature = "atoms")]
+                Todo::Part(job) if job.held().is_some_and(|h| h.era != self.era) => {
+                    Err(Fault::new(Errno::ESTALE, "the host's connection is another by now"))
+                }
+                #[cfg(feature = "atoms")]
+                Todo::Part(job) => {
+                    Part::start(&mut link.client, (ROOT, fid), &call.path, job.clone())
+                        .map(Work::Part)
+                }
+            };
+            match work {
+                Ok(work) => {
                     link.next_fid = if fid == NOFID - 1 { ROOT + 1 } else { fid + 1 };
                     let (call, charged) = (call.id, call.charged);
-                    link.running.push(Running { to: Some(to), call, charged, held: 0, op });
+                    link.running.push(Running { to: Some(to), call, charged, held: 0, work });
                 }
                 Err(fault) => done.push(unstarted(to, &call, fault)),
             }
@@ -190,6 +255,33 @@ impl Namespace {
         });
         let running = self.link.iter_mut().flat_map(|l| &mut l.running);
         running.filter(|r| r.to == Some(id)).for_each(|r| r.to = None);
+    }
+
+    /// Closes a file. What is under way with it, or waits, fails; its answers are nobody's.
+    #[cfg(feature = "atoms")]
+    pub(crate) fn close(&mut self, of: Held, done: &mut Vec<Returned>) {
+        let bad = || Fault::from(Errno::EBADF);
+        let works = |todo: &Todo| matches!(todo, Todo::Part(job) if job.held() == Some(of));
+        for (to, call) in core::mem::take(&mut self.waiting) {
+            if works(&call.what) {
+                done.push(unstarted(to, &call, bad()));
+            } else {
+                self.waiting.push_back((to, call));
+            }
+        }
+        let Some(link) = self.link.as_mut().filter(|_| of.era == self.era) else { return };
+        for r in &mut link.running {
+            if matches!(&r.work, Work::Part(part) if part.works_on() == Some(of)) {
+                let (call, charged) = (r.call, core::mem::take(&mut r.charged));
+                let (to, result) = (r.to.take(), Err(bad()));
+                done.push(Returned { to, call, charged, result, opened: None });
+            }
+        }
+        if let Ok(part) = Part::start(&mut link.client, (ROOT, ROOT), "", Job::Close { of }) {
+            let charged = Amount::default();
+            let work = Work::Part(part);
+            link.running.push(Running { to: None, call: CallId(0), charged, held: 0, work });
+        }
     }
 
     /// Bytes for the host.
@@ -226,19 +318,35 @@ impl Namespace {
                 *attach = None;
                 continue;
             }
-            let Some(at) = running.iter().position(|r| r.op.tag() == tag) else { continue };
+            let Some(at) = running.iter().position(|r| work!(&r.work, op => op.tag()) == tag)
+            else {
+                continue;
+            };
             let Some(r) = running.get_mut(at) else { continue };
-            r.op.answer(&answer);
-            let more = r.op.held().saturating_sub(r.held);
+            work!(&mut r.work, op => op.answer(&answer));
+            let held = work!(&r.work, op => op.held());
+            let more = held.saturating_sub(r.held);
             let more = Amount { memory: more as u64, messages: 0 };
             if sponsor.charge(more) {
-                r.held = r.op.held();
+                r.held = held;
                 r.charged.add(more);
             } else {
-                r.op.fail(too_large());
+                work!(&mut r.work, op => op.fail(too_large()));
             }
-            if let Some(result) = r.op.next(client) {
-                done.push(running.swap_remove(at).returned(result));
+            if let Some(result) = work!(&mut r.work, op => op.next(client)) {
+                let r = running.swap_remove(at);
+                #[cfg(feature = "atoms")]
+                let opened = match &r.work {
+                    Work::Part(part) => part.opened().filter(|_| result.is_ok()),
+                    Work::Whole(_) => None,
+                };
+                #[cfg(feature = "atoms")]
+                done.push(Returned {
+                    opened: opened.map(|fid| Held { fid, era: self.era }),
+                    ..r.returned(result)
+                });
+                #[cfg(not(feature = "atoms"))]
+                done.push(r.returned(result));
             }
         }
         self.start(done);
@@ -247,7 +355,14 @@ impl Namespace {
 }
 
 fn unstarted(to: ComponentId, call: &Call, fault: Fault) -> Returned {
-    Returned { to: Some(to), call: call.id, charged: call.charged, result: Err(fault) }
+    Returned {
+        to: Some(to),
+        call: call.id,
+        charged: call.charged,
+        result: Err(fault),
+        #[cfg(feature = "atoms")]
+        opened: None,
+    }
 }
 
 #[cfg(test)]

@@ -1,24 +1,55 @@
 //! Files of the namespace that are read and written in parts, or stay open.
 //!
-//! Nothing here is carried out yet: all of it is refused with EOPNOTSUPP.
+//! An open file is the component's own, by number. It belongs to a connection of the
+//! host's: after that has closed, what is asked of it fails with ESTALE.
 
-use alloc::string::String;
+use alloc::boxed::Box;
+use alloc::string::ToString;
+use alloc::vec::Vec;
 
 use atoll_9p::fault::{Errno, Fault};
+use atoll_9p::ops::What;
 use atoll_9p::types::OpenFlags;
 
-use crate::component::{CallId, Fd};
-use crate::effects::Cx;
+use super::part::{Held, Job};
+use super::{More, Undo};
+use crate::component::{CallId, ComponentId, Fd};
+use crate::core::Core;
+use crate::effects::{Call, Cx, MESSAGE_OVERHEAD, Todo, Wish, message};
+use crate::sponsor::Amount;
 
-fn absent<T>(_: impl Into<String>) -> Result<T, Fault> {
-    Err(Errno::EOPNOTSUPP.into())
+/// The most bytes of names that are listed.
+const LIST: usize = 65_536;
+/// What an open file costs.
+const FILE: Amount = Amount { memory: MESSAGE_OVERHEAD, messages: 0 };
+
+/// A file that a component has open.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OpenFile {
+    held: Held,
+    /// It is closed when the dispatch is committed.
+    closing: bool,
 }
 
 impl Cx<'_> {
+    fn job(&mut self, path: &str, bytes: usize, job: Todo) -> Result<CallId, Fault> {
+        let charged = message(path.len() + bytes);
+        self.pay(charged)?;
+        let id = self.number();
+        let call = Call { id, path: path.to_string(), what: job, charged };
+        self.effects.wishes.push(Wish::Call(Box::new(call)));
+        Ok(id)
+    }
+
+    /// An open file of this component's.
+    fn held(&self, fd: Fd) -> Result<Held, Fault> {
+        let file = self.atoms.files.get(&(self.me, fd.0)).filter(|f| !f.closing);
+        file.map(|f| f.held).ok_or(Errno::EBADF.into())
+    }
+
     /// Reads at most `count` bytes of a file, from byte `from` on; fewer only at its end.
     pub fn file_read(&mut self, path: &str, from: u64, count: u32) -> Result<CallId, Fault> {
-        let _ = (from, count);
-        absent(path)
+        self.job(path, 0, Todo::Part(Job::Read { from, count }))
     }
 
     /// Writes all of `data` to a file, from byte `from` on; nowhere: in the place of what
@@ -29,57 +60,113 @@ impl Cx<'_> {
         from: Option<u64>,
         data: &[u8],
     ) -> Result<CallId, Fault> {
-        let _ = (from, data);
-        absent(path)
+        let bytes = data.to_vec();
+        let job = match from {
+            Some(from) => Todo::Part(Job::Write { from, data: bytes }),
+            None => Todo::Whole(What::Write(bytes)),
+        };
+        self.job(path, data.len(), job)
+    }
+
+    /// Lists a directory: its names, one a line, a directory's with a slash behind it.
+    pub fn file_list(&mut self, path: &str) -> Result<CallId, Fault> {
+        self.job(path, 0, Todo::Whole(What::List { max: LIST }))
     }
 
     /// What attributes a file of the namespace has. The result is a stat of 40 bytes,
     /// numbers little endian: qid path (8), qid version (4), mode (4), length (8), time of
     /// last change in seconds since 1970 (8), and nanoseconds of it (8).
     pub fn file_stat(&mut self, path: &str) -> Result<CallId, Fault> {
-        absent(path)
+        self.job(path, 0, Todo::Part(Job::Stat))
     }
 
     /// Opens a file of the namespace. The result is its [`Fd`]: four bytes, little endian.
     pub fn open(&mut self, path: &str, flags: OpenFlags) -> Result<CallId, Fault> {
-        let _ = flags;
-        absent(path)
+        self.job(path, MESSAGE_OVERHEAD as usize, Todo::Part(Job::Open { from: None, flags }))
     }
 
-    /// The same for a path that begins at an open directory.
+    /// The same for a path that begins at an open directory, and has no `..`.
     pub fn walk(&mut self, fd: Fd, path: &str, flags: OpenFlags) -> Result<CallId, Fault> {
-        let _ = (fd, flags);
-        absent(path)
+        let from = Some(self.held(fd)?);
+        if path.starts_with('/') || path.split('/').any(|n| n == "..") {
+            return Err(Errno::EINVAL.into());
+        }
+        self.job(path, MESSAGE_OVERHEAD as usize, Todo::Part(Job::Open { from, flags }))
     }
 
     /// Reads from an open file: at most `count` bytes from `from` on, none at its end.
     pub fn read(&mut self, fd: Fd, from: u64, count: u32) -> Result<CallId, Fault> {
-        let _ = (fd, from, count);
-        absent("")
+        let of = self.held(fd)?;
+        self.job("", 0, Todo::Part(Job::ReadAt { of, from, count }))
     }
 
     /// Writes to an open file. The result is how many bytes were taken: four bytes,
     /// little endian.
     pub fn write(&mut self, fd: Fd, from: u64, data: &[u8]) -> Result<CallId, Fault> {
-        let _ = (fd, from, data);
-        absent("")
+        let of = self.held(fd)?;
+        self.job("", data.len(), Todo::Part(Job::WriteAt { of, from, data: data.to_vec() }))
     }
 
     /// What attributes an open file has, as [`Cx::file_stat`] says.
     pub fn stat(&mut self, fd: Fd) -> Result<CallId, Fault> {
-        let _ = fd;
-        absent("")
+        let of = self.held(fd)?;
+        self.job("", 0, Todo::Part(Job::StatOf { of }))
     }
 
     /// Closes a file. What is under way with it fails with EBADF.
     pub fn close(&mut self, fd: Fd) -> Result<(), Fault> {
-        let _ = fd;
-        absent("")
+        self.held(fd)?;
+        if let Some(file) = self.atoms.files.get_mut(&(self.me, fd.0)) {
+            file.closing = true;
+        }
+        self.effects.undo.push(Undo::Close(fd.0));
+        self.wish(More::Close(fd.0));
+        Ok(())
     }
 
     /// A call that returns when what was stored before, this dispatch included, lasts on
-    /// the host. EOPNOTSUPP where the host keeps nothing.
+    /// the host. EOPNOTSUPP: no host keeps anything yet.
     pub fn sync(&mut self) -> Result<CallId, Fault> {
-        absent("")
+        Err(Errno::EOPNOTSUPP.into())
+    }
+}
+
+impl super::Atoms {
+    /// A file stays open.
+    pub(super) fn keep_open(&mut self, of: ComponentId, fd: u32) {
+        if let Some(file) = self.files.get_mut(&(of, fd)) {
+            file.closing = false;
+        }
+    }
+}
+
+impl Core<'_> {
+    /// A file was opened for a component: its number, of the part of the price that is kept.
+    pub(crate) fn opened(&mut self, of: ComponentId, held: Held) -> Option<Vec<u8>> {
+        if !self.sponsor.charge(FILE) {
+            return None;
+        }
+        let taken = self.atoms.files.range((of, 0)..=(of, u32::MAX)).map(|((_, fd), _)| *fd);
+        // The least that is free: they come in their order.
+        let fd = taken.zip(0..).take_while(|(fd, n)| fd == n).count() as u32;
+        self.atoms.files.insert((of, fd), OpenFile { held, closing: false });
+        Some(fd.to_le_bytes().to_vec())
+    }
+
+    pub(super) fn close_file(&mut self, of: ComponentId, fd: u32) {
+        if let Some(file) = self.atoms.files.remove(&(of, fd)) {
+            self.sponsor.refund(FILE);
+            let mut done = Vec::new();
+            self.namespace.close(file.held, &mut done);
+            self.returned(done);
+        }
+    }
+
+    /// Closes the files of a component that is no more.
+    pub(super) fn forget_files(&mut self, id: ComponentId) {
+        let all = self.atoms.files.range((id, 0)..=(id, u32::MAX));
+        for fd in all.map(|((_, fd), _)| *fd).collect::<Vec<_>>() {
+            self.close_file(id, fd);
+        }
     }
 }

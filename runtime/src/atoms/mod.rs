@@ -31,12 +31,14 @@ mod files;
 mod futures;
 mod interrupts;
 mod locks;
+pub(crate) mod part;
 mod scratch;
 mod spawn;
 mod srv;
 pub mod store;
 pub(crate) mod tree;
 
+use files::OpenFile;
 pub(crate) use futures::Asked;
 use futures::Future;
 use locks::Lock;
@@ -55,6 +57,8 @@ pub(crate) struct Atoms {
     srv: BTreeMap<String, ComponentId>,
     scratch: Scratch,
     locks: BTreeMap<u8, Lock>,
+    /// Files that components have open, by number.
+    files: BTreeMap<(ComponentId, u32), OpenFile>,
 }
 
 /// What each component has.
@@ -109,6 +113,7 @@ pub(crate) enum More {
     Unmasked,
     Lock { call: CallId, n: u8, shared: bool },
     Unlocked(u8),
+    Close(u32),
     Spawn(Box<Fresh>),
     Kill(ComponentId),
 }
@@ -123,6 +128,8 @@ pub(crate) enum Undo {
     Mask(u64),
     /// A lock was held, alone or not.
     Unlock(u8, bool),
+    /// A file stayed open.
+    Close(u32),
     /// A name of `/srv` was free.
     Register(String),
     /// A name of a component was free.
@@ -180,6 +187,7 @@ impl Core<'_> {
             More::Unmasked => self.unmasked(from),
             More::Lock { call, n, shared } => self.lock(from, call, n, shared),
             More::Unlocked(n) => self.grant_lock(n),
+            More::Close(fd) => self.close_file(from, fd),
             More::Spawn(fresh) => self.spawn(from, *fresh),
             More::Kill(id) => self.kill(id),
         }
@@ -196,6 +204,7 @@ impl Core<'_> {
                 Undo::Drop(call) => atoms.wait(call),
                 Undo::Mask(mask) => own.mask = mask,
                 Undo::Unlock(n, alone) => atoms.hold(n, id, alone),
+                Undo::Close(fd) => atoms.keep_open(id, fd),
                 Undo::Register(name) => drop(atoms.srv.remove(&name)),
                 Undo::Name(name) => drop(atoms.names.remove(&name)),
                 Undo::Scratch(n, block) => atoms.scratch.put_back(n, &block),
@@ -216,6 +225,7 @@ impl Core<'_> {
         }
         self.unmasked(id);
         self.forget_futures(id);
+        self.forget_files(id);
         self.forget_locks(id);
         self.forget_names(id);
     }

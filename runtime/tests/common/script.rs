@@ -6,12 +6,17 @@
 use std::cell::RefCell;
 
 use atoll_9p::fault::{Errno, Fault};
+use atoll_9p::ops::What;
+use atoll_9p::ram::Ram;
+use atoll_9p::server::{Limits, Session};
+use atoll_9p::types::OpenFlags;
 use atoll_config::atom::{ABI, AtomLimits, FileKind, KIND, ModuleFile};
 use atoll_config::payload::{Budget, Component as Plan, Import, Module, Payload, Value};
 use atoll_runtime::Runtime;
-use atoll_runtime::component::{CallId, Component, Cx, Event, Token, Why};
+use atoll_runtime::component::{CallId, Component, Cx, Event, Fd, Token, Why};
 use atoll_runtime::engine::Engine;
-use atoll_runtime::fake::{Fake, Peer, World};
+use atoll_runtime::fake::{End, Fake, Peer, World};
+use atoll_runtime::platform::{Conn, Stream};
 
 use super::*;
 
@@ -127,6 +132,48 @@ impl Script {
                     Ok("".into())
                 }
                 "random" => Ok(cx.random().to_string()),
+                "open" => {
+                    let made = cx.open(word(1), OpenFlags(num(2) as u32));
+                    call(self, made)
+                }
+                "walk" => {
+                    let made = cx.walk(Fd(num(1) as u32), word(2), OpenFlags(num(3) as u32));
+                    call(self, made)
+                }
+                "read" => {
+                    let made = cx.read(Fd(num(1) as u32), num(2) as u64, num(3) as u32);
+                    call(self, made)
+                }
+                "write" => {
+                    let made = cx.write(Fd(num(1) as u32), num(2) as u64, rest(3).as_bytes());
+                    call(self, made)
+                }
+                "stat" => {
+                    let made = cx.stat(Fd(num(1) as u32));
+                    call(self, made)
+                }
+                "close" => cx.close(Fd(num(1) as u32)).map(|()| "closed".into()),
+                "cat" => {
+                    let made = cx.file_read(word(1), num(2) as u64, num(3) as u32);
+                    call(self, made)
+                }
+                "echo" => {
+                    let at = u64::try_from(num(2)).ok();
+                    let made = cx.file_write(word(1), at, rest(3).as_bytes());
+                    call(self, made)
+                }
+                "ls" => {
+                    let made = cx.file_list(word(1));
+                    call(self, made)
+                }
+                "stat-of" => {
+                    let made = cx.file_stat(word(1));
+                    call(self, made)
+                }
+                "sync" => {
+                    let made = cx.sync();
+                    call(self, made)
+                }
                 "refuse" => return Err(Errno::EINVAL.into()),
                 "late" => {
                     cx.abandon(Why::Deadline);
@@ -183,6 +230,9 @@ impl Component for Script {
             Event::Done { call, status, result } => {
                 self.calls.retain(|c| *c != call);
                 match result {
+                    Ok(bytes) if bytes.len() == 4 && bytes[1..] == [0; 3] => {
+                        note(format!("#{} {at} {status} [{}]", call.0, bytes[0]));
+                    }
                     Ok(bytes) => note(format!("#{} {at} {status} {}", call.0, show(bytes))),
                     Err(fault) => note(format!("#{} {at} {:?}", call.0, fault.errno)),
                 }
@@ -270,10 +320,61 @@ pub fn atoms(names: &[(&'static str, &'static str)]) -> Payload<'static> {
     }
 }
 
-/// A world of such a guest, and what it uses at rest.
+/// What serves `host`: files that can be made and written.
+pub struct Disk {
+    conn: Conn,
+    session: Session<Ram>,
+    ram: Ram,
+    waiting: Vec<u8>,
+    /// It answers nothing while this is set.
+    pub silent: bool,
+}
+
+impl Disk {
+    pub fn open(fake: &mut Fake, ram: Ram) -> Disk {
+        let conn = fake.open(Stream::Host);
+        Disk {
+            conn,
+            session: Session::new(Limits::default()),
+            ram,
+            waiting: Vec::new(),
+            silent: false,
+        }
+    }
+
+    /// Fids that the guest holds.
+    pub fn fids(&self) -> usize {
+        self.session.fids()
+    }
+}
+
+impl End for Disk {
+    fn pump(&mut self, fake: &mut Fake) -> bool {
+        if self.silent {
+            return false;
+        }
+        let bytes = fake.take(self.conn);
+        let busy = !bytes.is_empty();
+        self.waiting.extend(bytes);
+        loop {
+            let n = self.session.feed(&self.waiting);
+            self.waiting.drain(..n);
+            let stepped = self.session.step(&mut self.ram);
+            let out = self.session.output().to_vec();
+            fake.push(self.conn, &out);
+            self.session.sent(out.len());
+            if n == 0 && !stepped {
+                return busy;
+            }
+        }
+    }
+}
+
+/// A world of such a guest.
 pub struct Guest {
     pub w: World<'static>,
     pub p: Peer,
+    pub disk: Option<Disk>,
 }
 
 impl Guest {
@@ -285,7 +386,7 @@ impl Guest {
         let mut w = World { rt, fake };
         let mut p = Peer::open(&mut w.fake);
         w.drive(&mut p);
-        Guest { w, p }
+        Guest { w, p, disk: None }
     }
 
     /// Bytes and messages that are charged now.
@@ -300,7 +401,25 @@ impl Guest {
     }
 
     pub fn try_tell(&mut self, atom: &str, line: &str) -> Result<Vec<String>, Fault> {
-        self.w.echo(&mut self.p, &format!("export/{atom}/ctl"), line).map(|()| seen())
+        let what = What::Write(line.as_bytes().to_vec());
+        let op = self.p.start(&format!("export/{atom}/ctl"), what);
+        self.drive();
+        self.p.result(op).expect("an answer").map(|_| seen())
+    }
+
+    /// The host hangs up: what it has served.
+    pub fn hang_up(&mut self) -> Ram {
+        let disk = self.disk.take().expect("a host");
+        self.w.fake.hang_up(disk.conn);
+        self.drive();
+        disk.ram
+    }
+
+    /// Lets everybody do what there is to do now.
+    pub fn drive(&mut self) {
+        let mut ends: Vec<&mut dyn End> = vec![&mut self.p];
+        ends.extend(self.disk.as_mut().map(|d| d as &mut dyn End));
+        self.w.drive_all(&mut ends);
     }
 
     /// Lets time go on, and says what happened then.
