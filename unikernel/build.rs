@@ -14,6 +14,9 @@ fn main() {
     ] {
         println!("cargo:rustc-link-arg-bins={arg}");
     }
+    let limit =
+        if std::env::var_os("CARGO_FEATURE_ATOMS").is_some() { "0x400000" } else { "0x200000" };
+    println!("cargo:rustc-link-arg-bins=-Wl,--defsym=__limit={limit}");
     println!("cargo:rustc-link-arg-bins=-Wl,-T,{here}/link.ld");
     println!("cargo:rerun-if-changed=link.ld");
     println!("cargo:rerun-if-changed=build.rs");

@@ -27,7 +27,7 @@ const ABI: i32 = 1;
 const MAX_TEXT: usize = 256;
 /// What making an instance may take at the least, in nanoseconds: most of it is not the
 /// atom's doing.
-const MAKING: u64 = 10_000_000;
+const MAKING: u64 = 1_000_000_000;
 /// The interrupt that says: the guest goes on from a checkpoint.
 const RESTORED: u8 = 63;
 

@@ -26,6 +26,9 @@ struct State {
     untouched: Vec<Region, REGIONS>,
     total: u64,
     peak: u64,
+    /// Set aside for pages of atoms that were not touched yet.
+    #[cfg(feature = "atoms")]
+    reserved: u64,
     /// The size that could not be had last.
     failed: Option<usize>,
 }
@@ -35,6 +38,8 @@ static STATE: Lone<State> = Lone::new(State {
     untouched: Vec::new(),
     total: 0,
     peak: 0,
+    #[cfg(feature = "atoms")]
+    reserved: 0,
     failed: None,
 });
 
@@ -77,8 +82,37 @@ pub(crate) fn pages(bytes: usize) -> Option<&'static mut [u8]> {
     Some(unsafe { core::slice::from_raw_parts_mut(block.as_ptr(), bytes) })
 }
 
+/// Sets bytes aside for pages that come later. False when there are not so many.
+#[cfg(feature = "atoms")]
+pub(crate) fn reserve(bytes: u64) -> bool {
+    STATE
+        .with(|s| {
+            let fits = s.free() >= bytes;
+            s.reserved += if fits { bytes } else { 0 };
+            fits
+        })
+        .unwrap_or(false)
+}
+
+/// Gives back what was set aside, or is about to be used.
+#[cfg(feature = "atoms")]
+pub(crate) fn release(bytes: u64) {
+    STATE.with(|s| s.reserved = s.reserved.saturating_sub(bytes));
+}
+
 impl State {
+    /// Bytes that are neither in use nor set aside.
+    #[cfg(feature = "atoms")]
+    fn free(&self) -> u64 {
+        self.total.saturating_sub(self.heap.stats_alloc_actual() as u64 + self.reserved)
+    }
+
     fn alloc(&mut self, layout: Layout) -> Option<NonNull<u8>> {
+        #[cfg(feature = "atoms")]
+        if self.free() < layout.size() as u64 {
+            self.failed = Some(layout.size());
+            return None;
+        }
         let block = loop {
             if let Ok(block) = self.heap.alloc(layout) {
                 break block;

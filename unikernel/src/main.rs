@@ -5,7 +5,9 @@
 //! each stack, a record of every death), finds its devices, and hands over to
 //! `atoll_runtime`, for which it is one more [`plat::Machine`]. [`boot`] is all
 //! of it in order. Invariant: Rust runs with interrupts off; they are taken
-//! only in [`arch::lapic::wait`], so nothing here is ever interrupted.
+//! only in [`arch::lapic::wait`], so nothing here is ever interrupted. The one
+//! exception is a dispatch of an atom, during which the watchdog's interrupt may
+//! come (`wasm/watchdog.rs`), and that uses nothing that anything else does.
 #![no_std]
 #![no_main]
 
@@ -21,6 +23,8 @@ mod plat;
 mod record;
 mod ring;
 mod virtio;
+#[cfg(feature = "atoms")]
+mod wasm;
 
 pub(crate) use atoll_unikernel_logic as logic;
 
@@ -73,7 +77,15 @@ fn run(found: Found, machine: &mut Machine) -> Result<u8, &'static str> {
     })?;
     let payload =
         sealed.open().map_err(|_| "the payload does not decode: build the image again")?;
-    match atoll_runtime::run(payload, sealed.hash, machine) {
+    #[cfg(not(feature = "atoms"))]
+    let ended = atoll_runtime::run(payload, sealed.hash, machine);
+    #[cfg(feature = "atoms")]
+    let ended = {
+        let engine = wasm::engine(&payload, found.code())
+            .unwrap_or_else(|why| record::boot(format_args!("{why}")));
+        atoll_runtime::run_with(payload, sealed.hash, Some(&engine), machine)
+    };
+    match ended {
         Ok(exit) => Ok(exit.status),
         Err(error) => record::boot(format_args!("{error}")),
     }

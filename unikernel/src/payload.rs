@@ -4,6 +4,8 @@
 //! loaded it together with the kernel. Its length is a claim, and is checked
 //! against the memory that is there before anything of it is mapped or read.
 
+#[cfg(feature = "atoms")]
+use atoll_config::code;
 use atoll_config::payload::{BadPayload, HEADER, MAGIC, Sealed};
 
 use crate::arch::paging::{Image, reach};
@@ -21,6 +23,9 @@ unsafe extern "C" {
 pub(crate) struct Found {
     start: u64,
     len: u64,
+    /// Bytes of the atoms' code, from the first page behind the payload.
+    #[cfg(feature = "atoms")]
+    code: u64,
 }
 
 impl Found {
@@ -31,7 +36,7 @@ impl Found {
             ram.around(start - 1).ok_or("the memory map does not show the kernel's memory")?;
         let room = around.end - start;
         if room < HEADER as u64 || !reach(start, HEADER as u64) {
-            return Ok(Found { start, len: 0 });
+            return Ok(Found::new(start, 0));
         }
         // SAFETY: it is memory, readable, behind the kernel; nothing writes it.
         let header: &[u8; HEADER] = unsafe { &*(start as *const [u8; HEADER]) };
@@ -46,7 +51,30 @@ impl Found {
                 "the payload is longer than the machine's memory: give it more, or build the image again",
             );
         }
-        Ok(Found { start, len })
+        #[allow(unused_mut, reason = "only a kernel with atoms looks on")]
+        let mut found = Found::new(start, len);
+        #[cfg(feature = "atoms")]
+        {
+            found.code = code(start + found.len.next_multiple_of(PAGE), around.end)?;
+        }
+        Ok(found)
+    }
+
+    fn new(start: u64, len: u64) -> Found {
+        Found {
+            start,
+            len,
+            #[cfg(feature = "atoms")]
+            code: 0,
+        }
+    }
+
+    /// Where all of it ends.
+    fn end(self) -> u64 {
+        let end = self.start + self.len;
+        #[cfg(feature = "atoms")]
+        let end = end.next_multiple_of(PAGE) + self.code;
+        end
     }
 
     /// Where everything lies.
@@ -56,7 +84,7 @@ impl Found {
             rodata: &raw const __rodata as u64,
             data: &raw const __data as u64,
             end: self.start,
-            payload_end: (self.start + self.len).next_multiple_of(PAGE),
+            payload_end: self.end().next_multiple_of(PAGE),
         }
     }
 
@@ -69,4 +97,34 @@ impl Found {
             core::slice::from_raw_parts(self.start as *const u8, self.len as usize)
         })
     }
+
+    /// The atoms' code, once it is mapped.
+    #[cfg(feature = "atoms")]
+    #[cfg_attr(feature = "echo", allow(dead_code, reason = "it runs no payload"))]
+    pub(crate) fn code(self) -> &'static [u8] {
+        let start = self.start + self.len.next_multiple_of(PAGE);
+        // SAFETY: as in `sealed`.
+        unsafe { core::slice::from_raw_parts(start as *const u8, self.code as usize) }
+    }
+}
+
+/// Bytes of the atoms' code that begins there; 0 where there is none.
+#[cfg(feature = "atoms")]
+fn code(start: u64, end: u64) -> Result<u64, &'static str> {
+    let room = end.saturating_sub(start);
+    if room < code::HEADER as u64 || !reach(start, code::HEADER as u64) {
+        return Ok(0);
+    }
+    // SAFETY: it is memory, readable, behind the payload; nothing writes it.
+    let header: &[u8; code::HEADER] = unsafe { &*(start as *const [u8; code::HEADER]) };
+    let len = match header {
+        [m @ .., _, _, _, _] if !m.starts_with(&code::MAGIC) => 0,
+        [_, _, _, _, _, _, _, _, _, _, _, _, a, b, c, d, ..] => {
+            code::HEADER as u64 + u64::from(u32::from_le_bytes([*a, *b, *c, *d]))
+        }
+    };
+    if len > room {
+        return Err("the atoms' code is longer than the machine's memory: give it more");
+    }
+    Ok(len)
 }

@@ -75,6 +75,8 @@ impl Platform for Machine {
             c.flush();
             c.listen(true);
         }
+        #[cfg(feature = "atoms")]
+        crate::wasm::watchdog::rest();
         // Interrupts are off: what arrives from here on wakes the sleep below.
         if !console.as_ref().is_some_and(|c| c.due()) && time::alarm(until) {
             lapic::wait();

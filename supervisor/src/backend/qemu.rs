@@ -45,7 +45,8 @@ impl Backend for Qemu {
         let mut add = |words: &str| line.extend(words.split(' ').map(OsString::from));
         add("-M microvm,acpi=off,pic=off,pit=off,rtc=off");
         add(match self.accel {
-            Accel::Tcg => "-accel tcg",
+            // x86-64-v2, for which atoms are compiled, and nothing above.
+            Accel::Tcg => "-accel tcg -cpu qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt",
             Accel::Kvm => "-accel kvm -cpu host",
         });
         add(&format!("-m {}", spec.memory.div_ceil(1 << 20)));
@@ -98,7 +99,8 @@ mod tests {
             qemu.line(&spec).iter().map(|w| w.to_str().unwrap().to_owned()).collect();
         let text = line.join(" ");
         for part in [
-            "qemu -M microvm,acpi=off,pic=off,pit=off,rtc=off -accel tcg -m 5 ",
+            "qemu -M microvm,acpi=off,pic=off,pit=off,rtc=off \
+             -accel tcg -cpu qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt -m 5 ",
             "-chardev socket,id=control,fd=3,server=on,wait=off -device \
              virtserialport,chardev=control,name=control,nr=1",
             "-add-fd fd=5,set=1 -chardev file,id=dbg,path=/dev/fdset/1,append=on",

@@ -2,7 +2,7 @@
 //!
 //! The host has loaded the image, cleared what follows its data, and jumps to
 //! `pvh_start` without paging, with `ebx` at the start info. The first 2 MiB
-//! are mapped by one page, writable and executable; [`super::paging`] replaces
+//! (4 with atoms) are mapped, writable and executable; [`super::paging`] replaces
 //! it as soon as the memory map is known. SSE must be on before any Rust runs,
 //! because precompiled `core` uses it.
 //!
@@ -38,6 +38,12 @@ global_asm!(
     options(att_syntax)
 );
 
+/// The second 2 MiB, where the kernel may reach into them.
+#[cfg(not(feature = "atoms"))]
+const SECOND: u32 = 0;
+#[cfg(feature = "atoms")]
+const SECOND: u32 = 0x20_0083;
+
 global_asm!(
     r#"
     .section .text.boot, "ax"
@@ -53,6 +59,9 @@ unpacked:
     movl ${tables} + 0x1003, {tables}
     movl ${tables} + 0x2003, {tables} + 0x1000
     movl $0x83, {tables} + 0x2000
+    .if {second} != 0
+    movl ${second}, {tables} + 0x2008
+    .endif
     mov ${tables}, %eax
     mov %eax, %cr3
     mov %cr4, %eax
@@ -191,6 +200,7 @@ pvh_unpack:
     .text
     "#,
     tables = sym TABLES,
+    second = const SECOND,
     stacks = sym STACKS,
     top = const MAIN_TOP,
     gdt = sym GDT,

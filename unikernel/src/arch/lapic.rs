@@ -47,6 +47,13 @@ pub(crate) fn arm(counts: u32) {
     write(INITIAL, counts);
 }
 
+/// Lets the timer fire again and again, after that many counts, with a vector.
+#[cfg(feature = "atoms")]
+pub(crate) fn tick(counts: u32, vector: u8) {
+    write(LVT_TIMER, PERIODIC | u32::from(vector));
+    write(INITIAL, counts);
+}
+
 /// The timer fires no more.
 pub(crate) fn disarm() {
     write(LVT_TIMER, MASKED | PERIODIC | u32::from(TIMER));

@@ -35,15 +35,24 @@ const GIB: u64 = 1 << 30;
 
 type Table = [u64; 512];
 
-/// The two upper levels, a directory for each GiB below 4, and three tables of
-/// 4 KiB pages: for the chunk of the kernel, the one where the payload ends and
-/// the one where memory ends.
+/// Chunks that the kernel may lie in.
+#[cfg(not(feature = "atoms"))]
+const KERNEL: usize = 1;
+#[cfg(feature = "atoms")]
+const KERNEL: usize = 2;
+/// Tables of 4 KiB pages.
+const SMALL: usize = KERNEL + 2;
+const ALL: usize = 6 + SMALL;
+
+/// The two upper levels, a directory for each GiB below 4, and tables of 4 KiB
+/// pages: for the chunks of the kernel, the one where the payload ends and the one
+/// where memory ends.
 #[repr(C, align(4096))]
-pub(crate) struct Tables(UnsafeCell<[Table; 9]>);
+pub(crate) struct Tables(UnsafeCell<[Table; ALL]>);
 // SAFETY: the boot code writes it before Rust runs, then `map_all`, once.
 unsafe impl Sync for Tables {}
 
-pub(crate) static TABLES: Tables = Tables(UnsafeCell::new([[0; 512]; 9]));
+pub(crate) static TABLES: Tables = Tables(UnsafeCell::new([[0; 512]; ALL]));
 
 /// Where the parts of the image lie; from the linker script and the payload.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +62,12 @@ pub(crate) struct Image {
     pub(crate) data: u64,
     pub(crate) end: u64,
     pub(crate) payload_end: u64,
+}
+
+/// The uppermost table, for what lies beyond the first 4 GiB.
+#[cfg(feature = "atoms")]
+pub(crate) fn root() -> *mut u64 {
+    TABLES.0.get().cast()
 }
 
 /// Makes the first GiB's 2 MiB around an address readable, before `map_all`.
@@ -86,7 +101,7 @@ pub(crate) fn map_all(ram: &Ram, image: Image) -> Vec<Region, REGIONS> {
     for entry in d0.iter_mut().skip(1) {
         *entry = 0;
     }
-    let mut map = Map { directories: [d0, d1, d2, d3], small, used: [None; 3] };
+    let mut map = Map { directories: [d0, d1, d2, d3], small, used: [None; SMALL] };
     for region in &heap {
         map.range(region.start, region.end, DATA);
     }
@@ -125,7 +140,7 @@ struct Map<'a> {
     directories: [&'a mut Table; 4],
     small: &'a mut [Table],
     /// The chunks, all of the first GiB, that the small tables are for.
-    used: [Option<usize>; 3],
+    used: [Option<usize>; SMALL],
 }
 
 impl Map<'_> {

@@ -2,7 +2,7 @@
 //!
 //! Precompiled `core` keeps data below the stack pointer (the red zone), so
 //! nothing may push onto a stack that is in use: every exception and interrupt
-//! has one of its own. Sizes: a guest's code gets 64 KiB; a fault record needs
+//! has one of its own. Sizes: the kernel gets 64 KiB; a fault record needs
 //! about 3 KiB; the interrupt stub pushes five words.
 
 use core::cell::UnsafeCell;
@@ -25,7 +25,11 @@ pub(crate) struct Stacks {
     interrupt: Stack<4096>,
 }
 
+#[cfg(not(feature = "atoms"))]
 const MAIN: usize = 64 << 10;
+/// Atoms run on it too, each with its own limit.
+#[cfg(feature = "atoms")]
+const MAIN: usize = (64 << 10) + atoll_engine::MAX_STACK + (64 << 10);
 
 // SAFETY: only the processor uses the bytes; Rust takes addresses.
 unsafe impl Sync for Stacks {}

@@ -31,7 +31,10 @@ struct Tss(UnsafeCell<TaskStateSegment>);
 unsafe impl Sync for Tss {}
 static TSS: Tss = Tss(UnsafeCell::new(TaskStateSegment::new()));
 
+#[cfg(not(feature = "atoms"))]
 const GATES: usize = 48;
+#[cfg(feature = "atoms")]
+const GATES: usize = 49;
 
 /// One gate: two words.
 #[repr(C, align(16))]
@@ -46,6 +49,10 @@ pub(crate) const DEVICE: u8 = 32;
 pub(crate) const TIMER: u8 = 33;
 /// The vector of an interrupt that was withdrawn while it was delivered.
 pub(crate) const SPURIOUS: u8 = 47;
+
+/// The vector of the timer while an atom runs: of a higher priority than all above.
+#[cfg(feature = "atoms")]
+pub(crate) const WATCHDOG: u8 = 48;
 
 /// Loads all of them. From here on a fault is recorded.
 pub(crate) fn load() {
@@ -75,6 +82,8 @@ pub(crate) fn load() {
                 DEVICE => entry(traps::device(), Ist::Interrupt),
                 TIMER => entry(traps::timer(), Ist::Interrupt),
                 SPURIOUS => entry(traps::spurious(), Ist::Interrupt),
+                #[cfg(feature = "atoms")]
+                WATCHDOG => entry(traps::watchdog(), Ist::Interrupt),
                 _ => continue,
             };
         }

@@ -20,6 +20,9 @@ struct State {
     leg: Option<u64>,
     initial: u32,
     armed: Option<Armed>,
+    /// It ticks for the watchdog.
+    #[cfg(feature = "atoms")]
+    ticks: bool,
 }
 
 /// What the timer was last set to.
@@ -30,8 +33,14 @@ struct Armed {
     fired: u64,
 }
 
-static STATE: Lone<State> =
-    Lone::new(State { clock: Clock::new(0), leg: None, initial: u32::MAX, armed: None });
+static STATE: Lone<State> = Lone::new(State {
+    clock: Clock::new(0),
+    leg: None,
+    initial: u32::MAX,
+    armed: None,
+    #[cfg(feature = "atoms")]
+    ticks: false,
+});
 
 /// The time stamp counter.
 pub(crate) fn tsc() -> u64 {
@@ -92,6 +101,22 @@ pub(crate) fn alarm(until: Option<Time>) -> bool {
     STATE.with(|s| s.alarm(until)).unwrap_or(false)
 }
 
+/// Lets the timer tick for the watchdog, until the next [`alarm`].
+#[cfg(feature = "atoms")]
+pub(crate) fn tick(ns: u64) {
+    STATE.with(|s| {
+        if s.clock.wants(u64::MAX) {
+            s.sample(true);
+        }
+        let counts = u32::try_from(ns / lapic::COUNT_NS).unwrap_or(u32::MAX).max(1);
+        let ((), at, length) = timed(|| lapic::tick(counts, super::tables::WATCHDOG));
+        s.leg = (length <= LONG).then_some(at);
+        s.initial = counts;
+        s.armed = None;
+        s.ticks = true;
+    });
+}
+
 impl State {
     fn now(&mut self) -> Time {
         let t = tsc();
@@ -114,6 +139,10 @@ impl State {
     }
 
     fn alarm(&mut self, until: Option<Time>) -> bool {
+        #[cfg(feature = "atoms")]
+        if core::mem::take(&mut self.ticks) && until.is_none() {
+            lapic::disarm();
+        }
         let Some(until) = until else {
             if self.armed.take().is_some() {
                 lapic::disarm();

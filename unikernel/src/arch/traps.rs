@@ -44,8 +44,70 @@ pub(crate) fn timer() -> u64 {
     timer_stub as *const () as u64
 }
 
+#[cfg(feature = "atoms")]
+pub(crate) fn watchdog() -> u64 {
+    unsafe extern "C" {
+        fn watchdog_stub();
+    }
+    watchdog_stub as *const () as u64
+}
+
 pub(crate) fn spurious() -> u64 {
     spurious_stub as *const () as u64
+}
+
+/// What follows when all registers were saved: nothing is gone on with.
+#[cfg(not(feature = "atoms"))]
+macro_rules! saved {
+    () => {
+        r#"
+    cld
+    mov %rsp, %rdi
+    and $-16, %rsp
+    call {died}
+    ud2
+    "#
+    };
+}
+
+/// The same where an atom may have caused it, and the machine goes on.
+#[cfg(feature = "atoms")]
+macro_rules! saved {
+    () => {
+        r#"
+    cld
+    mov %rsp, %rbx
+    mov %rsp, %rdi
+    sub $512, %rsp
+    and $-16, %rsp
+    fxsave (%rsp)
+    call {died}
+    fxrstor (%rsp)
+    mov %rbx, %rsp
+    popq %rax
+    popq %rbx
+    popq %rcx
+    popq %rdx
+    popq %rsi
+    popq %rdi
+    popq %rbp
+    popq %r8
+    popq %r9
+    popq %r10
+    popq %r11
+    popq %r12
+    popq %r13
+    popq %r14
+    popq %r15
+    add $16, %rsp
+    iretq
+    .globl watchdog_stub
+watchdog_stub:
+    pushq $0
+    pushq $48
+    jmp 1b
+    "#
+    };
 }
 
 global_asm!(
@@ -80,12 +142,9 @@ exception_stubs:
     pushq %rcx
     pushq %rbx
     pushq %rax
-    cld
-    mov %rsp, %rdi
-    and $-16, %rsp
-    call {died}
-    ud2
-
+    "#,
+    saved!(),
+    r#"
 device_stub:
     incq {devices}(%rip)
     andl $~0x200, 16(%rsp)
@@ -96,7 +155,7 @@ spurious_stub:
     andl $~0x200, 16(%rsp)
     iretq
     "#,
-    died = sym died,
+    died = sym came,
     devices = sym DEVICE_COUNT,
     timers = sym TIMER_COUNT,
     options(att_syntax)
@@ -104,16 +163,36 @@ spurious_stub:
 
 /// What the stubs and the processor have pushed, from the top of the stack.
 #[repr(C)]
-struct Frame {
+pub(crate) struct Frame {
     /// rax, rbx, rcx, rdx, rsi, rdi, rbp, r8 to r15.
     general: [u64; 15],
-    vector: u64,
-    error: u64,
-    rip: u64,
+    pub(crate) vector: u64,
+    pub(crate) error: u64,
+    pub(crate) rip: u64,
     cs: u64,
     rflags: u64,
-    rsp: u64,
+    pub(crate) rsp: u64,
     ss: u64,
+}
+
+#[cfg(not(feature = "atoms"))]
+use died as came;
+
+#[cfg(feature = "atoms")]
+impl Frame {
+    /// The frame pointer.
+    pub(crate) fn rbp(&self) -> u64 {
+        let [_, _, _, _, _, _, rbp, ..] = self.general;
+        rbp
+    }
+}
+
+/// What an atom has caused is dealt with; all else ends the machine.
+#[cfg(feature = "atoms")]
+extern "C" fn came(frame: &mut Frame) {
+    if !crate::wasm::traps::take(frame) {
+        died(frame);
+    }
 }
 
 extern "C" fn died(frame: &Frame) -> ! {
