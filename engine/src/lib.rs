@@ -20,6 +20,8 @@ mod config;
 mod exits;
 mod guard;
 mod memory;
+#[cfg(test)]
+mod moved;
 mod saved;
 mod state;
 #[cfg(test)]

@@ -93,11 +93,11 @@ const TRAPS: i32 = 9;
 
 const LONG: u64 = 60_000_000_000;
 
-fn limits(deadline_ns: u64) -> AtomLimits {
+pub(crate) fn limits(deadline_ns: u64) -> AtomLimits {
     AtomLimits { memory: 1 << 20, stack: 64 << 10, deadline_ns }
 }
 
-fn load(text: &str) -> Rc<Loaded> {
+pub(crate) fn load(text: &str) -> Rc<Loaded> {
     let wasm = wat::parse_str(text).unwrap();
     let native = compile(&wasm).unwrap();
     let hash = Hash(*blake3::hash(&wasm).as_bytes());
@@ -126,10 +126,10 @@ fn load(text: &str) -> Rc<Loaded> {
 }
 
 /// A generator, as good as any: xorshift64.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn below(&mut self, n: u64) -> u64 {
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
