@@ -13,6 +13,11 @@ fn every_call_does_what_the_abi_says() {
     Suite::new(include_str!("../conformance/calls.wat")).run();
 }
 
+#[test]
+fn an_atom_starts_once_and_serves_its_files() {
+    Suite::new(include_str!("../conformance/files.wat")).run();
+}
+
 /// What every atom exports, but for what is put in its place.
 const EXPORTS: &str = r#"
     (memory (export "memory") 1)

@@ -4,7 +4,7 @@
 //! What is to happen stands at the head of each module's source, in lines `;;! VERB ...`:
 //! `atoms NAME...` (the guest's atoms, each of this module), `write FILE LINE` (it is
 //! taken), `write FILE LINE => ERRNO TEXT`, `read FILE TEXT` (it shows just that),
-//! `tail FILE TEXT` (an event file has that line), `log TEXT` and `nolog TEXT` (the
+//! `list DIRECTORY NAME...`, `tail FILE TEXT` (an event file has that line), `log TEXT` and `nolog TEXT` (the
 //! guest's log has it in a line, or has not), `pass MS` (time goes on), `end STATUS`.
 
 use std::sync::Arc;
@@ -135,6 +135,10 @@ fn step(w: &mut World<'_>, p: &mut Peer, line: &str) -> Result<(), String> {
         "read" => {
             let got = w.cat(p, &path).map_err(|f| f.text().to_string())?;
             want(got == text, got)
+        }
+        "list" => {
+            let got = w.ls(p, &path).map_err(|f| f.text().to_string())?;
+            want(got.lines().eq(text.split(' ')), got)
         }
         "tail" => {
             let fid = p.open_file(&path);
