@@ -76,3 +76,13 @@ fn a_kernel_has_the_code_that_its_kinds_ask_for() {
     assert!(has("reader", CLIENT));
     assert!(!has("greeter", CLIENT));
 }
+
+#[test]
+fn a_guest_with_atoms_has_a_kernel_of_its_own() {
+    let repo = Repo::find().unwrap();
+    let plain = Flavour::of(&repo, &[], false).unwrap();
+    let with = Flavour::of(&repo, &[], true).unwrap();
+    assert!(with.has_atoms() && !plain.has_atoms());
+    assert_eq!(with.features, ["qemu", "atoms"]);
+    assert_ne!(with.key, plain.key);
+}

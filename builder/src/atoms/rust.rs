@@ -43,10 +43,11 @@ fn compile(
     _out: &Path,
     ui: Ui,
 ) -> Result<Made> {
-    let lock = folder.ancestors().map(|f| f.join("Cargo.lock")).find(|l| l.is_file());
+    let lock = lock(folder)?;
+    let locked = lock.is_file();
     let mut command = toolchain.cargo(folder);
     command
-        .args(lock.as_ref().map(|_| "--locked"))
+        .args(locked.then_some("--locked"))
         .arg("--target-dir")
         .arg(repo.out().join("wasm"))
         .arg("--config")
@@ -65,8 +66,8 @@ fn compile(
         .arg("-Clink-arg=--stack-first")
         .arg(format!("--remap-path-prefix={}=/atom", folder.display()));
     let made = crate::cargo::run(command, ui)?;
-    if lock.is_none() {
-        ui.step("Wrote", format_args!("{}", repo.show(&folder.join("Cargo.lock"))));
+    if !locked {
+        ui.step("Wrote", format_args!("{}", repo.show(&lock)));
     }
     let wasm = made.files.iter().rev().find(|p| p.extension().is_some_and(|e| e == "wasm"));
     let Some(path) = wasm else {
@@ -74,9 +75,19 @@ fn compile(
     };
     let mut inputs = record::depfile(&path.with_extension("d"))?;
     inputs.extend(manifests(&inputs));
-    inputs.extend([lock.unwrap_or_else(|| folder.join("Cargo.lock")), folder.join("Cargo.toml")]);
+    inputs.extend([lock, folder.join("Cargo.toml")]);
     let wasm = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(Made { wasm, inputs })
+}
+
+/// The lockfile of a package: its own if it is a workspace of its own, else that of the
+/// workspace around it.
+fn lock(folder: &Path) -> Result<PathBuf> {
+    let manifest = std::fs::read_to_string(folder.join("Cargo.toml"))?;
+    let own = manifest.lines().any(|l| l.trim_start().starts_with("[workspace"));
+    let mut around = folder.ancestors().skip(1).map(|f| f.join("Cargo.lock"));
+    let around = if own { None } else { around.find(|l| l.is_file()) };
+    Ok(around.unwrap_or_else(|| folder.join("Cargo.lock")))
 }
 
 /// The manifests and settings that sources were compiled by: all above them.

@@ -11,15 +11,21 @@ use atoll_config::text::show_span;
 
 use super::Context;
 
+mod atom;
+
 /// Begin a guest: a folder with a commented guest.toml that builds right away, and a page.
 #[derive(clap::Args)]
-#[command(after_help = "Example:
-  cargo xtask new weather && cargo xtask run weather")]
+#[command(after_help = "Examples:
+  cargo xtask new weather && cargo xtask run weather
+  cargo xtask new --atom tally && cargo xtask run tally    with an atom in Rust")]
 pub(crate) struct New {
     /// The guest's name: a to z, 0 to 9 and -.
     name: String,
     /// Where to put it; images/NAME else.
     folder: Option<PathBuf>,
+    /// With an atom, a Rust package in its folder `atom`, instead of a built-in component.
+    #[arg(long)]
+    atom: bool,
 }
 
 impl New {
@@ -32,7 +38,22 @@ impl New {
         if file.exists() {
             bail!("{} is there already; choose another name or folder", cx.repo.show(&file));
         }
-        files::write_atomically(&file, skeleton(&self.name).as_bytes())?;
+        let text = if self.atom {
+            if let Err(why) = rules::item_name(&self.name) {
+                bail!("`{}` is no name for an atom: {why}", self.name);
+            }
+            let package = folder.join("atom");
+            if package.exists() {
+                bail!("{} is there already; choose another folder", cx.repo.show(&package));
+            }
+            for (path, text) in atom::package(&self.name, &cx.repo.path("atom")) {
+                files::write_atomically(&package.join(path), text.as_bytes())?;
+            }
+            atom::skeleton(&self.name)
+        } else {
+            skeleton(&self.name)
+        };
+        files::write_atomically(&file, text.as_bytes())?;
         let page = folder.join("README.md");
         if !page.exists() {
             files::write_atomically(&page, readme(&self.name).as_bytes())?;
