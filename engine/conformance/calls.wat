@@ -62,6 +62,7 @@
 ;;! write a/do D => EIO
 ;;! nolog a: pong
 ;;! write a/do E
+;;! write a/do G
 ;;! write a/do F
 ;;! end 3
 
@@ -88,7 +89,16 @@
   (import "atoll" "kill" (func $kill (param i32) (result i32)))
   (import "atoll" "sleep" (func $sleep (param i64) (result i64)))
   (import "atoll" "drop_future" (func $drop_future (param i64) (result i32)))
+  (import "atoll" "file_read" (func $file_read (param i32 i32 i64 i32) (result i64)))
+  (import "atoll" "file_write" (func $file_write (param i32 i32 i64 i32 i32) (result i64)))
   (import "atoll" "file_list" (func $file_list (param i32 i32) (result i64)))
+  (import "atoll" "file_stat" (func $file_stat (param i32 i32) (result i64)))
+  (import "atoll" "open" (func $open (param i32 i32 i32) (result i64)))
+  (import "atoll" "walk" (func $walk (param i32 i32 i32 i32) (result i64)))
+  (import "atoll" "read" (func $read (param i32 i64 i32) (result i64)))
+  (import "atoll" "write" (func $write (param i32 i64 i32 i32) (result i64)))
+  (import "atoll" "stat" (func $stat (param i32) (result i64)))
+  (import "atoll" "close" (func $close (param i32) (result i32)))
   (import "atoll" "kv_get" (func $kv_get (param i32 i32 i32 i32) (result i32)))
   (import "atoll" "kv_put" (func $kv_put (param i32 i32 i32 i32) (result i32)))
   (import "atoll" "kv_del" (func $kv_del (param i32 i32) (result i32)))
@@ -127,7 +137,7 @@
   (global $shown (export "__atoll_g5") (mut i32) (i32.const 0))
   (type $test (func))
   (table 58 funcref)
-  (elem (i32.const 0) $A $B $C $D $E $F)
+  (elem (i32.const 0) $A $B $C $D $E $F $G)
   (elem (i32.const 32) $a $b $c $d $e $f $g $h $i $j $k $l $m $n $o $p $q $r $s $t $u $v $w $x $y $z)
 
   (func $is (param $got i32) (param $want i32)
@@ -438,4 +448,31 @@
   ;; The end.
   (func $F
     (call $exit (i32.const 3)))
+  ;; Files: what is no path, no flag, and not open.
+  (func $G
+    (call $is64 (call $file_read (i32.const -1) (i32.const 1) (i64.const 0) (i32.const 1)) (i64.const -14))
+    (call $is64 (call $file_read (i32.const 1232) (i32.const 1) (i64.const 0) (i32.const 1)) (i64.const -22))
+    (call $is64 (call $file_read (i32.const 0) (i32.const 1025) (i64.const 0) (i32.const 1)) (i64.const -36))
+    (call $is64 (call $file_read (i32.const 1216) (i32.const 1) (i64.const -1) (i32.const 1)) (i64.const -22))
+    (call $is64 (call $file_read (i32.const 1216) (i32.const 1) (i64.const 0) (i32.const 65537)) (i64.const -90))
+    (call $is64 (call $file_write (i32.const -1) (i32.const 1) (i64.const 0) (i32.const 1216) (i32.const 1)) (i64.const -14))
+    (call $is64 (call $file_write (i32.const 1216) (i32.const 1) (i64.const 0) (i32.const -1) (i32.const 1)) (i64.const -14))
+    (call $is64 (call $file_write (i32.const 1232) (i32.const 1) (i64.const 0) (i32.const 1216) (i32.const 1)) (i64.const -22))
+    (call $is64 (call $file_write (i32.const 1216) (i32.const 1) (i64.const -2) (i32.const 1216) (i32.const 1)) (i64.const -22))
+    (call $is64 (call $file_stat (i32.const -1) (i32.const 1)) (i64.const -14))
+    (call $is64 (call $file_stat (i32.const 1232) (i32.const 1)) (i64.const -22))
+    (call $is64 (call $file_list (i32.const -1) (i32.const 1)) (i64.const -14))
+    (call $is64 (call $file_list (i32.const 0) (i32.const 1025)) (i64.const -36))
+    (call $is64 (call $open (i32.const -1) (i32.const 1) (i32.const 0)) (i64.const -14))
+    (call $is64 (call $open (i32.const 1232) (i32.const 1) (i32.const 0)) (i64.const -22))
+    (call $is64 (call $open (i32.const 1216) (i32.const 1) (i32.const 3)) (i64.const -22))
+    (call $is64 (call $open (i32.const 1216) (i32.const 1) (i32.const 2048)) (i64.const -22))
+    (call $is64 (call $walk (i32.const 0) (i32.const -1) (i32.const 1) (i32.const 0)) (i64.const -14))
+    (call $is64 (call $walk (i32.const 0) (i32.const 1232) (i32.const 1) (i32.const 0)) (i64.const -9))
+    (call $is64 (call $read (i32.const 0) (i64.const 0) (i32.const 1)) (i64.const -9))
+    (call $is64 (call $read (i32.const 0) (i64.const 0) (i32.const 65537)) (i64.const -90))
+    (call $is64 (call $write (i32.const 0) (i64.const 0) (i32.const -1) (i32.const 1)) (i64.const -14))
+    (call $is64 (call $write (i32.const -1) (i64.const 0) (i32.const 1216) (i32.const 1)) (i64.const -9))
+    (call $is64 (call $stat (i32.const 7)) (i64.const -9))
+    (call $is (call $close (i32.const 0)) (i32.const -9)))
 )

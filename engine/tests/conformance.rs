@@ -47,11 +47,6 @@ fn a_module_that_is_no_atom_is_refused_with_the_reason() {
     let named = |name: &str| BadModule::Import(name.into());
     assert_eq!(import(r#""atoll" "teleport" (func)"#), named("atoll.teleport"));
     assert_eq!(import(r#""env" "now" (func (result i64))"#), named("env.now"));
-    // Not carried out yet, so not to be had.
-    assert_eq!(
-        import(r#""atoll" "open" (func (param i32 i32 i32) (result i64))"#),
-        named("atoll.open")
-    );
     let other_type = import(r#""atoll" "now" (func (result i32))"#);
     assert!(matches!(&other_type, BadModule::Code(w) if w.contains("now")), "{other_type}");
     for (what, instead, export) in [
