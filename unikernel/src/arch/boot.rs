@@ -100,11 +100,11 @@ boot_tsc:
 
     # The entry of a packed kernel. What follows this section, up to the end of
     # the data, lies as one LZ4 block near the end of the zeroed memory: the
-    # block, up to 3 bytes, and its length at `_end` - 4. (LZ4 block format: a
-    # token; literals; an offset and a match; the last one has no match.) Nearly
-    # all runs are short, and those are copied as 16 or 20 bytes whatever their
-    # length: what is too many is overwritten by what follows, or cleared at the
-    # end. There is no stack, so `esp` holds what a register more would.
+    # block, an offset of 0, up to 3 bytes, and the length of block and offset at
+    # `_end` - 4. (LZ4 block format: a token; literals; an offset and a match; the
+    # last one has no match.) Nearly all runs are short, and those are copied as 16
+    # bytes whatever their length: what is too many is overwritten by what follows,
+    # or cleared at the end. There is no stack.
     .code32
     .globl pvh_unpack
 pvh_unpack:
@@ -116,85 +116,118 @@ pvh_unpack:
     mov %cr4, %eax
     or $0x200, %eax             # OSFXSR
     mov %eax, %cr4
-    mov _end - 4, %eax
     mov $_end - 4, %esi
-    sub %eax, %esi
+    sub _end - 4, %esi
     and $-4, %esi               # the block
-    lea (%esi, %eax), %ebp      # its end
     mov $__packed, %edi
 1:  movzbl (%esi), %edx         # token
     movups 1(%esi), %xmm0
     mov %edx, %ecx
-    inc %esi
     shr $4, %ecx                # literals
     cmp $15, %ecx
     je 4f
     movups %xmm0, (%edi)
-    add %ecx, %esi
     add %ecx, %edi
-2:  cmp %ebp, %esi
-    jae 9f
-    movzwl (%esi), %eax         # offset
-    add $2, %esi
-    mov %edi, %ecx
-    sub %eax, %ecx              # where the match is
+    movzwl 1(%esi, %ecx), %eax  # offset
+    lea 3(%esi, %ecx), %esi
+2:  not %eax                    # to the byte before the match
     and $15, %edx
-    cmp $15, %edx
-    je 5f
-    cmp $16, %eax
-    jb 6f
-    movups (%ecx), %xmm0
+    cmp $13, %edx
+    jae 5f
+    cmp $-17, %eax
+    ja 6f
+    movups 1(%edi, %eax), %xmm0
     movups %xmm0, (%edi)
-    mov 16(%ecx), %eax
-    mov %eax, 16(%edi)
     lea 4(%edi, %edx), %edi
     jmp 1b
 
-4:  movzbl (%esi), %eax         # many literals
+4:  inc %esi
+3:  movzbl (%esi), %eax         # many literals
     inc %esi
     add %eax, %ecx
     cmp $255, %eax
-    je 4b
+    je 3b
     mov %ecx, %eax
     and $3, %eax
     shr $2, %ecx
     rep movsl
     mov %eax, %ecx
     rep movsb
+    movzwl (%esi), %eax
+    add $2, %esi
     jmp 2b
-5:  movzbl (%esi), %eax         # a long match
+5:  cmp $15, %edx               # a match of more than 16
+    jne 6f
+3:  movzbl (%esi), %ecx
     inc %esi
-    add %eax, %edx
-    cmp $255, %eax
-    je 5b
-6:  mov %esi, %esp              # one that may overlap itself
-    mov %edi, %eax
-    sub %ecx, %eax
-    mov %ecx, %esi
+    add %ecx, %edx
+    cmp $255, %ecx
+    je 3b
+6:  inc %eax                    # or one that may overlap itself, or the end
+    jz 9f
+    mov %esi, %ebp
+    lea (%edi, %eax), %esi
     lea 4(%edx), %ecx
-    cmp $4, %eax
-    jb 7f
+    cmp $-4, %eax
+    ja 7f
     mov %ecx, %eax
     and $3, %eax
     shr $2, %ecx
     rep movsl
     mov %eax, %ecx
 7:  rep movsb
-    mov %esp, %esi
+    mov %ebp, %esi
     jmp 1b
 
 9:  xorps %xmm0, %xmm0          # leave zeroes, as a loader would
     movups %xmm0, (%edi)
-    movups %xmm0, 16(%edi)
-    mov _end - 4, %eax
     mov $_end - 4, %edi
-    sub %eax, %edi
-    and $-4, %edi
-    mov $_end, %ecx
-    sub %edi, %ecx
-    shr $2, %ecx
-    xor %eax, %eax
-    rep stosl
+    sub _end - 4, %edi
+    and $-64, %edi
+1:  movups %xmm0, (%edi)
+    movups %xmm0, 16(%edi)
+    movups %xmm0, 32(%edi)
+    movups %xmm0, 48(%edi)
+    add $64, %edi
+    cmp $_end, %edi
+    jb 1b
+
+    # Calls and jumps (e8, e9) hold where they lead, with the lower three bytes in
+    # the order in which they are written, and not how far that is: so all calls of
+    # a function are the same bytes. Where the highest is neither 0 nor 255 it was no
+    # call, and stayed as it was. Looks at 16 bytes at a time.
+    mov $0xfefefefe, %eax
+    movd %eax, %xmm1
+    pshufd $0, %xmm1, %xmm1
+    mov $0xe8e8e8e8, %eax
+    movd %eax, %xmm2
+    pshufd $0, %xmm2, %xmm2
+    mov $__packed, %esi
+1:  movups (%esi), %xmm0
+    add $16, %esi
+    pand %xmm1, %xmm0
+    pcmpeqb %xmm2, %xmm0
+    pmovmskb %xmm0, %eax
+    test %eax, %eax
+    jz 2f
+    bsf %eax, %eax
+    lea -15(%esi, %eax), %esi   # behind the first one
+    cmp $__rodata - 4, %esi
+    ja 3f
+    mov (%esi), %eax
+    add $4, %esi
+    lea 0x1000000(%eax), %ecx
+    cmp $0x2000000, %ecx
+    jae 2f
+    bswap %eax
+    ror $8, %eax
+    sub %esi, %eax
+    shl $7, %eax                # 25 bits, with a sign
+    sar $7, %eax
+    mov %eax, -4(%esi)
+2:  cmp $__rodata - 4, %esi
+    jb 1b
+3:
     jmp unpacked
     .code64
     .text
