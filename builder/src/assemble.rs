@@ -12,6 +12,8 @@ use atoll_config::payload::{Payload, Sealed};
 use atoll_config::text::show_size;
 use object::elf;
 
+use crate::atoms;
+
 /// What a guest's machine needs beside kernel, payload and budget, in bytes: the
 /// heap of components and runtime.
 pub const LEAST_HEAP: u64 = 128 << 10;
@@ -35,7 +37,7 @@ pub enum BadKernel {
     Memory {
         /// Where the last of them ends.
         end: u64,
-        /// Bytes of budget and heap.
+        /// Bytes of budget, heap and atoms' memories.
         need: u64,
         /// Bytes of the guest's machine.
         memory: u64,
@@ -117,7 +119,10 @@ pub fn assemble(
 }
 
 fn fits(payload: &Payload<'_>, end: u64) -> Result<(), BadKernel> {
-    let need = payload.budget.memory + LEAST_HEAP;
+    // What atoms grow by is theirs to be refused; what they begin with must be there.
+    let atoms = payload.components.iter().filter_map(|c| payload.modules.get(c.module? as usize));
+    let atoms: u64 = atoms.map(|m| atoms::memory_at_start(m.wasm)).sum();
+    let need = payload.budget.memory + LEAST_HEAP + atoms;
     let all = end.saturating_add(need);
     if all <= payload.memory {
         return Ok(());

@@ -94,6 +94,8 @@ fn a_module_is_brought_into_one_form() {
             assert_eq!((table.ty.initial, table.ty.maximum), (2, Some(2)));
         }
     }
+    assert_eq!(atoms::memory_at_start(&made.wasm), 65536);
+    assert_eq!(atoms::memory_at_start(b"junk"), 0);
     // It is its own canonical form.
     assert_eq!(atoms::canonical("m", &made.wasm).unwrap(), made);
 }

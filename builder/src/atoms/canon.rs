@@ -7,7 +7,7 @@
 //! two modules that differ in nothing else must not be one. It is its own canonical
 //! form.
 
-use atoll_config::atom::{FILES_SECTION, FileKind};
+use atoll_config::atom::{FILES_SECTION, FileKind, WASM_PAGE};
 use wasm_encoder::reencode::{Reencode, RoundtripReencoder};
 use wasm_encoder::{
     CodeSection, CustomSection, DataSection, ElementSection, ExportKind, ExportSection,
@@ -31,6 +31,16 @@ pub struct Canonical {
     pub memory: u64,
     /// How many mutable globals it has: exported as `__atoll_g0` and on.
     pub globals: usize,
+}
+
+/// Bytes of memory that a canonical module has at its start; 0 for anything else.
+pub fn memory_at_start(wasm: &[u8]) -> u64 {
+    let memory = |payload| match payload {
+        Ok(Payload::MemorySection(memories)) => memories.into_iter().next()?.ok(),
+        _ => None,
+    };
+    let first = Parser::new(0).parse_all(wasm).find_map(memory);
+    first.map_or(0, |m| m.initial.saturating_mul(WASM_PAGE))
 }
 
 /// Checks a module and brings it into canonical form. `name` is for messages.

@@ -18,7 +18,7 @@ mod toolchain;
 use anyhow::{Context, Result, bail};
 use atoll_config::text::{CheckedAtom, Modules, OwnedModule, show_size};
 
-pub use canon::{Canonical, canonical};
+pub use canon::{Canonical, canonical, memory_at_start};
 pub use check::{FEATURES, MAX_WASM};
 pub use refusal::Refusal;
 

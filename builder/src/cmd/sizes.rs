@@ -48,7 +48,8 @@ impl Sizes {
                 crates.iter().map(|(n, b)| json!({ "crate": n, "bytes": b })).collect();
             let all = json!({
                 "image": plan.guest.name, "bytes": image.bytes().len(),
-                "segments": segments, "crates": crates, "symbols": top,
+                "segments": segments, "modules": image.manifest().modules,
+                "crates": crates, "symbols": top,
             });
             println!("{all}");
             return Ok(ExitCode::SUCCESS);
@@ -57,6 +58,9 @@ impl Sizes {
         println!("\n{:>9} {:>9}  segment", "bytes", "memory");
         for (name, s) in named(&image) {
             println!("{:>9} {:>9}  {name} {}", s.filesz, s.memsz, s.mode());
+        }
+        for m in &image.manifest().modules {
+            println!("{:>9} {:>9}  of these: Wasm and code of module {}", m.wasm, m.code, m.name);
         }
         println!("\n{:>9}  crate (its code and data in the kernel)", "bytes");
         for (name, bytes) in &crates {
