@@ -4,7 +4,8 @@
 //! In the dialect `9P2000.L.atoll` it gives each write a name ([`OpId`]) and sends it
 //! again on its next connection; a tree that keeps one of these answers a write that
 //! was done as it was answered then. What cannot be known is refused with ESTALE:
-//! never is a write done twice.
+//! never is a write done twice. So that its first write is no such case, a client makes
+//! itself known before: a named write without data is a greeting, and does nothing else.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -65,8 +66,12 @@ impl Once {
 
     /// What to answer without doing the write; nothing when it is to be done, and then
     /// [`Once::end`] is to be told how it ended.
-    pub fn begin(&mut self, op: OpId) -> Option<Result<Reply, Fault>> {
+    pub fn begin(&mut self, op: OpId, data: &[u8]) -> Option<Result<Reply, Fault>> {
         self.clock += 1;
+        if data.is_empty() {
+            self.greet(op);
+            return Some(Ok(Reply::Done(0)));
+        }
         let clock = self.clock;
         if let Some(client) = self.client(op) {
             client.used = clock;
@@ -79,13 +84,29 @@ impl Once {
         if op.again {
             return Some(Err(unknown()));
         }
+        // Those before it are another instance's, or forgotten.
+        self.remember(op.client, op.seq.saturating_sub(1));
+        None
+    }
+
+    /// Remembers a client, all of whose writes up to this one are answered. One that says
+    /// so again may have been forgotten since, with writes that nobody knows of.
+    fn greet(&mut self, op: OpId) {
+        let clock = self.clock;
+        match self.client(op) {
+            Some(client) => client.used = clock,
+            None if !op.again => self.remember(op.client, op.seq),
+            None => {}
+        }
+    }
+
+    fn remember(&mut self, id: u64, forgotten: u64) {
         if self.clients.len() >= self.max_clients {
             let oldest = self.clients.iter().zip(0..).min_by_key(|c| c.0.used).map(|c| c.1);
             oldest.map(|oldest| self.clients.swap_remove(oldest));
         }
         let results = VecDeque::new();
-        self.clients.push(Client { id: op.client, used: clock, results, forgotten: 0 });
-        None
+        self.clients.push(Client { id, used: self.clock, results, forgotten });
     }
 
     fn client(&mut self, op: OpId) -> Option<&mut Client> {
@@ -127,7 +148,7 @@ mod tests {
         again: bool,
     ) -> Result<usize, Errno> {
         let op = OpId { client, seq, again };
-        let reply = once.begin(op).unwrap_or_else(|| {
+        let reply = once.begin(op, b"x").unwrap_or_else(|| {
             *done += 1;
             let result = Ok(Reply::Done(*done as usize));
             once.end(op, &result);
@@ -156,12 +177,12 @@ mod tests {
     fn a_failure_is_an_answer_too_and_a_wait_is_none() {
         let mut once = Once::default();
         let op = OpId { client: 1, seq: 1, again: false };
-        assert!(once.begin(op).is_none());
+        assert!(once.begin(op, b"x").is_none());
         once.end(op, &Ok(Reply::Later));
         let again = OpId { again: true, ..op };
-        assert!(once.begin(again).is_none(), "it was never done");
+        assert!(once.begin(again, b"x").is_none(), "it was never done");
         once.end(again, &Err(Fault::new(Errno::EDQUOT, "full")));
-        let answer = once.begin(again).unwrap().unwrap_err();
+        let answer = once.begin(again, b"x").unwrap().unwrap_err();
         assert_eq!((answer.errno, answer.text()), (Errno::EDQUOT, "full"));
     }
 
@@ -183,5 +204,35 @@ mod tests {
         assert_eq!(send(&mut once, &mut done, 2, 1, true), Err(Errno::ESTALE));
         assert_eq!(send(&mut once, &mut done, 1, 4, true), Ok(5));
         assert_eq!(done, 6);
+    }
+
+    #[test]
+    fn who_has_greeted_is_known_and_what_was_before_is_not() {
+        let (mut once, mut done) = (Once::new(2, 2), 0);
+        let greet = |once: &mut Once, seq, again| {
+            let answer = once.begin(OpId { client: 1, seq, again }, b"");
+            assert!(matches!(answer, Some(Ok(Reply::Done(0)))));
+        };
+        greet(&mut once, 4, true);
+        assert_eq!(once.clients(), 0, "what may have been forgotten is not known again");
+        greet(&mut once, 4, false);
+        // The first write was lost on its way.
+        assert_eq!(send(&mut once, &mut done, 1, 5, true), Ok(1));
+        assert_eq!(send(&mut once, &mut done, 1, 4, true), Err(Errno::ESTALE));
+        // A greeting of who is known changes nothing.
+        greet(&mut once, 9, false);
+        assert_eq!(send(&mut once, &mut done, 1, 6, true), Ok(2));
+        assert_eq!(send(&mut once, &mut done, 1, 5, true), Ok(1));
+        assert_eq!((done, once.clients()), (2, 1));
+    }
+
+    #[test]
+    fn a_client_that_was_forgotten_is_not_taken_for_a_new_one() {
+        let (mut once, mut done) = (Once::new(1, 4), 0);
+        send(&mut once, &mut done, 1, 1, false).unwrap();
+        send(&mut once, &mut done, 2, 1, false).unwrap();
+        send(&mut once, &mut done, 1, 2, false).unwrap();
+        assert_eq!(send(&mut once, &mut done, 1, 1, true), Err(Errno::ESTALE));
+        assert_eq!(done, 3);
     }
 }

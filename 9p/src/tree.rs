@@ -154,7 +154,8 @@ pub trait Tree {
     }
 
     /// Writes under a name that the client gave the write: one that was done already
-    /// is answered as it was then, and not done again.
+    /// is answered as it was then, and not done again. One without data does nothing: it
+    /// makes its client known ([`Once`](crate::once::Once)).
     fn write_once(
         &mut self,
         node: Self::Node,
@@ -163,6 +164,9 @@ pub trait Tree {
         offset: u64,
         data: &[u8],
     ) -> Result<Reply, Fault> {
+        if data.is_empty() {
+            return Ok(Reply::Done(0));
+        }
         if op.again {
             return Err(Fault::new(Errno::ESTALE, "nobody knows whether this write was done"));
         }

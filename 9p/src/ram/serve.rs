@@ -149,7 +149,7 @@ impl Tree for Ram {
         offset: u64,
         data: &[u8],
     ) -> Result<Reply, Fault> {
-        if let Some(answer) = self.once.begin(op) {
+        if let Some(answer) = self.once.begin(op, data) {
             return answer;
         }
         let result = self.write(node, open, offset, data);

@@ -373,7 +373,7 @@ impl<S> Tree for Files<'_, S> {
         offset: u64,
         data: &[u8],
     ) -> Result<Reply, Fault> {
-        if let Some(answer) = self.synth.once.begin(op) {
+        if let Some(answer) = self.synth.once.begin(op, data) {
             return answer;
         }
         let result = self.write(node, open, offset, data);

@@ -61,6 +61,10 @@ impl Keeper {
                 self.flushed(by, of);
                 Ok(None)
             }
+            Origin::Greeting => {
+                self.met();
+                Ok(None)
+            }
             Origin::Attach | Origin::Walk(_) | Origin::Open(_) => {
                 self.restored(origin, fact)?;
                 Ok(None)

@@ -26,7 +26,8 @@
 //!   does not know that position any more.
 //! - *A write to a file whose writes go to the end* (an append-only qid, or
 //!   O_APPEND) is named and done at most once; where nobody knows whether it was,
-//!   the server answers ESTALE.
+//!   the server answers ESTALE. Before the first of them on a connection the server is
+//!   greeted, so that it knows who writes even if that write is lost.
 //! - *Making, renaming and removing* is never sent again: what was underway answers EIO,
 //!   "nobody knows whether it was done". What had certainly not arrived is sent.
 //! - *A lock* ends with its connection, and somebody else may have had it since: a file
@@ -128,6 +129,17 @@ enum Origin {
     Attach,
     Walk(u32),
     Open(u32),
+    /// What makes the name of the keeper's writes known.
+    Greeting,
+}
+
+/// Whether a server knows the name of the keeper's writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Met {
+    No,
+    /// It is being told.
+    Greeting,
+    Yes,
 }
 
 /// An answer that the keeper makes itself.
@@ -175,6 +187,10 @@ pub struct Keeper {
     crowd: VecDeque<u16>,
     named: usize,
     next_seq: u64,
+    met: Met,
+    /// Fids on which something waits for the answer to a greeting, and has its place in
+    /// `changing`.
+    greeting: Vec<u32>,
     /// By the server's tags.
     origins: Vec<Origin>,
     ready: VecDeque<(u16, Local)>,
@@ -213,6 +229,8 @@ impl Keeper {
             crowd: VecDeque::new(),
             named: 0,
             next_seq: 1,
+            met: Met::No,
+            greeting: Vec::new(),
             origins: Vec::new(),
             ready: VecDeque::new(),
             current: None,

@@ -6,7 +6,7 @@ use super::answer::Fact;
 use super::file::{Reading, Resume};
 use super::held::Place;
 use super::submit::may_repeat;
-use super::{Keeper, Local, OWN_FIDS, Origin, State, nobody_knows, stale};
+use super::{Keeper, Local, Met, OWN_FIDS, Origin, State, nobody_knows, stale};
 use crate::client::link::part;
 use crate::client::{Broken, Client};
 use crate::fault::{Errno, Fault};
@@ -58,6 +58,7 @@ impl Keeper {
         self.changing.clear();
         self.waiting.clear();
         self.crowd.clear();
+        self.greeting.clear();
         self.named = 0;
         let mut open: Vec<(u64, u16)> = (0..)
             .zip(&self.held)
@@ -107,7 +108,11 @@ impl Keeper {
         let named = held.seq.is_some();
         match place {
             Place::Sent { end, .. } if sent >= end => held.was_sent = true,
-            _ => return,
+            _ => {
+                // Nobody has heard of its name, and a greeting closes that of old ones.
+                held.seq = held.seq.filter(|_| held.was_sent);
+                return;
+            }
         }
         let Ok(m) = Tmsg::decode(&held.frame) else { return };
         let appends = match m {
@@ -291,7 +296,7 @@ impl Keeper {
         for fid in core::mem::take(&mut self.attached) {
             self.ask(&Tmsg::Clunk { fid }, Origin::None);
         }
-        self.state = State::Up;
+        (self.state, self.met) = (State::Up, Met::No);
         for tag in core::mem::take(&mut self.waiting) {
             self.submit(tag);
         }

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use super::file::{File, Reading, Resume, walk};
 use super::held::{Held, Place};
-use super::{Keeper, Local, NAMED, OWN_FIDS, Origin, State, nobody_knows};
+use super::{Keeper, Local, Met, NAMED, OWN_FIDS, Origin, State, nobody_knows};
 use crate::client::Tag;
 use crate::fault::{Errno, Fault};
 use crate::fids::{self, Fids};
@@ -131,17 +131,23 @@ impl Keeper {
                         let text = "a write that fits no message of the server's";
                         return self.finish(tag, Local::Fault(Fault::new(Errno::EMSGSIZE, text)));
                     }
+                    let sent = held.was_sent;
+                    if self.met != Met::Yes && !sent && !self.is_in_doubt() {
+                        let fid = *fid;
+                        return self.greet(tag, fid);
+                    }
                     if self.named >= NAMED {
                         self.crowd.push_back(tag);
                         return;
                     }
+                    let Some(held) = self.held.get_mut(usize::from(tag)) else { return };
                     let seq = *held.seq.get_or_insert_with(|| {
                         self.next_seq += 1;
                         self.next_seq - 1
                     });
                     self.named += 1;
                     let client = self.settings.client;
-                    *op = Some(OpId { client, seq, again: held.was_sent });
+                    *op = Some(OpId { client, seq, again: sent });
                 } else if held.seq.is_some() && held.was_sent {
                     return self.finish(tag, Local::Fault(nobody_knows()));
                 } else {
@@ -171,6 +177,36 @@ impl Keeper {
         }
         if let Some(fid) = fids.changed() {
             self.changing.insert(fid, VecDeque::new());
+        }
+    }
+
+    /// Whether there are writes of which nobody knows whether they were done. While there
+    /// are the server is not greeted: were it another, it would take them for new ones.
+    fn is_in_doubt(&self) -> bool {
+        let open = |h: &Held| !matches!(h.place, Place::Free | Place::Done);
+        self.held.iter().any(|h| h.seq.is_some() && h.was_sent && open(h))
+    }
+
+    /// Makes the keeper known to the server, by a named write without data, and keeps a
+    /// write until that is answered, and what comes behind it on its fid.
+    fn greet(&mut self, tag: u16, fid: u32) {
+        if self.met == Met::No {
+            let seq = self.next_seq.saturating_sub(1);
+            let op = Some(OpId { client: self.settings.client, seq, again: false });
+            if !self.ask(&Tmsg::Write { fid, offset: 0, data: &[], op }, Origin::Greeting) {
+                return self.finish(tag, Local::Fault(Errno::ENOBUFS.into()));
+            }
+            self.met = Met::Greeting;
+        }
+        self.changing.entry(fid).or_default().push_back(tag);
+        self.greeting.push(fid);
+    }
+
+    /// A greeting was answered. Where it was refused, so are the writes.
+    pub(super) fn met(&mut self) {
+        self.met = Met::Yes;
+        for fid in core::mem::take(&mut self.greeting) {
+            self.settle(fid);
         }
     }
 
