@@ -41,7 +41,7 @@ export function atoll_abi(): i32 {
 
 function handle(what: i32, len: i32): i32 {
   if (what == kind.START || what == kind.WATCHED) return 0;
-  if (what == kind.READ) return answer(count.toString());
+  if (what == kind.READ) return answer(count.toString() + "\n");
   if (what == kind.COMMAND) return command(body(len));
   return -errno.EOPNOTSUPP;
 }

@@ -82,7 +82,8 @@ ATOLL_EXPORT(invoke) int32_t invoke(int32_t kind, int64_t id, int32_t len) {
     case ATOLL_WATCHED:
         return 0;
     case ATOLL_READ: {
-        uint32_t at = decimal(count, line, sizeof line);
+        line[sizeof line - 1] = '\n';
+        uint32_t at = decimal(count, line, sizeof line - 1);
         return atoll_answer(line + at, sizeof line - at);
     }
     case ATOLL_COMMAND: {

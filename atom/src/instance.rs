@@ -328,9 +328,13 @@ pub fn wait_and_reply(
     })
 }
 
-/// A reader's text.
+/// A reader's text: lines, the last of which is ended too.
 pub fn answer(text: impl fmt::Display) -> Result<()> {
-    answer_bytes(show(text)?.as_bytes())
+    let mut text = show(text)?;
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    answer_bytes(text.as_bytes())
 }
 
 /// A reader's data.

@@ -150,10 +150,34 @@ impl Conn {
         }
     }
 
-    /// Writes a text to a file, as one message if it fits.
+    /// Makes a file, and opens it. Where its directory takes no new ones, the answer is
+    /// that it is not there.
+    async fn make(&mut self, path: &str, flags: OpenFlags) -> Result<(), Error> {
+        let made = within(self.limit, self.conn.create(path, flags, 0o666)).await;
+        let never = [Errno::EPERM, Errno::EACCES, Errno::EROFS, Errno::EOPNOTSUPP, Errno::ENOTDIR];
+        match made {
+            Ok(file) => {
+                self.file = Some(file);
+                Ok(())
+            }
+            Err(Error::Refused(fault)) if never.contains(&fault.errno) => {
+                Err(Error::Refused(Errno::ENOENT.into()))
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Writes a text to a file, as one message if it fits. A file that is not there is
+    /// made, where its directory takes new ones.
     pub async fn write_file(&mut self, path: &str, bytes: &[u8]) -> Result<(), Error> {
-        self.walk(path).await?;
-        self.open_file(OpenFlags(OpenFlags::WRONLY.0 | OpenFlags::TRUNC)).await?;
+        let flags = OpenFlags(OpenFlags::WRONLY.0 | OpenFlags::TRUNC);
+        match self.walk(path).await {
+            Ok(()) => self.open_file(flags).await?,
+            Err(Error::Refused(fault)) if fault.errno == Errno::ENOENT => {
+                self.make(path, flags).await?;
+            }
+            Err(e) => return Err(e),
+        }
         within(self.limit, self.file()?.write_all(0, bytes.to_vec())).await?;
         // What was written may well have been the last thing that this guest
         // was to hear: it has taken it, and that is what was wanted.

@@ -20,7 +20,7 @@ use proc_macro::TokenStream;
 /// |---|---|---|
 /// | `#[start]` | `fn(Params<'_>) -> Result<Self>` | makes the state; without one, `Default` does |
 /// | `#[begin]` | `async fn(This<Self>)` | the main thread, begun with the state |
-/// | `#[text]` | `fn(&self) -> T`, `T: Display` | a file that shows this; `#[text("name")]` where it is not the function's |
+/// | `#[text]` | `fn(&self) -> T`, `T: Display` | a file that shows this, its last line ended; `#[text("name")]` where it is not the function's |
 /// | `#[command(ctl)]` | `fn(&mut self, words...)` | a command to the file `ctl`: the function's name is the verb, or `#[command(ctl, "verb")]`; a last `&str` or `String` takes the rest of the line |
 /// | `#[list(dir)]` | `fn(&self, &mut Names)` | the names in the directory `dir` |
 /// | `#[get(dir)]` | `fn(&self, &str) -> Result<Vec<u8>>` | an entry of it |

@@ -305,11 +305,16 @@ impl World {
         Ok((id, at.ok_or(Errno::ENOENT)?))
     }
 
-    /// What a text shows.
+    /// What a text shows, without the end of its last line.
     pub fn read(&mut self, atom: &str, file: &str) -> Result<String> {
         let (id, at) = self.file(atom, file, &[Kind::Text])?;
         let answer = self.dispatch(id, Export::Invoke(kind::READ, i64::from(at)), &[], None)?;
-        String::from_utf8(answer).map_err(|_| Error::new(Errno::EIO, "the text is no UTF-8"))
+        let mut text = String::from_utf8(answer)
+            .map_err(|_| Error::new(Errno::EIO, "the text is no UTF-8"))?;
+        if text.ends_with('\n') {
+            text.pop();
+        }
+        Ok(text)
     }
 
     /// Writes a line to a ctl file.

@@ -41,7 +41,7 @@ fn who_is_in_a_room_hears_what_is_said_there() {
     assert_eq!(room.last("ann"), "[sea] ann: hello");
     assert_eq!(room.last("bob"), "[sea] ann: hello");
     assert_eq!(room.last("eve"), "[air] eve: joined");
-    assert_eq!(room.rooms(), "air: eve\nsea: ann, bob\n");
+    assert_eq!(room.rooms(), "air: eve\nsea: ann, bob");
     assert_eq!(room.0.lines("chat", "said").unwrap().last().unwrap(), "[sea] ann: hello");
 }
 
@@ -64,7 +64,7 @@ fn silence_ends_a_conversation() {
     room.0.pass(Duration::from_secs(599));
     room.say("ann", "still here");
     room.0.pass(Duration::from_secs(2));
-    assert_eq!(room.rooms(), "sea: ann\n");
+    assert_eq!(room.rooms(), "sea: ann");
     assert_eq!(room.last("ann"), "[sea] bob: left (silence)");
     assert_eq!(room.0.names("chat", "clients").unwrap(), ["ann"]);
     room.0.pass(Duration::from_secs(700));

@@ -158,10 +158,10 @@ mod tests {
     fn a_long_computation_lets_others_through() {
         let mut world = world();
         world.command("hash", "ctl", "stretch abc 1000").unwrap();
-        assert_eq!(world.read("hash", "status").unwrap(), "abc 744\n");
+        assert_eq!(world.read("hash", "status").unwrap(), "abc 744");
         assert!(world.step());
         // Between two pieces.
-        assert_eq!(world.read("hash", "status").unwrap(), "abc 488\n");
+        assert_eq!(world.read("hash", "status").unwrap(), "abc 488");
         world.put("hash", "sums", "other", b"x").unwrap();
         world.run();
         assert_eq!(world.read("hash", "status").unwrap(), "");

@@ -15,11 +15,11 @@ fn what_was_put_is_there() {
     world.put("kv", "names", "b", b"three").unwrap();
     assert_eq!(world.names("kv", "names").unwrap(), ["a", "b"]);
     assert_eq!(world.get("kv", "names", "b").unwrap(), b"three");
-    assert_eq!(world.read("kv", "stats").unwrap(), "keys 2\nbytes 8\n");
+    assert_eq!(world.read("kv", "stats").unwrap(), "keys 2\nbytes 8");
     world.remove("kv", "names", "a").unwrap();
     assert_eq!(world.get("kv", "names", "a").unwrap_err().errno, Errno::ENOENT);
     assert_eq!(world.remove("kv", "names", "a").unwrap_err().errno, Errno::ENOENT);
-    assert_eq!(world.read("kv", "stats").unwrap(), "keys 1\nbytes 5\n");
+    assert_eq!(world.read("kv", "stats").unwrap(), "keys 1\nbytes 5");
     let changes = world.lines("kv", "changes").unwrap();
     assert_eq!(changes, ["put b 3", "put a 3", "put b 5", "remove a"]);
 }
@@ -34,7 +34,7 @@ fn many_names_are_listed_in_pieces() {
     assert_eq!(world.names("kv", "names").unwrap(), all);
     world.command("kv", "ctl", "clear").unwrap();
     assert_eq!(world.names("kv", "names").unwrap(), [""; 0]);
-    assert_eq!(world.read("kv", "stats").unwrap(), "keys 0\nbytes 0\n");
+    assert_eq!(world.read("kv", "stats").unwrap(), "keys 0\nbytes 0");
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn a_full_store_refuses_and_goes_on() {
     world.put("kv", "names", "a", b"12345").unwrap();
     let e = world.put("kv", "names", "b", b"12345").unwrap_err();
     assert_eq!(e.errno, Errno::ENOSPC);
-    assert_eq!(world.read("kv", "stats").unwrap(), "keys 1\nbytes 5\n");
+    assert_eq!(world.read("kv", "stats").unwrap(), "keys 1\nbytes 5");
     assert_eq!(world.lines("kv", "changes").unwrap(), ["put a 5"]);
     world.put("kv", "names", "a", b"123456789").unwrap();
     assert_eq!(world.get("kv", "names", "a").unwrap(), b"123456789");
@@ -58,7 +58,7 @@ fn the_store_outlives_the_instance() {
     let e = world.put("kv", "names", "b", b"2").unwrap_err();
     assert_eq!(e.errno, Errno::ETIMEDOUT);
     assert_eq!(world.names("kv", "names").unwrap(), ["a"]);
-    assert_eq!(world.read("kv", "stats").unwrap(), "keys 1\nbytes 1\n");
+    assert_eq!(world.read("kv", "stats").unwrap(), "keys 1\nbytes 1");
 }
 
 #[test]
