@@ -271,6 +271,11 @@ impl<'a> Core<'a> {
         slot.body.as_mut().ok_or(Errno::EBUSY)?.restore(state)
     }
 
+    /// Whether it is over with this guest.
+    pub(crate) fn is_dying(&self) -> bool {
+        self.trap.is_some() || self.exit.is_some()
+    }
+
     /// A death that only the machine can provide was asked for.
     pub(crate) fn take_trap(&mut self) -> Option<Trap> {
         self.trap.take()

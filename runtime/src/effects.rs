@@ -115,18 +115,14 @@ pub struct Cx<'c> {
 impl Effects {
     /// Forgets everything, for the next dispatch.
     pub(crate) fn reset(&mut self) {
-        let mut wishes = core::mem::take(&mut self.wishes);
-        wishes.clear();
+        self.wishes.clear();
+        (self.exit, self.trap, self.why) = (None, None, None);
+        (self.charged, self.passing) = (Amount::default(), 0);
         #[cfg(feature = "atoms")]
-        let mut undo = core::mem::take(&mut self.undo);
-        #[cfg(feature = "atoms")]
-        undo.clear();
-        *self = Effects {
-            wishes,
-            #[cfg(feature = "atoms")]
-            undo,
-            ..Effects::default()
-        };
+        {
+            self.undo.clear();
+            (self.freed, self.spawned) = (Amount::default(), 0);
+        }
     }
 }
 

@@ -155,8 +155,9 @@ impl<'a> Runtime<'a> {
                 next
             }
         };
+        let alone = self.guests.iter().filter(|g| g.busy).count() == 1;
         let Some(guest) = self.guests.get_mut(next) else { return false };
-        let done_with = guest.step(p);
+        let done_with = guest.step(alone, p);
         if let Some(conn) = done_with {
             guest.close(conn);
             p.close(conn);
@@ -171,6 +172,10 @@ impl<'a> Runtime<'a> {
             guest.place.used += spent;
             self.steps += 1;
             guest.place.since = self.steps;
+            if alone {
+                // It may have used much in one step; who comes meanwhile starts from there.
+                self.floors.raise(guest.place);
+            }
         }
         self.cpu = Some(after);
         if let Some(trap) = trap {

@@ -122,7 +122,7 @@ fn who_rested_does_not_hold_the_others_off() {
     CPU.with_borrow_mut(|c| *c = fake.cpu.clone());
     RAN.take();
     let mut rt = Runtime::new(HOGS, None);
-    rt.add(hog(1, 100, 2000, 0), HASH, 0, &mut fake).expect("a sound payload");
+    rt.add(hog(1, 100, 100_000, 0), HASH, 0, &mut fake).expect("a sound payload");
     rt.add(hog(2, 100, 1000, 1), HASH, 0, &mut fake).expect("a sound payload");
     for _ in 0..1000 {
         rt.step(&mut fake);
@@ -134,6 +134,27 @@ fn who_rested_does_not_hold_the_others_off() {
     }
     let ran = RAN.take();
     assert!((45..=55).contains(&count(&ran, 1)), "{ran:?}");
+}
+
+/// Who is alone dispatches many events in a step, and who is not one.
+#[test]
+fn a_step_is_one_event_where_others_wait() {
+    let mut fake = Fake::new(1);
+    CPU.with_borrow_mut(|c| *c = fake.cpu.clone());
+    RAN.take();
+    let mut rt = Runtime::new(HOGS, None);
+    rt.add(hog(1, 1, 500, 0), HASH, 0, &mut fake).expect("a sound payload");
+    let step = |rt: &mut Runtime<'_>, fake: &mut Fake| {
+        rt.step(fake);
+        RAN.take().len()
+    };
+    // Its Start, its timer, and then itself.
+    let first: usize = (0..3).map(|_| step(&mut rt, &mut fake)).sum();
+    assert!((64..=192).contains(&first), "{first}");
+    assert_eq!(step(&mut rt, &mut fake), 64);
+    rt.add(hog(2, 1, 500, 0), HASH, 0, &mut fake).expect("a sound payload");
+    let more: Vec<usize> = (0..20).map(|_| step(&mut rt, &mut fake)).collect();
+    assert!(more.iter().all(|n| *n <= 1), "{more:?}");
 }
 
 /// Also when what it wakes by is a request, and nobody happens to be busy.
