@@ -96,6 +96,7 @@ impl Script {
                     call(self, made)
                 }
                 "drop" => cx.drop_future(last).map(|()| "dropped".into()),
+                "lose" => cx.drop_future(last).map(|()| last.0.to_string()),
                 "signal" => {
                     who(cx).and_then(|to| cx.signal(to, num(2) as u8, num(3))).map(|()| "".into())
                 }
