@@ -590,7 +590,7 @@ impl<'a> Core<'a> {
                     self.namespace.close(held, &mut Vec::new());
                     continue;
                 }
-                (Some(held), Some(to)) => self.opened(to, held).ok_or_else(namespace::too_large),
+                (Some(held), Some(to)) => self.opened(to, call, held),
                 (None, _) => result,
             };
             let Some(to) = to else { continue };

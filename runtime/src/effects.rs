@@ -258,9 +258,9 @@ impl Cx<'_> {
         CallId(*self.next_call)
     }
 
-    /// Ends the guest when the dispatch has.
+    /// Ends the guest when the dispatch has. The first status stays.
     pub fn exit(&mut self, status: u8) {
-        self.effects.exit = Some(status);
+        self.effects.exit.get_or_insert(status);
     }
 
     /// Dies in a way that only the machine can provide, when the dispatch has ended.

@@ -3,6 +3,7 @@
 mod common;
 
 use atoll_9p::fault::Errno;
+use atoll_9p::ops::What;
 use atoll_9p::ram::Ram;
 use common::script::*;
 
@@ -14,6 +15,10 @@ fn two() -> Guest {
     g.disk = Some(Disk::open(&mut g.w.fake, ram));
     g.drive();
     g
+}
+
+fn write(line: &str) -> What {
+    What::Write(line.as_bytes().to_vec())
 }
 
 fn last(lines: Vec<String>) -> String {
@@ -76,6 +81,19 @@ fn files_stay_open_until_they_are_closed() {
     assert_eq!(last(g.tell("a", "open /data/f 0")), "0 #13 0 0 [0]");
     g.tell("a", "open /data/f 0; drop");
     assert_eq!(g.disk.as_ref().map(Disk::fids), Some(5));
+    // Also when it is open already, and only its turn has not come.
+    let open = g.p.start("export/a/ctl", write("open /data/f 0"));
+    g.disk.as_mut().expect("a host").silent = true;
+    g.drive();
+    let pause = g.p.start("atom/a/ctl", write("pause"));
+    g.drive();
+    g.disk.as_mut().expect("a host").silent = false;
+    g.drive();
+    assert_eq!(g.disk.as_ref().map(Disk::fids), Some(6));
+    let restart = g.p.start("atom/a/ctl", write("restart"));
+    g.drive();
+    assert!([open, pause, restart].iter().all(|op| g.p.result(*op) == Some(Ok(vec![]))));
+    assert_eq!(g.disk.as_ref().map(Disk::fids), Some(2));
     // Abandonment closes what was open.
     for atom in ["a", "b"] {
         assert!(g.try_tell(atom, "trap").is_err());

@@ -16,6 +16,7 @@ use super::{More, Undo};
 use crate::component::{CallId, ComponentId, Fd};
 use crate::core::Core;
 use crate::effects::{Call, Cx, MESSAGE_OVERHEAD, Todo, Wish, message};
+use crate::namespace::too_large;
 use crate::sponsor::Amount;
 
 /// The most bytes of names that are listed.
@@ -141,16 +142,23 @@ impl super::Atoms {
 }
 
 impl Core<'_> {
-    /// A file was opened for a component: its number, of the part of the price that is kept.
-    pub(crate) fn opened(&mut self, of: ComponentId, held: Held) -> Option<Vec<u8>> {
+    /// A file was opened for a component: its number there, four bytes.
+    pub(crate) fn opened(
+        &mut self,
+        of: ComponentId,
+        call: CallId,
+        held: Held,
+    ) -> Result<Vec<u8>, Fault> {
         if !self.sponsor.charge(FILE) {
-            return None;
+            self.namespace.close(held, &mut Vec::new());
+            return Err(too_large());
         }
         let taken = self.atoms.files.range((of, 0)..=(of, u32::MAX)).map(|((_, fd), _)| *fd);
         // The least that is free: they come in their order.
         let fd = taken.zip(0..).take_while(|(fd, n)| fd == n).count() as u32;
         self.atoms.files.insert((of, fd), OpenFile { held, closing: false });
-        Some(fd.to_le_bytes().to_vec())
+        self.has_opened(call, fd);
+        Ok(fd.to_le_bytes().to_vec())
     }
 
     pub(super) fn close_file(&mut self, of: ComponentId, fd: u32) {

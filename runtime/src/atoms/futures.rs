@@ -48,6 +48,8 @@ pub(super) enum On {
     Ready,
     /// Its turn; the lock is held already.
     Granted(u8),
+    /// Its turn; the file is open already.
+    Opened(u32),
 }
 
 /// An ask that waits for its turn.
@@ -204,6 +206,13 @@ impl Core<'_> {
         future.map(|f| f.on = On::Ready).is_some()
     }
 
+    /// What has returned is a file that is open.
+    pub(super) fn has_opened(&mut self, call: CallId, fd: u32) {
+        if let Some(f) = self.atoms.futures.get_mut(&call) {
+            f.on = On::Opened(fd);
+        }
+    }
+
     /// A call's turn to return has come. False where nobody waits for it.
     pub(crate) fn redeem(&mut self, call: CallId) -> bool {
         self.end(call)
@@ -224,6 +233,7 @@ impl Core<'_> {
             On::Sleep(key) => self.timers.cancel(key),
             On::Lock(n) => self.leave_line(n, call),
             On::Granted(n) => self.release(n, owner),
+            On::Opened(fd) => self.close_file(owner, fd),
             On::Call | On::Ready => {}
         }
         self.end(call);
