@@ -21,6 +21,7 @@ use atoll_config::payload::{Hash, Payload};
 #[cfg(feature = "atoms")]
 use crate::atoms::{Asked, Atoms};
 use crate::component::{CallId, ComponentId, Cx, Entry, Event, Why};
+pub use crate::counters::Counters;
 use crate::effects::{Effects, Wish, message};
 use crate::engine::Engine;
 use crate::load::Load;
@@ -30,6 +31,7 @@ use crate::random::Random;
 use crate::records;
 use crate::slots::{Armed, Slot, Slots};
 use crate::sponsor::{Amount, Sponsor};
+pub use crate::start::StartError;
 use crate::timers::Timers;
 
 /// Bytes of log that a guest keeps.
@@ -78,19 +80,6 @@ pub(crate) enum Alarm {
     Sleep(CallId),
 }
 
-/// Counters of a guest, for its `stats`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Dispatches that were committed.
-    pub dispatches: u64,
-    /// Dispatches that were refused by their component.
-    pub refused: u64,
-    /// Dispatches that were abandoned.
-    pub abandoned: u64,
-    /// 9P requests; one that waited counts each time that it was asked again.
-    pub requests: u64,
-}
-
 /// A guest without its clients.
 pub struct Core<'a> {
     /// The guest's configuration.
@@ -127,43 +116,6 @@ pub struct Core<'a> {
     exit: Option<u8>,
     trap: Option<Trap>,
 }
-
-/// Why a guest cannot start.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StartError {
-    /// No component kind of that name is linked here.
-    Kind(String),
-    /// An atom, and what is here cannot run any.
-    Atom(String),
-    /// A kind's state version is not the one that the payload was built against.
-    StateVersion(String),
-    /// A component cannot be made from its parameters.
-    Component(String, Fault),
-    /// The budget does not even cover what the components' event files may keep.
-    Budget,
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StartError::Kind(k) => {
-                write!(f, "no component kind {k} here: build the image again for this flavour")
-            }
-            StartError::Atom(name) => {
-                write!(f, "{name} is an atom, and there is no engine here that runs one")
-            }
-            StartError::StateVersion(k) => {
-                write!(f, "kind {k} has another state version than the image: build it again")
-            }
-            StartError::Component(name, fault) => write!(f, "component {name}: {fault}"),
-            StartError::Budget => {
-                f.write_str("[sponsor] memory is too small for the components' event files")
-            }
-        }
-    }
-}
-
-impl core::error::Error for StartError {}
 
 impl<'a> Core<'a> {
     /// Makes the components. Nothing runs yet; their first events are queued.

@@ -15,6 +15,7 @@ mod abandon;
 pub mod atoms;
 pub mod component;
 pub mod core;
+mod counters;
 mod effects;
 pub mod engine;
 #[cfg(any(test, feature = "fake"))]
@@ -30,6 +31,7 @@ mod runtime;
 pub mod sched;
 mod slots;
 pub mod sponsor;
+mod start;
 mod timers;
 mod tree;
 
