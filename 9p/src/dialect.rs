@@ -32,6 +32,14 @@ impl Dialect {
         }
     }
 
+    /// Whether who proposes this knows errors by their numbers, though what is agreed on
+    /// is 9P2000: 9P2000.u adds a number to each, which is not done here.
+    pub(crate) fn has_numbers(version: &str) -> bool {
+        version
+            .strip_prefix("9P2000.u")
+            .is_some_and(|more| more.is_empty() || more.starts_with('.'))
+    }
+
     /// Whether its errors are numbers and its files have Linux's modes.
     pub fn is_linux(self) -> bool {
         self != Dialect::Plain

@@ -124,10 +124,11 @@ pub(crate) fn put_stat9(w: &mut Writer<'_>, stat: &Stat, name: &str) {
     Stat9::of(stat, name, &user_name(stat.uid), &user_name(stat.gid)).encode(w);
 }
 
-/// An error in words. Where a fault has none of its own, they are those by which
-/// Linux's client finds the number again (`net/9p/error.c`).
-pub(crate) fn ename(fault: &Fault) -> &str {
-    if fault.text() != fault.errno.text() {
+/// An error in words. Where a fault has none of its own, and always for a client that
+/// [has numbers](crate::dialect::Dialect::has_numbers), they are those by which Linux's
+/// client finds the number again (`net/9p/error.c`).
+pub(crate) fn ename(fault: &Fault, numbers: bool) -> &str {
+    if !numbers && fault.text() != fault.errno.text() {
         return fault.text();
     }
     match fault.errno {
@@ -138,6 +139,7 @@ pub(crate) fn ename(fault: &Fault) -> &str {
         Errno::EAGAIN => "Resource temporarily unavailable",
         Errno::ENOMEM => "Cannot allocate memory",
         Errno::EACCES => "Permission denied",
+        Errno::EFAULT => "Bad address",
         Errno::EBUSY => "Device or resource busy",
         Errno::EEXIST => "File exists",
         Errno::ENOTDIR => "Not a directory",
@@ -155,6 +157,11 @@ pub(crate) fn ename(fault: &Fault) -> &str {
         Errno::EPROTO => "Protocol error",
         Errno::EMSGSIZE => "Message too long",
         Errno::EOPNOTSUPP => "Operation not supported",
+        Errno::ENOBUFS => "No buffer space available",
+        Errno::ETIMEDOUT => "Connection timed out",
+        Errno::EDQUOT => "Disk quota exceeded",
+        // Of these it has no word, or not in every version.
+        _ if numbers => "Input/output error",
         _ => fault.text(),
     }
 }

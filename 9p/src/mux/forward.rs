@@ -114,6 +114,7 @@ impl Mux {
         });
         port.msize = chosen.map_or(0, |_| msize);
         port.dialect = chosen.unwrap_or(Dialect::L);
+        port.numbers = Dialect::has_numbers(v);
         port.plain = (chosen == Some(Dialect::Plain)).then(Box::default);
         let mut w = Writer::new(&mut port.tx.bytes, ty::TVERSION + 1, tag);
         w.u32(msize);

@@ -31,6 +31,8 @@ pub(super) struct Port {
     /// The agreed size; 0 before Tversion.
     pub(super) msize: u32,
     pub(super) dialect: Dialect,
+    /// Errors in words are to be those of numbers.
+    pub(super) numbers: bool,
     /// More about a client of 9P2000.
     pub(super) plain: Option<Box<Plain>>,
     /// The client's fids and the server's for them, from the request on that makes
@@ -56,6 +58,7 @@ impl Port {
             tx: Outgoing::default(),
             msize: 0,
             dialect: Dialect::L,
+            numbers: false,
             plain: None,
             fids: BTreeMap::new(),
             ends: BTreeMap::new(),
@@ -96,7 +99,7 @@ impl Port {
     pub(super) fn refuse(&mut self, tag: u16, fault: &Fault) {
         if self.plain.is_some() {
             let mut w = Writer::new(&mut self.tx.bytes, ty::RERROR, tag);
-            w.str(clip(ename(fault), MIN_MSIZE as usize - 32));
+            w.str(clip(ename(fault, self.numbers), MIN_MSIZE as usize - 32));
             return w.finish();
         }
         let mut w = Writer::new(&mut self.tx.bytes, ty::RLERROR, tag);

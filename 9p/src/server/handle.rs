@@ -41,6 +41,7 @@ impl<T: Tree, const PLAIN: bool> Session<T, PLAIN> {
             Some(dialect) => (msize, dialect),
             None => (0, Dialect::L),
         };
+        self.numbers = Dialect::has_numbers(v);
         let mut w = self.reply(ty::TVERSION, tag);
         w.u32(msize);
         w.str(dialect.map_or("unknown", Dialect::name));

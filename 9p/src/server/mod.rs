@@ -58,6 +58,8 @@ pub struct Session<T: Tree, const PLAIN: bool = true> {
     /// Agreed message size; 0 until there was a Tversion.
     msize: u32,
     dialect: Dialect,
+    /// Errors in words are to be those of numbers.
+    numbers: bool,
     identity: Identity,
     rx: Buffer,
     tx: Buffer,
@@ -98,6 +100,7 @@ impl<T: Tree, const PLAIN: bool> Session<T, PLAIN> {
             limits: Limits { msize: limits.msize.max(MIN_MSIZE), ..limits },
             msize: 0,
             dialect: Dialect::L,
+            numbers: false,
             identity,
             rx: Buffer::default(),
             tx: Buffer::default(),
@@ -293,7 +296,7 @@ impl<T: Tree, const PLAIN: bool> Session<T, PLAIN> {
     fn error(&mut self, tag: u16, fault: &Fault) {
         if self.is_plain() {
             let mut w = self.tx.frame(ty::RERROR, tag);
-            w.str(clip(ename(fault), MIN_MSIZE as usize - 32));
+            w.str(clip(ename(fault, self.numbers), MIN_MSIZE as usize - 32));
             return w.finish();
         }
         let mut w = self.tx.frame(ty::RLERROR, tag);

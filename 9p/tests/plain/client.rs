@@ -109,7 +109,7 @@ impl<T: Tree> Line<T> {
 /// A client as Plan 9's kernel is one: fid 0 is the root, each program takes others.
 pub struct Plan9<T: Tree> {
     pub p: Line<T>,
-    next: u32,
+    pub next: u32,
 }
 
 impl<T: Tree> Plan9<T> {

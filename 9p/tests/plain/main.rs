@@ -7,6 +7,7 @@ use atoll_9p::fault::{Errno, Fault};
 use atoll_9p::msg::{Rmsg, Stat9, Tmsg, Wstat, stats};
 use atoll_9p::ram::Ram;
 use atoll_9p::server::{Limits, Session};
+use atoll_9p::synth::{Files, Synth, Verb};
 use atoll_9p::tree::{Entries, Make, Remove, Reply, Tree, Who};
 use atoll_9p::types::{OpenFlags, Qid, SetAttr, Stat};
 use atoll_9p::wire::{NOFID, NOTAG};
@@ -56,6 +57,7 @@ on_every_way! {
     every_9p2000_with_a_suffix_gets_the_base
     messages_of_the_other_language_are_unknown_in_this_one
     an_error_is_the_text_by_which_linux_finds_its_number
+    who_has_numbers_is_told_errors_in_words_of_linux
     directories_are_read_in_whole_entries_and_only_onwards
     an_entry_that_cannot_be_looked_at_is_shown_all_the_same
     modes_of_open_are_those_of_the_manual
@@ -115,6 +117,33 @@ fn every_9p2000_with_a_suffix_gets_the_base(way: Way) {
         let f = p.greet(&mut t, 8192, version);
         let want = Rmsg::Version { msize: 8192, version: "9P2000" };
         assert_eq!(Rmsg::decode(&f).unwrap(), want);
+    }
+}
+
+fn who_has_numbers_is_told_errors_in_words_of_linux(way: Way) {
+    const VERBS: &[Verb] = &[Verb::new("level", "N", 1)];
+    let mut synth = Synth::new();
+    let root = synth.root();
+    synth.ctl(root, "ctl", VERBS, |(), _| Ok(()));
+    let mut t = Files { synth, state: () };
+    let ours = "no command in \"jump\"";
+    for (version, want) in [
+        ("9P2000", ours),
+        ("9P2000.u", "Invalid argument"),
+        ("9P2000.u.x", "Invalid argument"),
+        ("9P2000.unix", ours),
+    ] {
+        let mut p = Line::new(&mut t, way);
+        p.greet(&mut t, 8192, version);
+        let mut c = Plan9 { p, next: 1 };
+        let m = Tmsg::Attach { fid: 0, afid: NOFID, uname: "", aname: "", n_uname: NOFID };
+        c.ask(&mut t, &m).unwrap();
+        let fid = c.walk(&mut t, "ctl").unwrap();
+        c.open(&mut t, fid, OWRITE).unwrap();
+        let write = Tmsg::Write { fid, offset: 0, data: b"jump", op: None };
+        let text = c.ask(&mut t, &write).unwrap_err();
+        assert!(text == want || (want == ours && text.starts_with(ours)), "{version}: {text}");
+        c.p.close(&mut t);
     }
 }
 

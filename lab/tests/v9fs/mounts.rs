@@ -24,6 +24,11 @@ impl Mount<'_> {
         !self.name.starts_with("9P2000.L")
     }
 
+    /// Whether it is told of every error by a number that it knows.
+    pub(crate) fn has_numbers(&self) -> bool {
+        !self.is_plain() || self.name.starts_with("9P2000.u")
+    }
+
     /// Makes the folder and mounts over it.
     pub(crate) fn at(&self, linux: &Linux, port: u16, folder: &str) {
         let options = format!("trans=tcp,port={port},{}", self.options);
