@@ -1,11 +1,15 @@
-//! In a steady state no request allocates, and an idle session holds next to nothing.
+//! In a steady state no request allocates, at the server, on its way and at the client;
+//! and an idle session holds next to nothing.
 
 mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use atoll_9p::msg::Tmsg;
+use atoll_9p::client::Client;
+use atoll_9p::client::keeper::{Keeper, Settings, State};
+use atoll_9p::msg::{Rmsg, Tmsg};
+use atoll_9p::mux::{Mux, Share};
 use atoll_9p::ram::{Budget, Ram};
 use atoll_9p::server::{Limits, Pool, Session};
 use atoll_9p::tree::Tree;
@@ -167,4 +171,189 @@ fn nothing_is_allocated_in_a_steady_state() {
     assert!(left <= 8192, "after a thousand fids it holds {left} bytes");
     println!("an idle session holds {held} bytes, a fid {each}");
     p.s.close(&mut ram);
+}
+
+/// What a client's side costs: a thousand rounds of requests, after a few to warm up.
+fn counted(mut round: impl FnMut()) -> u64 {
+    (0..9).for_each(|_| round());
+    let before = ALLOCATIONS.get();
+    (0..1000).for_each(|_| round());
+    ALLOCATIONS.get() - before
+}
+
+/// A file of a tree in memory, open under fid 1, and its session.
+fn opened() -> (Ram, Served<Ram>) {
+    let mut ram = Ram::new(Budget::default());
+    ram.put("dir/file", &[7; 100_000]).unwrap();
+    let s = Session::new(Limits::default());
+    // Large enough for all that is asked at once, and never taken back.
+    (ram, Served { s, pool: Pool::new(512 << 10, 4 << 20) })
+}
+
+const PATH: &str = "dir/file";
+const OPEN: Tmsg<'_> = Tmsg::Lopen { fid: 1, flags: OpenFlags::RDWR };
+
+/// The requests of a round, by name.
+fn rounds(data: &[u8]) -> [(&'static str, [Tmsg<'_>; 4]); 3] {
+    let small = data.get(..100).unwrap();
+    let write = |data| Tmsg::Write { fid: 1, offset: 5, data, op: None };
+    let read = |count| Tmsg::Read { fid: 1, offset: 5, count };
+    let look = Tmsg::Getattr { fid: 1, mask: 0x7ff };
+    [
+        ("small", [look, write(small), read(100), look]),
+        ("reads", [read(60_000), look, read(60_000), look]),
+        ("writes", [write(data), look, write(data), look]),
+    ]
+}
+
+#[test]
+fn a_client_allocates_nothing_in_a_steady_state() {
+    let (mut ram, mut p) = opened();
+    let mut c = Client::new(64 << 10);
+    let mut carry = |c: &mut Client, want: usize| {
+        let mut n = 0;
+        while n < want {
+            p.s.lend(&mut p.pool);
+            let taken = p.s.feed(c.output());
+            c.sent(taken);
+            while p.s.step(&mut ram) {}
+            c.feed(p.s.output());
+            p.s.sent(p.s.output().len());
+            while let Some((_, answer)) = c.poll().unwrap() {
+                assert!(!matches!(answer, Rmsg::Lerror { .. }), "{answer:?}");
+                n += 1;
+            }
+        }
+        assert_eq!(n, want);
+    };
+    c.send(&attach(0));
+    c.walk(0, 1, PATH).unwrap();
+    c.send(&OPEN);
+    carry(&mut c, 4);
+    let data = vec![1; 60_000];
+    for (what, all) in rounds(&data) {
+        let n = counted(|| {
+            all.iter().for_each(|m| {
+                c.send(m);
+            });
+            carry(&mut c, all.len());
+        });
+        assert_eq!(n, 0, "{what}");
+    }
+    let n = counted(|| {
+        c.walk(0, 2, PATH).unwrap();
+        c.send(&Tmsg::Clunk { fid: 2 });
+        carry(&mut c, 2);
+    });
+    assert_eq!(n, 0, "walk and clunk");
+}
+
+/// A keeper has a copy of each request that is not answered, to send it again: it uses
+/// the memory of small ones again, and gives that of large ones back.
+#[test]
+fn a_keeper_allocates_for_what_it_may_have_to_send_again() {
+    let (mut ram, mut p) = opened();
+    let mut k = Keeper::new(Settings { msize: 64 << 10, ..Settings::new(1) });
+    k.connected();
+    let mut carry = |k: &mut Keeper, want: usize| {
+        let mut n = 0;
+        loop {
+            while let Some((_, answer)) = k.poll().unwrap() {
+                assert!(!matches!(answer, Rmsg::Lerror { .. }), "{answer:?}");
+                n += 1;
+            }
+            if n >= want && k.state() == State::Up {
+                return assert_eq!(n, want);
+            }
+            p.s.lend(&mut p.pool);
+            let taken = p.s.feed(k.output());
+            k.sent(taken);
+            while p.s.step(&mut ram) {}
+            k.feed(p.s.output());
+            p.s.sent(p.s.output().len());
+        }
+    };
+    carry(&mut k, 0);
+    let walk = walk_frame(1, 0, 1, &[b"dir", b"file"]);
+    for m in [attach(0), Tmsg::decode(&walk).unwrap(), OPEN] {
+        k.send(&m);
+        carry(&mut k, 1);
+    }
+    let data = vec![1; 60_000];
+    // Two for each write: room for its head, and then for all of it.
+    for ((what, all), most) in rounds(&data).into_iter().zip([0, 0, 4]) {
+        let n = counted(|| {
+            all.iter().for_each(|m| {
+                k.send(m);
+            });
+            carry(&mut k, all.len());
+        });
+        assert!(n <= most * 1000, "{what}: {n} allocations in 1000 rounds");
+    }
+}
+
+#[test]
+fn the_joint_allocates_nothing_in_a_steady_state() {
+    let (mut ram, mut p) = opened();
+    let mut m = Mux::new(64 << 10, Share::default());
+    let id = m.open();
+    let mut exchange = |m: &mut Mux, bytes: &[u8]| {
+        m.from_client(id, bytes);
+        while !m.to_server().is_empty() || p.s.is_ready() || !p.s.output().is_empty() {
+            p.s.lend(&mut p.pool);
+            let taken = p.s.feed(m.to_server());
+            m.sent_to_server(taken);
+            while p.s.step(&mut ram) {}
+            m.from_server(p.s.output()).unwrap();
+            p.s.sent(p.s.output().len());
+        }
+        let n = m.to_client(id).len();
+        m.sent_to_client(id, n);
+        n
+    };
+    exchange(&mut m, &[]);
+    exchange(&mut m, &frame(0xffff, &Tmsg::Version { msize: 64 << 10, version: "9P2000.L" }));
+    exchange(&mut m, &frame(1, &attach(0)));
+    exchange(&mut m, &walk_frame(1, 0, 1, &[b"dir", b"file"]));
+    exchange(&mut m, &frame(1, &OPEN));
+    let data = vec![1; 60_000];
+    for (what, all) in rounds(&data) {
+        let mut bytes = Vec::new();
+        (10..).zip(&all).for_each(|(tag, m)| bytes.extend(frame(tag, m)));
+        let n = counted(|| assert!(exchange(&mut m, &bytes) > 4 * 11));
+        assert_eq!(n, 0, "{what}");
+    }
+}
+
+#[cfg(feature = "std")]
+#[test]
+fn a_blocking_file_allocates_nothing_for_what_it_reads_and_writes() {
+    use atoll_9p::access::Identity;
+    use atoll_9p::client::blocking::Connection;
+    use atoll_9p::net::{Config, Server};
+    use std::io::{Read, Seek, Write};
+
+    let (ram, _) = opened();
+    let mut server = Server::with(ram, Config::default()).unwrap();
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    server.adopt(theirs, Identity::Owner).unwrap();
+    let handle = server.handle();
+    // Its allocations are its thread's.
+    let serving = std::thread::spawn(move || server.run().unwrap());
+    let conn = Connection::over(ours).unwrap();
+    let mut file = conn.open_for(PATH, OpenFlags::RDWR).unwrap();
+    let (data, mut buf) = (vec![1; 60_000], vec![0; 60_000]);
+    for size in [100, 60_000] {
+        let n = counted(|| {
+            file.rewind().unwrap();
+            assert_eq!(file.write(&data[..size]).unwrap(), size);
+            file.rewind().unwrap();
+            file.read_exact(&mut buf[..size]).unwrap();
+        });
+        assert_eq!(n, 0, "{size} bytes");
+        assert!(buf[..size].iter().all(|b| *b == 1));
+    }
+    drop((file, conn));
+    handle.stop();
+    serving.join().unwrap();
 }

@@ -228,7 +228,7 @@ impl Mux {
     /// Says that the first `n` of them were sent.
     pub fn sent_to_server(&mut self, n: usize) {
         self.tx.sent(n);
-        self.tx.trim(KEEP);
+        self.tx.trim(self.keep());
     }
 
     /// Whether the server has greeted.
@@ -264,7 +264,7 @@ impl Mux {
             self.rx = rx;
             done
         };
-        if self.rx.rest().is_empty() && self.rx.capacity() > KEEP {
+        if self.rx.rest().is_empty() && self.rx.capacity() > self.keep() {
             self.rx.trim();
         }
         while let Some(&(at, remove)) = self.owed.last()
@@ -317,11 +317,19 @@ impl Mux {
         }
     }
 
-    /// Takes it back when there are none.
+    /// Bytes of a buffer towards the server that are kept: a few messages.
+    fn keep(&self) -> usize {
+        KEEP.max(4 * self.msize as usize)
+    }
+
+    /// Takes it back when there are none. One that many or large answers made large stays
+    /// if all of them together hold no more than as many of the usual size would.
     fn give_back(&mut self, id: ClientId) {
         if let Some(port) = self.ports.get_mut(&id).filter(|p| p.tx.rest().is_empty()) {
             let bytes = core::mem::take(&mut port.tx.bytes);
-            if (1..=KEEP).contains(&bytes.capacity()) && self.pool.len() < POOL {
+            let pooled: usize = self.pool.iter().map(Vec::capacity).sum();
+            let room = POOL * KEEP - pooled.min(POOL * KEEP);
+            if (1..=room).contains(&bytes.capacity()) && self.pool.len() < POOL {
                 self.pool.push(bytes);
             }
         }

@@ -38,6 +38,11 @@
 //! files are read by offset; whether one of them is a stream cannot be known. A stream
 //! of a server that did know, and after a reconnect does not, answers ESTALE: it is not
 //! the server that it was.
+//!
+//! What it costs: a copy of each request until it is answered, so at most
+//! [`Settings::requests`] messages, and a path for each fid. The memory of small
+//! requests is used again; that of a larger one (a write, most often) is got for it
+//! and given back.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
