@@ -40,9 +40,9 @@ impl Core<'_> {
         let hopeless = policy == OnFault::Stop || slot.failures >= HOPELESS;
         let what = reason(why).1;
         if !hopeless && self.renew(id) {
-            self.say_as(id, format_args!("abandoned a dispatch: {what}; made anew"));
+            self.say_as(id, &alloc::format!("abandoned a dispatch: {what}; made anew"));
         } else {
-            self.say_as(id, format_args!("abandoned a dispatch: {what}; the guest stops"));
+            self.say_as(id, &alloc::format!("abandoned a dispatch: {what}; the guest stops"));
             self.stop(FAILED);
         }
     }

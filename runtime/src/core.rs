@@ -276,14 +276,12 @@ impl<'a> Core<'a> {
     }
 
     /// Adds a line to the log, behind the time and who says it.
-    pub fn say(&mut self, who: &str, line: impl fmt::Display) {
+    pub fn say(&mut self, who: &str, line: &str) {
         let (s, us) = (self.now.0 / 1_000_000_000, self.now.0 / 1000 % 1_000_000);
-        let mut line = alloc::format!("{s}.{us:06} {who}: {line}");
-        if line.contains(char::is_control) {
-            // Nobody speaks for somebody else by a line end.
-            line = line.replace(char::is_control, " ");
-        }
-        self.log.push(&line);
+        let said = alloc::format!("{s}.{us:06} {who}: {line}");
+        // Nobody speaks for somebody else by a line end.
+        let line: String = said.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        self.log.push(line.as_str());
         self.stirred = true;
         self.fresh_log.push(line);
     }
@@ -295,11 +293,11 @@ impl<'a> Core<'a> {
     }
 
     /// The same, in the name of a component.
-    pub(crate) fn say_as(&mut self, who: ComponentId, line: impl fmt::Display) {
+    pub(crate) fn say_as(&mut self, who: ComponentId, line: &str) {
         let Some(slot) = self.slots.get_mut(who) else { return };
         #[cfg(feature = "atoms")]
         if let Some(own) = &mut slot.own {
-            own.log.push(&line);
+            own.log.push(line);
         }
         let name = slot.name.clone();
         self.say(&name, line);
@@ -369,7 +367,7 @@ impl<'a> Core<'a> {
             }
         };
         if let Err(fault) = result {
-            self.say_as(to, format_args!("refused: {fault}"));
+            self.say_as(to, &alloc::format!("refused: {fault}"));
         }
         true
     }
@@ -490,11 +488,11 @@ impl<'a> Core<'a> {
             Wish::Cancel(id) => self.cancel(from, id),
             Wish::Line(file, line) => {
                 if let Some(file) = self.slots.get_mut(from).and_then(|s| s.streams.get_mut(file)) {
-                    file.stream.push(line);
+                    file.stream.push(line.as_str());
                     self.stirred = true;
                 }
             }
-            Wish::Log(line) => self.say_as(from, line),
+            Wish::Log(line) => self.say_as(from, &line),
             Wish::Call(_) if !CALLS => {}
             Wish::Call(call) => {
                 // Nobody can give it up but an atom.

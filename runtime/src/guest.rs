@@ -223,7 +223,7 @@ impl<'a> Guest<'a> {
                 return true;
             }
             if let Err(fault) = self.core().hear(buf.get(..n).unwrap_or_default()) {
-                self.core().say("host", &fault);
+                self.core().say("host", fault.text());
                 return false;
             }
         }

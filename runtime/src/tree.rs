@@ -24,7 +24,7 @@ fn ctl(core: &mut Core<'_>, c: &Command<'_>) -> Result<(), Fault> {
     if status > MAX_STATUS.into() {
         return Err(c.bad("a status is 0 to 63"));
     }
-    core.say("ctl", format_args!("stop {status}"));
+    core.say("ctl", &alloc::format!("stop {status}"));
     core.stop(status as u8);
     Ok(())
 }

@@ -459,7 +459,7 @@ impl Tree for Files<'_> {
                 if owed && let Err(fault) = self.put_entry(id, &content) {
                     // Who closes a file is told nothing.
                     if let Ok((at, _)) = self.entry(id) {
-                        self.known.state.say_as(at.of, format_args!("refused: {fault}"));
+                        self.known.state.say_as(at.of, &alloc::format!("refused: {fault}"));
                     }
                 }
                 let _ = self.hold(content.len(), 0);

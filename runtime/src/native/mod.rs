@@ -82,6 +82,9 @@ fn save<T: Serialize>(state: &T) -> Vec<u8> {
 /// A component's state from bytes, all of them.
 #[allow(dead_code)] // as above
 fn restore<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, Fault> {
+    if !cfg!(feature = "restore") {
+        return Err(Errno::EOPNOTSUPP.into());
+    }
     match postcard::take_from_bytes(bytes) {
         Ok((state, [])) => Ok(state),
         _ => {
