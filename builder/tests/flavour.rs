@@ -12,8 +12,17 @@ use atoll_config::kinds::KINDS;
 const UI: Ui = Ui { quiet: true, verbose: false, colours: false };
 
 /// What a kernel and the image of hello are made of.
-const PARTS: [&str; 8] =
-    ["Cargo.toml", "Cargo.lock", "9p", "config", "runtime", "unikernel", "builder", "images/hello"];
+const PARTS: [&str; 9] = [
+    "Cargo.toml",
+    "Cargo.lock",
+    "9p",
+    "config",
+    "runtime",
+    "engine",
+    "unikernel",
+    "builder",
+    "images/hello",
+];
 
 fn copy(from: &Path, to: &Path) {
     if from.is_dir() {
