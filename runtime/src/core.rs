@@ -11,7 +11,6 @@ use alloc::string::String;
 #[cfg(feature = "atoms")]
 use alloc::string::ToString;
 use alloc::vec::Vec;
-use core::fmt;
 use core::mem;
 
 use atoll_9p::fault::{Blame, Errno, Fault};
