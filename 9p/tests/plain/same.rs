@@ -106,12 +106,15 @@ impl<T: Tree> Both<T> {
         !failed(&want)
     }
 
-    /// Only these fids stay. How others know a file that has gone, or has another name
-    /// now, is not the same.
-    fn keep(&mut self, keep: [u32; 2]) {
-        for fid in (0..6).filter(|f| !keep.contains(f)) {
+    /// Only this fid stays, and all begin again at the root. How others know a file that
+    /// has gone, or has another name now, is not the same.
+    fn keep(&mut self, keep: Option<u32>) {
+        for fid in (0..6).filter(|f| Some(*f) != keep) {
             self.send(&frame(1, &Tmsg::Clunk { fid }));
             self.brief.remove(&fid);
+        }
+        if keep != Some(0) {
+            self.ask(&attach(0));
         }
     }
 
@@ -178,19 +181,19 @@ impl<T: Tree> Both<T> {
                     ..Wstat::default()
                 };
                 if self.ask(&Tmsg::Wstat { fid, stat }) && stat.name.is_some() {
-                    self.keep([0, fid]);
+                    self.keep(Some(fid));
                 }
             }
             20..22 => {
                 self.ask(&Tmsg::Clunk { fid });
                 if self.brief.remove(&fid) {
-                    self.keep([0, 0]);
+                    self.keep(None);
                 }
             }
             22 => {
                 self.brief.remove(&fid);
                 if self.ask(&Tmsg::Remove { fid }) {
-                    self.keep([0, 0]);
+                    self.keep(None);
                 }
             }
             _ => {
@@ -300,4 +303,16 @@ proptest! {
         }
         both.end();
     }
+}
+
+#[test]
+fn a_file_that_has_gone_is_not_even_given_its_own_name() {
+    let mut both = Both::new(ram, usize::MAX);
+    for fid in [1, 2] {
+        both.ask_frame(&walk_frame(1, 0, fid, &[b"b"]), &Tmsg::Clunk { fid });
+    }
+    assert!(both.ask(&Tmsg::Remove { fid: 2 }));
+    let stat = Wstat { name: Some("b"), ..Wstat::default() };
+    assert!(!both.ask_frame(&frame(1, &Tmsg::Wstat { fid: 1, stat }), &Tmsg::Clunk { fid: 1 }));
+    both.end();
 }

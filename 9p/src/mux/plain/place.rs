@@ -59,7 +59,7 @@ pub(super) struct Search {
     then: Then,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Step {
     /// The directory is walked to,
     Dir,
@@ -121,7 +121,7 @@ impl Mux {
         got: Got<'_>,
     ) -> Turn {
         let stale = || Err(Errno::ESTALE.into());
-        let (_, file) = self.file(id, search.fid)?;
+        let (at, file) = self.file(id, search.fid)?;
         let (path, qid) = (file.path.clone(), file.qid);
         let (above, name) = split(&path);
         match (search.step, got) {
@@ -145,8 +145,14 @@ impl Mux {
                 if last.is_none_or(|l| l.path != qid.path) {
                     return stale();
                 }
+                let then = match search.then {
+                    Then::Wstat(change) if !change.moves(name) => {
+                        return self.rest(id, s, change, at, None);
+                    }
+                    then => then,
+                };
                 self.put(id, s, &Tmsg::Getattr { fid: search.dir, mask: getattr::BASIC })?;
-                Ok(Some(Work::Place(Search { step: Step::Mode, ..search })))
+                Ok(Some(Work::Place(Search { step: Step::Mode, then, ..search })))
             }
             (Step::Mode, Ok(Rmsg::Getattr { stat })) => {
                 // The server decides in the end; what nobody may, it is not asked.

@@ -71,6 +71,13 @@ enum Step {
     Back(Fault),
 }
 
+impl Change {
+    /// Whether a file that has this name is to have another.
+    pub(super) fn moves(&self, name: &str) -> bool {
+        self.wanted.name.as_deref() != Some(name)
+    }
+}
+
 impl Mux {
     pub(super) fn twstat(
         &mut self,
@@ -126,7 +133,6 @@ impl Mux {
                 may_resize(&change.set, &stat)?;
                 match change.wanted.name {
                     None => self.rest(id, s, change, at, None),
-                    Some(_) if new == old => self.rest(id, s, change, at, None),
                     Some(_) => {
                         let fid = change.fid;
                         self.search(id, s, fid, Then::Wstat(change)).map(Some)
@@ -159,7 +165,7 @@ impl Mux {
     }
 
     /// Changes what is to be changed beside the name.
-    fn rest(
+    pub(super) fn rest(
         &mut self,
         id: ClientId,
         s: &mut Script,
