@@ -147,8 +147,9 @@ impl Kind for Of {
     }
 }
 
-/// Numbers whose names are not known before, each a line of its own. A name is not
-/// empty, holds neither space nor line end, and is none of the record's fields.
+/// Numbers whose names are not known before, each a line of its own. A name holds
+/// neither space nor line end, and none of the record's fields stands before its first
+/// dot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Numbers(pub Vec<(Cow<'static, str>, u64)>);
 
