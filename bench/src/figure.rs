@@ -10,6 +10,8 @@ use crate::samples::Spread;
 
 /// The unit of a number of fids.
 pub const FIDS: &str = "fids";
+/// The unit of what is so many times something else, and better the more it is.
+pub const TIMES: &str = "×";
 
 /// A figure, as a line of JSON.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -69,9 +71,10 @@ impl Figure {
         self.unit.ends_with("/s")
     }
 
-    /// Whether more of it is better: a rate, or how many of something there can be.
+    /// Whether more of it is better: a rate, how many times another's, or how many of
+    /// something there can be.
     pub fn more_is_better(&self) -> bool {
-        self.is_rate() || self.unit == FIDS
+        self.is_rate() || self.unit == TIMES || self.unit == FIDS
     }
 
     /// The figure and its spread.

@@ -89,7 +89,8 @@ fn section(runs: &[Run]) -> String {
 fn shown(figures: &[Figure]) -> Vec<Figure> {
     let is_shown = |f: &Figure| {
         let of_guest = f.case.ends_with("on QEMU") && f.case.contains("depth 1");
-        f.bench != "9p" || f.goal.is_some() || f.unit == "%" || of_guest
+        let of_ours = f.metric == "rate" && f.peer.is_some() && !f.case.contains("guest");
+        f.bench != "9p" || f.goal.is_some() || f.unit == "%" || of_ours || of_guest
     };
     let of = |f: &Figure| {
         let ends = [f.metric.strip_suffix("_p10"), f.metric.strip_suffix("_p90")];

@@ -2,7 +2,7 @@
 //!
 //! No mean: one run that met a busy machine would move it.
 
-/// The values of one metric over all runs.
+/// The values of one metric over all runs, in the order of the runs.
 #[derive(Clone, Debug, Default)]
 pub struct Samples(Vec<f64>);
 
@@ -20,8 +20,13 @@ pub struct Spread {
 impl Samples {
     /// Adds a run.
     pub fn push(&mut self, value: f64) {
-        let at = self.0.partition_point(|v| *v <= value);
-        self.0.insert(at, value);
+        self.0.push(value);
+    }
+
+    /// How many times that of another each run is. What a machine does beside it moves
+    /// both of one run and not what they are to each other.
+    pub fn over(&self, other: &Samples) -> Samples {
+        Samples(self.0.iter().zip(&other.0).map(|(a, b)| a / b).collect())
     }
 
     /// How many runs there were.
@@ -36,10 +41,12 @@ impl Samples {
 
     /// What they say; none without a run.
     pub fn spread(&self) -> Option<Spread> {
+        let mut sorted = self.0.clone();
+        sorted.sort_by(f64::total_cmp);
         let at = |q: f64| {
-            let place = q * (self.0.len().checked_sub(1)?) as f64;
+            let place = q * (sorted.len().checked_sub(1)?) as f64;
             let (low, high) =
-                (self.0.get(place.floor() as usize)?, self.0.get(place.ceil() as usize)?);
+                (sorted.get(place.floor() as usize)?, sorted.get(place.ceil() as usize)?);
             Some(low + (high - low) * place.fract())
         };
         Some(Spread { median: at(0.5)?, p10: at(0.1)?, p90: at(0.9)? })
@@ -58,6 +65,13 @@ mod tests {
             s.push(v);
         }
         assert_eq!(s.spread(), Some(Spread { median: 6.0, p10: 2.0, p90: 10.0 }));
+    }
+
+    #[test]
+    fn runs_are_compared_one_by_one() {
+        let of = |all: [f64; 3]| Samples(all.to_vec());
+        let spread = of([10.0, 100.0, 33.0]).over(&of([5.0, 50.0, 11.0])).spread();
+        assert_eq!(spread.map(|s| (s.median, s.p90)), Some((2.0, 2.8)));
     }
 
     #[test]

@@ -10,6 +10,9 @@
 //! the machine does; the figure is that of the better. The same holds for the
 //! numbers of threads that the peer is run with, and for the two ways in which a
 //! client can wait for the answer to a small request.
+//!
+//! What has a goal is compared round by round: the median of what the rates of one
+//! round are to each other.
 
 use std::time::Duration;
 
@@ -18,7 +21,7 @@ use anyhow::{Context, Result};
 use super::cases::{Case, Goal, Unit};
 use super::one_core::OneCore;
 use super::servers::{DIOD, FLOOR, GUEST, Server};
-use crate::figure::Figure;
+use crate::figure::{Figure, TIMES};
 use crate::load::link::Wait;
 use crate::load::work;
 use crate::samples::{Samples, Spread};
@@ -166,11 +169,8 @@ pub fn figures(tables: &[Table], ours: &str) -> Vec<Figure> {
         let case = table.case.name();
         // With whom to compare, and what is good enough.
         let (peer, goal) = match (table.case.goal, table.peer()) {
-            (Goal::Times(n), Some(peer)) => (Some(peer), Some(n * peer.rate.median)),
-            (Goal::BestOfPeer, Some(_)) => {
-                let best = best(table.case.kind);
-                (best, best.map(|b| b.rate.median))
-            }
+            (Goal::Times(n), peer) => (peer, Some(n)),
+            (Goal::BestOfPeer, Some(_)) => (best(table.case.kind), Some(1.0)),
             (_, peer) => (peer, None),
         };
         if let Some(row) = table.best(|name| name == ours) {
@@ -206,8 +206,12 @@ fn of_ours(
     goal: Option<f64>,
 ) -> Vec<Figure> {
     let mut out = of_one(table, case, row, "", peer);
-    if let (Some(figure), Some(goal)) = (out.first_mut(), goal) {
-        *figure = figure.clone().at_least(goal);
+    if let (Some(peer), Some(goal)) = (peer, goal)
+        && let Some(times) = row.row.rate.over(&peer.row.rate).spread()
+    {
+        let of = format!("rate, of {}'s", peer.name());
+        let figure = Figure::new("9p", case, &of, TIMES, times.median).at_least(goal);
+        out.extend(figure.with(times));
     }
     if let Some(floor) = table.floor() {
         let share = 100.0 * row.rate.median / floor.rate.median;
