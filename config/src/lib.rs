@@ -12,6 +12,8 @@
 extern crate alloc;
 
 pub mod atom;
+#[cfg(feature = "checkpoint")]
+pub mod checkpoint;
 pub mod code;
 #[cfg(feature = "std")]
 pub mod image;
