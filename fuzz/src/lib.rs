@@ -1,15 +1,17 @@
-//! Bytes that nobody meant: the 9P crate under inputs that a fuzzer grows.
+//! Bytes that nobody meant: the 9P crate, and the reader of checkpoints, under inputs that a
+//! fuzzer grows.
 //!
-//! A target takes any bytes, lets the crate work on them, and panics when something is
+//! A target takes any bytes, lets the crates work on them, and panics when something is
 //! so that must never be. What drives it is libFuzzer, which keeps each input that
 //! reaches code no other did (`cargo xtask fuzz`), or the replay of the kept ones, a
-//! plain test that needs nothing but this crate.
+//! plain test that needs nothing but these crates.
 //!
 //! The inputs that are kept lie in `corpus/TARGET/`, one a file. Where they started
 //! from is computed: [`Target::seeds`] makes messages and whole sessions out of
 //! [`layout`], the fields of every message there is.
 #![forbid(unsafe_code)]
 
+pub mod checkpoint;
 pub mod client;
 pub mod decode;
 pub mod files;
@@ -50,6 +52,12 @@ pub const TARGETS: &[Target] = &[
     Target { name: "keeper", run: keeper::run, seeds: keeper::seeds, show: keeper::show },
     Target { name: "record", run: record::run, seeds: record::seeds, show: record::show },
     Target { name: "mux", run: mux::run, seeds: mux::seeds, show: mux::show },
+    Target {
+        name: "checkpoint",
+        run: checkpoint::run,
+        seeds: checkpoint::seeds,
+        show: checkpoint::show,
+    },
 ];
 
 /// Words for the fuzzer to put into inputs, in the format of libFuzzer's `-dict`.

@@ -76,6 +76,11 @@ fn keeper_holds_on_every_kept_input() {
 }
 
 #[test]
+fn checkpoint_holds_on_every_kept_input() {
+    replay("checkpoint");
+}
+
+#[test]
 fn every_folder_of_the_corpus_is_of_a_target_and_all_is_small() {
     let mut bytes = 0;
     let mut folders = BTreeSet::new();

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{Context, setup};
 
-/// Grow inputs that try to break the 9P crate, and stop at the first that does.
+/// Grow inputs that try to break the 9P crate or the reader of checkpoints, and stop at the first that does.
 ///
 /// Starts from the inputs in fuzz/corpus/ and from computed ones. What reaches new
 /// code goes to target/atoll/fuzz/found/, what breaks something to
