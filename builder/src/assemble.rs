@@ -37,12 +37,23 @@ pub enum BadKernel {
     Memory {
         /// Where the last of them ends.
         end: u64,
-        /// Bytes of budget, heap and atoms' memories.
+        /// Bytes of budget and heap.
         need: u64,
         /// Bytes of the guest's machine.
         memory: u64,
         /// The least that would do, rounded up, as a configuration says it.
         least: String,
+    },
+    /// Its atoms begin with more than it may use.
+    #[error(
+        "too small a budget: the memories of its atoms begin with {atoms} bytes, and its sponsor pays {memory}; \
+         raise [sponsor] memory, or [guest] memory"
+    )]
+    Budget {
+        /// Bytes of the atoms' memories.
+        atoms: u64,
+        /// Bytes that the sponsor pays.
+        memory: u64,
     },
 }
 
@@ -122,7 +133,10 @@ fn fits(payload: &Payload<'_>, end: u64) -> Result<(), BadKernel> {
     // What atoms grow by is theirs to be refused; what they begin with must be there.
     let atoms = payload.components.iter().filter_map(|c| payload.modules.get(c.module? as usize));
     let atoms: u64 = atoms.map(|m| atoms::memory_at_start(m.wasm)).sum();
-    let need = payload.budget.memory + LEAST_HEAP + atoms;
+    if atoms > payload.budget.memory {
+        return Err(BadKernel::Budget { atoms, memory: payload.budget.memory });
+    }
+    let need = payload.budget.memory + LEAST_HEAP;
     let all = end.saturating_add(need);
     if all <= payload.memory {
         return Ok(());

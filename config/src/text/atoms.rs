@@ -63,40 +63,23 @@ impl Check<'_> {
             None => Some(limits.default.min(limits.max)),
             Some(value) => self
                 .size("memory", value)
-                .and_then(|n| self.in_limits("memory", value, n, limits, show_size))
+                .and_then(|n| self.within(("[[atom]] memory", ""), value, n, limits, show_size))
                 .and_then(|n| self.whole("memory", value, n, atom::WASM_PAGE)),
         };
         let stack = match &raw.stack {
             None => Some(atom::STACK.default),
             Some(value) => self
                 .size("stack", value)
-                .and_then(|n| self.in_limits("stack", value, n, atom::STACK, show_size))
+                .and_then(|n| self.within(("[[atom]] stack", ""), value, n, atom::STACK, show_size))
                 .and_then(|n| self.whole("stack", value, n, 16)),
         };
         let deadline_ns = match &raw.deadline {
             None => Some(atom::DEADLINE.default),
-            Some(value) => self
-                .span("deadline", value)
-                .and_then(|n| self.in_limits("deadline", value, n, atom::DEADLINE, show_span)),
+            Some(value) => self.span("deadline", value).and_then(|n| {
+                self.within(("[[atom]] deadline", ""), value, n, atom::DEADLINE, show_span)
+            }),
         };
         Some(AtomLimits { memory: bytes?, stack: stack?, deadline_ns: deadline_ns? })
-    }
-
-    fn in_limits(
-        &mut self,
-        key: &str,
-        value: &Spanned<Scalar>,
-        n: u64,
-        limits: Limits,
-        show: fn(u64) -> String,
-    ) -> Option<u64> {
-        if (limits.min..=limits.max).contains(&n) {
-            return Some(n);
-        }
-        let what = format!("{key} of {} is not possible for an atom", show(n));
-        let help = format!("write {key} from \"{}\" to \"{}\"", show(limits.min), show(limits.max));
-        self.problems.push(Problem::new(value.span(), what).label("out of its limits").help(help));
-        None
     }
 
     fn whole(&mut self, key: &str, value: &Spanned<Scalar>, n: u64, unit: u64) -> Option<u64> {

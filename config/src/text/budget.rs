@@ -12,19 +12,24 @@ use super::walk::Scalar;
 use crate::payload::Budget;
 use crate::rules::{self, Limits};
 
+/// On what the limits depend.
+const WHEN: &str = "with this memory of the guest ";
+
 impl Check<'_> {
     pub(super) fn budget(
         &mut self,
         raw: &raw::Sponsor,
         memory: u64,
+        linear: u64,
         guest: &Range<usize>,
     ) -> Option<Budget> {
         let [mem, messages, sessions, fids] = rules::budget_limits(memory);
         let bytes = match &raw.memory {
-            None => Some(mem.default),
+            // And what its atoms' memories may grow to, which is charged too.
+            None => Some(mem.default.saturating_add(linear).min(mem.max)),
             Some(value) => self
                 .size("memory", value)
-                .and_then(|n| self.within("memory", value, n, mem, show_size)),
+                .and_then(|n| self.within(("[sponsor] memory", WHEN), value, n, mem, show_size)),
         };
         let messages = self.count("messages", raw.messages.as_ref(), messages);
         let sessions = self.count("sessions", raw.sessions.as_ref(), sessions);
@@ -59,7 +64,8 @@ impl Check<'_> {
         match value.get_ref() {
             Scalar::Int(n) => {
                 let n = u64::try_from(*n).unwrap_or(0);
-                let n = self.within(key, value, n, limits, |n| n.to_string())?;
+                let what = format!("[sponsor] {key}");
+                let n = self.within((&what, WHEN), value, n, limits, |n| n.to_string())?;
                 u32::try_from(n).ok()
             }
             other => {
@@ -72,25 +78,5 @@ impl Check<'_> {
                 None
             }
         }
-    }
-
-    fn within(
-        &mut self,
-        key: &str,
-        value: &Spanned<Scalar>,
-        n: u64,
-        limits: Limits,
-        show: fn(u64) -> String,
-    ) -> Option<u64> {
-        if (limits.min..=limits.max).contains(&n) {
-            return Some(n);
-        }
-        let (min, max) = (show(limits.min), show(limits.max));
-        self.problems.push(
-            Problem::new(value.span(), format!("[sponsor] {key} of {} is not possible", show(n)))
-                .label("not possible")
-                .help(format!("with this memory of the guest it may be {min} to {max}")),
-        );
-        None
     }
 }

@@ -17,7 +17,7 @@ use super::walk::Scalar;
 use super::{params, suggest};
 use crate::image::Platform;
 use crate::payload::OnFault;
-use crate::rules;
+use crate::rules::{self, Limits};
 
 /// What the steps of a check have in common.
 pub(super) struct Check<'p> {
@@ -39,12 +39,13 @@ pub(super) fn check(
     let memory = c.memory(&raw.guest);
     let platforms = c.platforms(raw.guest.platforms.as_ref());
     let on_fault = c.on_fault(raw.guest.on_fault.as_ref());
-    // A wrong size has been told; the rest is checked as if it were the default.
-    let budget = c.budget(&raw.sponsor, memory.unwrap_or(4 << 20), &raw.guest.span);
     let components: Vec<_> =
         raw.components.iter().filter_map(|r| c.component(r, raw.guest.test)).collect();
     let whole = memory.unwrap_or(rules::MAX_MEMORY);
     let atoms: Vec<_> = raw.atoms.iter().filter_map(|r| c.atom(r, whole, files)).collect();
+    // A wrong size has been told; the rest is checked as if it were the default.
+    let linear = atoms.iter().map(|a| a.limits.memory).sum();
+    let budget = c.budget(&raw.sponsor, memory.unwrap_or(4 << 20), linear, &raw.guest.span);
     let files = c.files(&raw.files, whole, files);
     let imports = raw.imports.iter().filter_map(|r| c.import(r)).collect();
     c.paths(raw);
@@ -93,6 +94,27 @@ impl Check<'_> {
             return None;
         }
         Some(text.get_ref().clone())
+    }
+
+    /// A number between its limits. `what` it is, and `when` it may be those.
+    pub(super) fn within(
+        &mut self,
+        (what, when): (&str, &str),
+        value: &Spanned<Scalar>,
+        n: u64,
+        limits: Limits,
+        show: fn(u64) -> String,
+    ) -> Option<u64> {
+        if (limits.min..=limits.max).contains(&n) {
+            return Some(n);
+        }
+        let (min, max) = (show(limits.min), show(limits.max));
+        self.problems.push(
+            Problem::new(value.span(), format!("{what} of {} is not possible", show(n)))
+                .label("out of its limits")
+                .help(format!("{when}it may be {min} to {max}")),
+        );
+        None
     }
 
     pub(super) fn unit(&mut self, key: &str, span: Range<usize>, bad: BadUnit) {

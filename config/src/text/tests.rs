@@ -335,12 +335,12 @@ fn what_is_wrong_with_an_atom_is_told() {
     one(&atom("").replace("counter", ""), "6:8", &["it is empty"]);
     one(&atom("pth = \"x\""), "7:1", &["unknown key `pth` in [[atom]]", "did you mean `path`?"]);
     one(&atom("memory = \"1MB\""), "7:10", &["`MB` is not a unit", "\"1MiB\""]);
-    one(&atom("memory = \"32KiB\""), "7:10", &["32KiB is not possible", "\"64KiB\" to \"4MiB\""]);
-    one(&atom("memory = \"8MiB\""), "7:10", &["8MiB is not possible", "\"64KiB\" to \"4MiB\""]);
+    one(&atom("memory = \"32KiB\""), "7:10", &["memory of 32KiB is not possible", "64KiB to 4MiB"]);
+    one(&atom("memory = \"8MiB\""), "7:10", &["memory of 8MiB is not possible", "64KiB to 4MiB"]);
     one(&atom("memory = \"100KiB\""), "7:10", &["no multiple of 64KiB", "\"128KiB\""]);
-    one(&atom("stack = \"1MiB\""), "7:9", &["1MiB is not possible", "\"4KiB\" to \"256KiB\""]);
+    one(&atom("stack = \"1MiB\""), "7:9", &["1MiB is not possible", "4KiB to 256KiB"]);
     one(&atom("deadline = 10"), "7:12", &["`10` has no unit", "\"10ms\""]);
-    one(&atom("deadline = \"2m\""), "7:12", &["2m is not possible", "\"100us\" to \"1m\""]);
+    one(&atom("deadline = \"2m\""), "7:12", &["2m is not possible", "100us to 1m"]);
     one(&atom("deadline = true"), "7:12", &["not a duration"]);
     one(&params("\"a b\" = 1"), "8:1", &["`a b` is no parameter's name"]);
     one(&params("a = [1]"), "8:5", &["an array is not possible", "text of one line"]);
