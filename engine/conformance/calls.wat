@@ -14,7 +14,7 @@
 ;;! write a/do e
 ;;! write a/do f
 ;;! write a/do g
-;;! read a/out f 7 pong
+;;! read a/out f 0 pong
 ;;! write a/do h
 ;;! pass 1
 ;;! read a/out
@@ -158,9 +158,9 @@
 
   (func (export "atoll_abi") (result i32) (i32.const 1))
   (func (export "invoke") (param $kind i32) (param $id i64) (param $len i32) (result i32)
-    ;; ASK: 7 pong.
+    ;; ASK: pong.
     (if (i32.eq (local.get $kind) (i32.const 3)) (then
-      (return (call $reply (local.get $id) (i32.const 7) (i32.const 1200) (i32.const 4)))))
+      (return (call $reply (local.get $id) (i32.const 0) (i32.const 1200) (i32.const 4)))))
     ;; READ.
     (if (i32.eq (local.get $kind) (i32.const 4)) (then
       (drop (call $answer (i32.const 512) (global.get $shown)))
@@ -249,6 +249,8 @@
     (call $is (call $log (i32.const 1104) (i32.const 5)) (i32.const 0))
     (call $is (call $log (i32.const 0) (i32.const 60000)) (i32.const 0))
     (call $is (call $emit (i32.const 2) (i32.const 1104) (i32.const 5)) (i32.const 0))
+    (call $is (call $emit (i32.const 2) (i32.const 1248) (i32.const 2)) (i32.const 0))
+    (call $is (call $log (i32.const 1248) (i32.const 2)) (i32.const 0))
     (call $is (call $emit (i32.const 2) (i32.const 0) (i32.const 4097)) (i32.const -90))
     (call $is (call $emit (i32.const 2) (i32.const 1120) (i32.const 10)) (i32.const -22))
     (call $is (call $emit (i32.const 0) (i32.const 1104) (i32.const 5)) (i32.const -22))
@@ -271,7 +273,9 @@
     (call $is (call $reply (i64.const 0) (i32.const 0) (i32.const 0) (i32.const 0)) (i32.const -116))
     (call $is (call $reply (i64.const -1) (i32.const 0) (i32.const 0) (i32.const 0)) (i32.const -116))
     (call $is (call $reply (i64.const 999) (i32.const 0) (i32.const 0) (i32.const 0)) (i32.const -116))
-    (call $is (call $reply (i64.const 1) (i32.const -4096) (i32.const 0) (i32.const 0)) (i32.const -22)))
+    (call $is (call $reply (i64.const 1) (i32.const -4096) (i32.const 0) (i32.const 0)) (i32.const -22))
+    (call $is (call $reply (i64.const 1) (i32.const 1) (i32.const 0) (i32.const 0)) (i32.const -22))
+    (call $is (call $reply (i64.const 1) (i32.const -2147483648) (i32.const 0) (i32.const 0)) (i32.const -22)))
   ;; What is too long is too long.
   (func $f
     (drop (memory.grow (i32.const 1)))
@@ -281,7 +285,7 @@
     (call $is (call $kv_put (i32.const 1152) (i32.const 3) (i32.const 0) (i32.const 65537)) (i32.const -90))
     (call $is64 (call $log_append (i32.const 0) (i32.const 65537)) (i64.const -90))
     (call $is (call $spawn (i32.const 1088) (i32.const 3) (i32.const 0) (i32.const 4097)) (i32.const -90)))
-  ;; An ask: b answers 7 pong.
+  ;; An ask: b answers pong.
   (func $g
     (call $is (i64.gt_s (call $call (i32.const 1) (i32.const 1104) (i32.const 5)) (i64.const 0)) (i32.const 1)))
   ;; A sleep that is dropped, and one that fires.
@@ -301,6 +305,7 @@
     (call $is (call $signal (i32.const 0) (i32.const 2) (i64.const 6)) (i32.const 0))
     (call $is (call $signal (i32.const 0) (i32.const 63) (i64.const 0)) (i32.const -22))
     (call $is (call $signal (i32.const 0) (i32.const -1) (i64.const 0)) (i32.const -22))
+    (call $is (call $signal (i32.const -1) (i32.const 63) (i64.const 0)) (i32.const -22))
     (call $is (call $signal (i32.const 99) (i32.const 1) (i64.const 0)) (i32.const -2)))
   ;; The other one comes now.
   (func $j
@@ -445,9 +450,10 @@
     (call $is (call $kv_get (i32.const 1184) (i32.const 2) (i32.const 0) (i32.const 0)) (i32.const -2))
     (call $is (call $scratch_read (i32.const 128) (i32.const 4096) (i32.const 1)) (i32.const 0))
     (call $is (i32.load8_u (i32.const 4096)) (i32.const 0)))
-  ;; The end.
+  ;; The end: the first status stays.
   (func $F
-    (call $exit (i32.const 3)))
+    (call $exit (i32.const 3))
+    (call $exit (i32.const 4)))
   ;; Files: what is no path, no flag, and not open.
   (func $G
     (call $is64 (call $file_read (i32.const -1) (i32.const 1) (i64.const 0) (i32.const 1)) (i64.const -14))
@@ -469,6 +475,11 @@
     (call $is64 (call $open (i32.const 1216) (i32.const 1) (i32.const 2048)) (i64.const -22))
     (call $is64 (call $walk (i32.const 0) (i32.const -1) (i32.const 1) (i32.const 0)) (i64.const -14))
     (call $is64 (call $walk (i32.const 0) (i32.const 1232) (i32.const 1) (i32.const 0)) (i64.const -9))
+    (call $is64 (call $walk (i32.const 0) (i32.const 1248) (i32.const 1025) (i32.const 0)) (i64.const -36))
+    (call $is64 (call $walk (i32.const 0) (i32.const 1248) (i32.const 2) (i32.const 0)) (i64.const -22))
+    (call $is64 (call $walk (i32.const 0) (i32.const 1232) (i32.const 1) (i32.const 3)) (i64.const -22))
+    (call $is64 (call $read (i32.const 0) (i64.const -1) (i32.const 1)) (i64.const -22))
+    (call $is64 (call $write (i32.const 0) (i64.const -1) (i32.const 1216) (i32.const 1)) (i64.const -22))
     (call $is64 (call $read (i32.const 0) (i64.const 0) (i32.const 1)) (i64.const -9))
     (call $is64 (call $read (i32.const 0) (i64.const 0) (i32.const 65537)) (i64.const -90))
     (call $is64 (call $write (i32.const 0) (i64.const 0) (i32.const -1) (i32.const 1)) (i64.const -14))

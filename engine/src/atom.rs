@@ -165,7 +165,7 @@ impl Live {
         let guard = module.machine.guard.clone();
         let mut store =
             Store::new(&module.engine, State::new(Limits { memory, guard }, module.events));
-        store.limiter(|state| &mut state.limits);
+        store.limiter(|state| state);
         // A start function, and the one that tells the version, are code of the atom's.
         let exported = |e: wasmtime::Error| bad(alloc::format!("{e:#}"));
         let ns = limits.deadline_ns.max(MAKING);

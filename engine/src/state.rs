@@ -26,6 +26,8 @@ pub(crate) struct State {
     /// The module's memory, from the moment that there is an instance.
     pub(crate) memory: Option<Memory>,
     pub(crate) limits: Limits,
+    /// Bytes of memory that are charged.
+    paid: usize,
     events: u64,
 }
 
@@ -39,13 +41,30 @@ pub(crate) struct Limits {
 /// instance is made.
 const MAX_TABLE: usize = 1 << 16;
 
-impl ResourceLimiter for Limits {
-    fn memory_growing(&mut self, _: usize, to: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+// SAFETY: its pointers are null between two dispatches, and during one nobody can send it
+// anywhere: the atom that has it is borrowed, and is no `Send` itself.
+unsafe impl Send for State {}
+
+impl ResourceLimiter for State {
+    fn memory_growing(
+        &mut self,
+        _: usize,
+        to: usize,
+        most: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         // Growing is a host call too: code that does nothing else must not run on.
-        if self.guard.fired() {
+        if self.limits.guard.fired() {
             return Err(Trap::Interrupt.into());
         }
-        Ok(to <= self.memory)
+        if to > self.limits.memory || most.is_some_and(|most| to > most) {
+            return Ok(false);
+        }
+        // What was paid for and could not be had after all need not be paid again. What
+        // an instance begins with, or is given by a restore, the runtime charges itself.
+        let more = to.saturating_sub(self.paid) as u64;
+        let paid = more == 0 || self.cx().map_or(true, |cx| cx.grow(more));
+        self.paid = if paid { self.paid.max(to) } else { self.paid };
+        Ok(paid)
     }
 
     fn table_growing(&mut self, _: usize, to: usize, _: Option<usize>) -> wasmtime::Result<bool> {
@@ -75,6 +94,7 @@ impl State {
             answer: Vec::new(),
             memory: None,
             limits,
+            paid: 0,
             events,
         }
     }

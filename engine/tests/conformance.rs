@@ -18,6 +18,16 @@ fn an_atom_starts_once_and_serves_its_files() {
     Suite::new(include_str!("../conformance/files.wat")).run();
 }
 
+#[test]
+fn files_of_the_namespace_are_read_and_written() {
+    Suite::new(include_str!("../conformance/namespace.wat")).run();
+}
+
+#[test]
+fn what_is_abandoned_leaves_what_the_abi_says() {
+    Suite::new(include_str!("../conformance/faults.wat")).run();
+}
+
 /// What every atom exports, but for what is put in its place.
 const EXPORTS: &str = r#"
     (memory (export "memory") 1)

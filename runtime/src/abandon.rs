@@ -5,13 +5,14 @@
 //! made anew or the guest stops.
 
 use alloc::vec::Vec;
+use core::mem;
 
 use atoll_9p::fault::Errno;
 use atoll_config::payload::OnFault;
 
 use crate::component::{ComponentId, Why};
 use crate::core::{Core, Queued};
-use crate::effects::message;
+use crate::effects::{Wish, message};
 use crate::namespace::CALLS;
 use crate::slots::Armed;
 use crate::sponsor::Amount;
@@ -31,9 +32,15 @@ pub(crate) fn reason(why: Why) -> (Errno, &'static str) {
 }
 
 impl Core<'_> {
-    /// A component's memory is suspect: do what the guest's policy says.
+    /// A component's memory is suspect: do what the guest's policy says. What it gave to
+    /// the log is kept, as nothing else of the dispatch is: it may tell why.
     pub(crate) fn abandon(&mut self, id: ComponentId, why: Why) {
         self.counters.abandoned += 1;
+        for wish in mem::take(&mut self.effects.wishes) {
+            if let Wish::Log(line) = wish {
+                self.say_as(id, &line);
+            }
+        }
         let policy = self.payload.on_fault;
         let Some(slot) = self.slots.get_mut(id) else { return };
         slot.failures += 1;
@@ -56,6 +63,10 @@ impl Core<'_> {
         slot.body = Some(body);
         slot.restarts += 1;
         let starts = slot.starts();
+        // What it begins with is never more than it had.
+        #[cfg(feature = "atoms")]
+        self.measure(id);
+        let Some(slot) = self.slots.get_mut(id) else { return false };
         let mut watched = Vec::new();
         for (file, f) in slot.streams.iter_mut().enumerate() {
             f.told = false;

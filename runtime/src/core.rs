@@ -216,10 +216,16 @@ impl<'a> Core<'a> {
     }
 
     /// Gives a component a state that [`Core::save`] gave. On an error nothing has
-    /// changed.
+    /// changed; but where nobody pays for its memory, it is made anew.
     pub fn restore(&mut self, id: ComponentId, state: &[u8]) -> Result<(), Fault> {
         let slot = self.slots.get_mut(id).ok_or(Errno::ESTALE)?;
-        slot.body.as_mut().ok_or(Errno::EBUSY)?.restore(state)
+        slot.body.as_mut().ok_or(Errno::EBUSY)?.restore(state)?;
+        #[cfg(feature = "atoms")]
+        if !self.measure(id) {
+            self.renew(id);
+            return Err(Errno::EDQUOT.into());
+        }
+        Ok(())
     }
 
     /// Whether it is over with this guest.
@@ -380,8 +386,7 @@ impl<'a> Core<'a> {
         let wall = self.wall();
         // What a dispatch drew that is not committed will be drawn again.
         let drawn = (self.random.clone(), self.next_call);
-        // Events of the runtime's own making prove nothing about a component.
-        let proof = !matches!(event, Event::Start | Event::Watched { .. } | Event::Read { .. });
+        let proof = !event.proves_nothing();
         let starts = matches!(event, Event::Start);
         let slot = self.slots.get_mut(to).ok_or(Errno::ESTALE)?;
         #[cfg(feature = "atoms")]
@@ -443,10 +448,10 @@ impl<'a> Core<'a> {
         #[cfg(feature = "atoms")]
         self.undo(to);
         self.sponsor.refund(self.effects.charged);
-        self.effects.reset();
         if let Some(why) = why {
             self.abandon(to, why);
         }
+        self.effects.reset();
         Err(fault)
     }
 

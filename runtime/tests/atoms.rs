@@ -394,7 +394,7 @@ fn an_atom_is_controlled_through_its_files() {
     assert!(stats.ends_with("failures 0\nfutures 0\n"), "{stats}");
     assert_eq!(g.used(), rest);
     let mem = g.w.cat(&mut g.p, "atom/b/mem").expect("a file");
-    assert_eq!(mem, "memory 0\nlimit 1048576\nstore 0\n");
+    assert_eq!(mem, "memory 4096\nlimit 1048576\nstore 0\n");
     let log = g.p.open_file("atom/b/log");
     let read = g.p.read_next(log);
     g.w.drive(&mut g.p);

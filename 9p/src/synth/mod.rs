@@ -473,8 +473,9 @@ impl<'a, S> Synth<'a, S> {
         for take in [false, true] {
             for (node, _) in &self.watched {
                 let news = match self.entries.get(node.at as usize).map(|e| &e.kind) {
+                    // One that is gone is news: who waits for it is told.
                     Some(Kind::Stream(pick)) => pick(state, node.id)
-                        .is_some_and(|s| if take { s.take_news() } else { s.has_news() }),
+                        .is_none_or(|s| if take { s.take_news() } else { s.has_news() }),
                     Some(Kind::Special(special)) => special.news(state, node.id, take),
                     _ => false,
                 };

@@ -4,10 +4,12 @@ use atoll_9p::fault::Errno;
 use wasmtime::{Caller, Linker};
 
 use super::{import, text};
-use crate::state::{No, State, run, run_mut};
+use crate::state::{No, State, run, run_mut, serve};
 
 /// The most bytes in a line of an event file.
 const MAX_LINE: usize = 4096;
+/// The greatest status of a guest.
+const MAX_STATUS: u32 = 63;
 /// The most bytes in a line of the log.
 const MAX_LOG: usize = 1024;
 
@@ -43,9 +45,11 @@ pub(super) fn link(l: &mut Linker<State>) -> wasmtime::Result<()> {
         paid(s)
     });
     l.func_wrap(super::MODULE, "exit", |mut c: Caller<'_, State>, status: i32| {
-        if let Ok(cx) = c.data_mut().cx() {
-            cx.exit(status.clamp(0, 63) as u8);
-        }
+        serve(&mut c, |_, s| {
+            s.cx()?.exit(status.cast_unsigned().min(MAX_STATUS) as u8);
+            Ok(0)
+        })
+        .map(|_: i32| ())
     })?;
     Ok(())
 }

@@ -55,10 +55,7 @@ pub(super) fn link(l: &mut Linker<State>) -> wasmtime::Result<()> {
         paid(s, future(call)?)
     });
     import!(l, "walk", |m, s, fd: i32, ptr: i32, len: i32, flags: i32| -> i64 {
-        let path = core::str::from_utf8(run(m, ptr, len)?).map_err(|_| Errno::EINVAL)?;
-        if path.len() > MAX_PATH {
-            return Err(No(Errno::ENAMETOOLONG));
-        }
+        let path = text(run(m, ptr, len)?)?;
         if flags & !FLAGS != 0 || flags & 3 == 3 {
             return Err(No(Errno::EINVAL));
         }
@@ -91,12 +88,17 @@ pub(super) fn link(l: &mut Linker<State>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-fn path(bytes: &[u8]) -> Result<&str, No> {
+fn text(bytes: &[u8]) -> Result<&str, No> {
     if bytes.len() > MAX_PATH {
         return Err(No(Errno::ENAMETOOLONG));
     }
-    let path = core::str::from_utf8(bytes).ok().filter(|p| p.starts_with('/'));
-    path.ok_or(No(Errno::EINVAL))
+    core::str::from_utf8(bytes).map_err(|_| No(Errno::EINVAL))
+}
+
+/// An absolute path.
+fn path(bytes: &[u8]) -> Result<&str, No> {
+    let path = text(bytes)?;
+    if path.starts_with('/') { Ok(path) } else { Err(No(Errno::EINVAL)) }
 }
 
 fn open_file(fd: i32) -> Result<Fd, No> {

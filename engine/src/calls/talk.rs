@@ -39,18 +39,17 @@ pub(super) fn link(l: &mut Linker<State>) -> wasmtime::Result<()> {
         paid(s, future(call)?)
     });
     import!(l, "signal", |_, s, to: i32, code: i32, arg: i64| -> i32 {
-        let to = component(to)?;
         if !(0..=MAX_CODE).contains(&code) {
             return Err(No(Errno::EINVAL));
         }
-        s.cx()?.signal(to, code as u8, arg)?;
+        s.cx()?.signal(component(to)?, code as u8, arg)?;
         paid(s, 0)
     });
     import!(l, "mask", |_, s, bits: i64| -> i64 {
-        Ok(s.cx()?.mask(bits.cast_unsigned())?.cast_signed())
+        Ok(s.cx()?.mask(bits.cast_unsigned()).cast_signed())
     });
     import!(l, "unmask", |_, s, bits: i64| -> i64 {
-        Ok(s.cx()?.unmask(bits.cast_unsigned())?.cast_signed())
+        Ok(s.cx()?.unmask(bits.cast_unsigned()).cast_signed())
     });
     import!(l, "spawn", |m, s, ptr: i32, len: i32, params: i32, params_len: i32| -> i32 {
         let new = run(m, ptr, len)?;
@@ -82,16 +81,16 @@ pub(super) fn link(l: &mut Linker<State>) -> wasmtime::Result<()> {
 fn reply(l: &mut Linker<State>) -> wasmtime::Result<()> {
     import!(l, "reply", |m, s, token: i64, status: i32, ptr: i32, len: i32| -> i32 {
         let body = bearable(run(m, ptr, len)?)?;
-        if status < -MAX_ERRNO {
+        if !(-MAX_ERRNO..=0).contains(&status) {
             return Err(No(Errno::EINVAL));
         }
         let token = Token(u64::try_from(token).map_err(|_| Errno::ESTALE)?);
-        let result = match u32::try_from(status) {
-            Ok(_) => Ok(body),
-            Err(_) if body.is_empty() => Err(Errno(status.unsigned_abs()).into()),
-            Err(_) => Err(Fault::new(Errno(status.unsigned_abs()), text(body))),
+        let result = match Errno(status.unsigned_abs()) {
+            Errno(0) => Ok(body),
+            errno if body.is_empty() => Err(errno.into()),
+            errno => Err(Fault::new(errno, text(body))),
         };
-        s.cx()?.reply(token, status.max(0), result)?;
+        s.cx()?.reply(token, 0, result)?;
         paid(s, 0)
     });
     Ok(())

@@ -2,19 +2,24 @@
 //! runtime's fake machine.
 //!
 //! What is to happen stands at the head of each module's source, in lines `;;! VERB ...`:
-//! `atoms NAME...` (the guest's atoms, each of this module), `write FILE LINE` (it is
+//! `atoms NAME...` (the guest's atoms, each of this module), `budget BYTES` (what its sponsor
+//! pays), `host PATH TEXT` (the host serves such a file, at `/data/PATH` of the guest's), `write FILE LINE` (it is
 //! taken), `write FILE LINE => ERRNO TEXT`, `read FILE TEXT` (it shows just that),
+//! `read FILE => ERRNO`,
 //! `list DIRECTORY NAME...`, `tail FILE TEXT` (an event file has that line), `log TEXT` and `nolog TEXT` (the
 //! guest's log has it in a line, or has not), `pass MS` (time goes on), `end STATUS`.
+
+mod host;
 
 use std::sync::Arc;
 
 use atoll_config::atom::{self, AtomLimits};
 use atoll_config::code;
-use atoll_config::payload::{Budget, Component, Hash, Module, OnFault, Payload, Value};
+use atoll_config::payload::{Budget, Component, Hash, Import, Module, OnFault, Payload, Value};
 use atoll_engine::{Atoms, COMPILER, CPU, Compare, Key, LoadError, Machine, Watchdog, compile};
 use atoll_runtime::fake::{Fake, Peer, World, drive_until};
 use atoll_runtime::{GuestId, Runtime};
+use host::Host;
 
 const MS: u64 = 1_000_000;
 
@@ -23,6 +28,7 @@ pub(crate) struct Suite {
     wasm: &'static [u8],
     files: Vec<atom::ModuleFile<'static>>,
     names: Vec<&'static str>,
+    budget: u64,
     pub(crate) script: Vec<&'static str>,
 }
 
@@ -38,7 +44,9 @@ impl Suite {
         let files = atom::files(std::str::from_utf8(section).unwrap()).expect("sound files");
         let script: Vec<_> = source.lines().filter_map(|l| l.strip_prefix(";;! ")).collect();
         let names = script.iter().find_map(|l| l.strip_prefix("atoms ")).unwrap_or("a");
-        Suite { wasm, files, names: names.split(' ').collect(), script }
+        let budget = script.iter().find_map(|l| l.strip_prefix("budget "));
+        let budget = budget.map_or(16 << 20, |b| b.parse().expect("a number of bytes"));
+        Suite { wasm, files, names: names.split(' ').collect(), budget, script }
     }
 
     /// The payload.
@@ -58,10 +66,10 @@ impl Suite {
             version: "1",
             memory: 32 << 20,
             on_fault: OnFault::Restart,
-            budget: Budget { memory: 16 << 20, messages: 1000, sessions: 4, fids: 64 },
+            budget: Budget { memory: self.budget, messages: 1000, sessions: 4, fids: 64 },
             files: Vec::new(),
             components: self.names.iter().map(component).collect(),
-            imports: Vec::new(),
+            imports: vec![Import { name: "data", at: "/data" }],
             writable: vec![""],
             modules: vec![module],
         }
@@ -88,9 +96,12 @@ impl Suite {
         rt.add(self.payload(), Hash([7; 32]), 0, &mut fake).expect("a guest");
         let mut world = World { rt, fake };
         let mut peer = Peer::open(&mut world.fake);
-        world.drive(&mut peer);
+        let mut host = Host::open(&mut world.fake, &self.script);
+        world.drive_all(&mut [&mut peer, &mut host]);
         for line in &self.script {
-            if let Err(why) = step(&mut world, &mut peer, line) {
+            let done = step(&mut world, &mut peer, line);
+            world.drive_all(&mut [&mut peer, &mut host]);
+            if let Err(why) = done {
                 panic!("{line}\n    {why}\n{:#?}", world.fake.log);
             }
         }
@@ -117,7 +128,7 @@ fn step(w: &mut World<'_>, p: &mut Peer, line: &str) -> Result<(), String> {
     let path = format!("export/{file}");
     let want = |good: bool, got: String| if good { Ok(()) } else { Err(got) };
     match verb {
-        "atoms" => Ok(()),
+        "atoms" | "budget" | "host" => Ok(()),
         "write" => {
             let (text, fault) = text.split_once(" => ").unwrap_or((text, ""));
             let got = match w.echo(p, &path, text) {
@@ -133,7 +144,10 @@ fn step(w: &mut World<'_>, p: &mut Peer, line: &str) -> Result<(), String> {
             want(got == fault, got)
         }
         "read" => {
-            let got = w.cat(p, &path).map_err(|f| f.text().to_string())?;
+            let got = match w.cat(p, &path) {
+                Ok(got) => got,
+                Err(f) => format!("=> {}", f.errno.name().unwrap_or(f.text())),
+            };
             want(got == text, got)
         }
         "list" => {

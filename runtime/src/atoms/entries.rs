@@ -438,15 +438,18 @@ impl Tree for Files<'_> {
         loop {
             let mut out = String::new();
             self.ask(at, Event::Names { file: at.file, skip, out: &mut out })?;
-            if out.is_empty() {
-                return Ok(());
-            }
-            for name in out.lines() {
+            let mut any = false;
+            for name in out.split_terminator('\n') {
                 skip = skip.checked_add(1).ok_or(Errno::EINVAL)?;
                 let qid = Self::qid_of(at, name, &[]);
+                any |= is_name(name);
                 if is_name(name) && !sink.push(qid, skip.into(), name) {
                     return Ok(());
                 }
+            }
+            // An answer of which nothing can be shown ends it: others may have no end.
+            if !any {
+                return Ok(());
             }
         }
     }

@@ -74,9 +74,9 @@ impl Cx<'_> {
         self.job(path, 0, Todo::Whole(What::List { max: LIST }))
     }
 
-    /// What attributes a file of the namespace has. The result is a stat of 40 bytes,
-    /// numbers little endian: qid path (8), qid version (4), mode (4), length (8), time of
-    /// last change in seconds since 1970 (8), and nanoseconds of it (8).
+    /// What attributes a file of the namespace has. The result is a stat of 33 bytes,
+    /// numbers little endian: length (8), time of last change in nanoseconds since 1970
+    /// (8), mode (4), and the qid's type (1), version (4) and path (8).
     pub fn file_stat(&mut self, path: &str) -> Result<CallId, Fault> {
         self.job(path, 0, Todo::Part(Job::Stat))
     }

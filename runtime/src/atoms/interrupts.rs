@@ -27,30 +27,28 @@ impl Cx<'_> {
 
     /// Holds interrupts back: those of the codes whose bits are set, beside those that
     /// are held back already. The bits as they were.
-    pub fn mask(&mut self, bits: u64) -> Result<u64, Fault> {
+    pub fn mask(&mut self, bits: u64) -> u64 {
         self.set_mask(self.own.mask | bits)
     }
 
     /// Lets interrupts come again: those of the codes whose bits are set. The bits as
     /// they were.
-    pub fn unmask(&mut self, bits: u64) -> Result<u64, Fault> {
+    pub fn unmask(&mut self, bits: u64) -> u64 {
         self.set_mask(self.own.mask & !bits)
     }
 
-    fn set_mask(&mut self, mask: u64) -> Result<u64, Fault> {
+    fn set_mask(&mut self, mask: u64) -> u64 {
         let old = self.own.mask;
-        // A mask that stays takes nothing, however often it is set.
-        if mask != old {
-            if !self.pass(0) {
-                return Err(Errno::EDQUOT.into());
-            }
+        // A mask that stays takes nothing, however often it is set. Where nobody pays, the
+        // dispatch is abandoned.
+        if mask != old && self.pass(0) {
             self.own.mask = mask;
             self.effects.undo.push(Undo::Mask(old));
             if old & !mask != 0 {
                 self.wish(More::Unmasked);
             }
         }
-        Ok(old)
+        old
     }
 }
 

@@ -72,6 +72,10 @@ impl Cx<'_> {
         let lock = self.atoms.locks.get_mut(&n).ok_or(Errno::EPERM)?;
         let alone = lock.take(me).ok_or(Errno::EPERM)?;
         self.effects.undo.push(Undo::Unlock(n, alone));
+        // Who holds it often can give it up as often in one dispatch.
+        if !self.pass(0) {
+            return Err(Errno::EDQUOT.into());
+        }
         self.wish(More::Unlocked(n));
         Ok(())
     }

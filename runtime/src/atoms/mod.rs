@@ -69,6 +69,8 @@ pub(crate) struct Own {
     parent: Option<ComponentId>,
     /// What was charged when it was made.
     price: Amount,
+    /// Bytes of its linear memory, which are charged.
+    linear: u64,
     /// What it said.
     pub(crate) log: Stream,
     /// Codes of interrupts that are held back.
@@ -91,6 +93,7 @@ impl Default for Own {
             params: String::new(),
             parent: None,
             price: Amount::default(),
+            linear: 0,
             log: Stream::new(0),
             mask: 0,
             held: 0,

@@ -315,14 +315,15 @@ impl Part {
     }
 }
 
-/// A stat as an atom gets it: 40 bytes.
+/// A stat as an atom gets it: 33 bytes.
 fn bytes(s: &Stat) -> Vec<u8> {
-    let mut out = Vec::with_capacity(40);
-    out.extend_from_slice(&s.qid.path.to_le_bytes());
-    out.extend_from_slice(&s.qid.version.to_le_bytes());
+    let mtime = s.mtime.sec.saturating_mul(1_000_000_000).saturating_add(s.mtime.nsec.into());
+    let mut out = Vec::with_capacity(33);
+    out.extend_from_slice(&s.size.to_le_bytes());
+    out.extend_from_slice(&mtime.to_le_bytes());
     out.extend_from_slice(&s.mode.to_le_bytes());
-    for n in [s.size, s.mtime.sec, s.mtime.nsec.into()] {
-        out.extend_from_slice(&n.to_le_bytes());
-    }
+    out.push(s.qid.ty);
+    out.extend_from_slice(&s.qid.version.to_le_bytes());
+    out.extend_from_slice(&s.qid.path.to_le_bytes());
     out
 }

@@ -12,7 +12,7 @@ use atoll_config::atom;
 use atoll_config::payload::{Component as Plan, Module, Value};
 
 use super::{More, Own, Undo, srv};
-use crate::component::{Component, ComponentId, FileKind, FileSpec};
+use crate::component::{Component, ComponentId, FileKind, FileSpec, Why};
 use crate::core::{Core, StartError};
 use crate::effects::Cx;
 use crate::engine::{AtomLimits, Engine};
@@ -50,6 +50,11 @@ fn price(name: &str, params: &str) -> Amount {
     price
 }
 
+/// Bytes of its linear memory.
+fn linear(body: &mut dyn Component) -> u64 {
+    body.memory().map_or(0, |m| m.size())
+}
+
 impl<'a> Slot<'a> {
     /// An atom of the configuration.
     pub(crate) fn atom(
@@ -67,16 +72,20 @@ impl<'a> Slot<'a> {
         }
         let files = of.files.iter().map(|f| FileSpec { name: f.name, kind: kind(f.kind) });
         let limits = plan.limits;
-        let body =
+        let mut body =
             engine.make(module, &limits).map_err(|fault| StartError::Component(name, fault))?;
         let params = match plan.params.as_slice() {
             [Value::Text(text)] => *text,
             _ => "",
         };
         let origin = Origin::Atom { module, limits };
+        let own = Own {
+            params: params.to_owned(),
+            linear: linear(&mut *body),
+            ..Own::of_atom(None, price(plan.name, params))
+        };
         let mut slot = Slot::new(Cow::Borrowed(plan.name), origin, files.collect(), body);
-        let price = price(plan.name, params);
-        slot.own = Some(Box::new(Own { params: params.to_owned(), ..Own::of_atom(None, price) }));
+        slot.own = Some(Box::new(own));
         Ok(slot)
     }
 }
@@ -84,7 +93,7 @@ impl<'a> Slot<'a> {
 impl Own {
     /// Bytes that were charged when it was made.
     pub(crate) fn price(&self) -> u64 {
-        self.price.memory
+        self.price.memory + self.linear
     }
 
     fn of_atom(parent: Option<ComponentId>, price: Amount) -> Own {
@@ -132,7 +141,16 @@ impl Cx<'_> {
         }
         let price = price(name, params);
         self.pay(price)?;
-        let body = engine.make(module, &limits)?;
+        let mut body = match engine.make(module, &limits) {
+            Ok(body) => body,
+            // Nothing that an atom is told may depend on what its machine has left.
+            Err(_) => {
+                self.abandon(Why::Trap("another atom cannot be made"));
+                return Err(Errno::EDQUOT.into());
+            }
+        };
+        let linear = linear(&mut *body);
+        self.pay(Amount { memory: linear, messages: 0 })?;
         let id = ComponentId(self.slots.next() + self.effects.spawned);
         self.effects.spawned += 1;
         self.atoms.names.insert(name.to_owned(), id);
@@ -140,6 +158,16 @@ impl Cx<'_> {
         let (name, params) = (name.to_owned(), params.to_owned());
         self.wish(More::Spawn(Box::new(Fresh { name, params, module, limits, body, price })));
         Ok(id)
+    }
+
+    /// Charges bytes by which this component's linear memory is to grow; false where the
+    /// sponsor cannot pay, and it does not grow then. However the dispatch ends, they
+    /// stay charged until the component is made anew or ends: for so long it has them.
+    pub fn grow(&mut self, bytes: u64) -> bool {
+        let more = Amount { memory: bytes, messages: 0 };
+        let paid = self.effects.why.is_none() && self.sponsor.charge(more);
+        self.own.linear += if paid { bytes } else { 0 };
+        paid
     }
 
     /// Ends this component, or one that it spawned, when the dispatch is done: it gets
@@ -150,6 +178,9 @@ impl Cx<'_> {
         if id != self.me && !self.is_spawned(id) && !self.slots.get(id).is_some_and(own) {
             return Err(Errno::EPERM.into());
         }
+        if !self.pass(0) {
+            return Err(Errno::EDQUOT.into());
+        }
         self.wish(More::Kill(id));
         Ok(())
     }
@@ -157,13 +188,29 @@ impl Cx<'_> {
 
 impl Core<'_> {
     pub(super) fn spawn(&mut self, parent: ComponentId, fresh: Fresh) {
-        let Fresh { name, params, module, limits, body, price } = fresh;
+        let Fresh { name, params, module, limits, mut body, price } = fresh;
         let origin = Origin::Atom { module, limits };
-        let own = Own { params, ..Own::of_atom(Some(parent), price) };
+        let linear = linear(&mut *body);
+        let own = Own { params, linear, ..Own::of_atom(Some(parent), price) };
         // What it does not show cannot be watched: its files are in no tree.
         let mut slot = Slot::new(Cow::Owned(name), origin, Vec::new(), body);
         slot.own = Some(Box::new(own));
         self.enter(slot);
+    }
+
+    /// A component has another linear memory: charges that. False where nobody pays.
+    pub(crate) fn measure(&mut self, id: ComponentId) -> bool {
+        let Some(slot) = self.slots.get_mut(id) else { return false };
+        let (Some(body), Some(own)) = (&mut slot.body, &mut slot.own) else { return false };
+        let size = linear(&mut **body);
+        let more = Amount { memory: size.saturating_sub(own.linear), messages: 0 };
+        if !self.sponsor.charge(more) {
+            return false;
+        }
+        let less = own.linear.saturating_sub(size);
+        self.sponsor.refund(Amount { memory: less, messages: 0 });
+        own.linear = size;
+        true
     }
 
     /// Ends a component.
@@ -173,6 +220,8 @@ impl Core<'_> {
         }
         self.forget(id);
         let Some(slot) = self.slots.remove(id) else { return };
+        // Who waits for its lines is told that there will be none.
+        self.stirred = true;
         self.sponsor.refund(Amount { memory: slot.kept(), messages: 0 });
         self.atoms.names.remove(&*slot.name);
         if let Some(own) = slot.own {

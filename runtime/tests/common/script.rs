@@ -13,7 +13,7 @@ use atoll_9p::types::OpenFlags;
 use atoll_config::atom::{ABI, AtomLimits, FileKind, KIND, ModuleFile};
 use atoll_config::payload::{Budget, Component as Plan, Import, Module, Payload, Value};
 use atoll_runtime::Runtime;
-use atoll_runtime::component::{CallId, Component, Cx, Event, Fd, Token, Why};
+use atoll_runtime::component::{CHUNK, CallId, Component, Cx, Event, Fd, Memory, Token, Why};
 use atoll_runtime::engine::Engine;
 use atoll_runtime::fake::{End, Fake, Peer, World};
 use atoll_runtime::platform::{Conn, Stream};
@@ -34,6 +34,29 @@ struct Script {
     tokens: Vec<Token>,
     calls: Vec<CallId>,
     entries: Vec<(String, Vec<u8>)>,
+    /// Bytes of memory; never fewer than [`PAGE`].
+    memory: u64,
+}
+
+/// Bytes of memory that it begins with.
+pub const PAGE: u64 = 4096;
+
+impl Memory for Script {
+    fn size(&self) -> u64 {
+        self.memory.max(PAGE)
+    }
+
+    fn read(&self, _: u32, out: &mut [u8; CHUNK]) {
+        out.fill(0);
+    }
+
+    fn write(&mut self, size: u64, _: u32, _: &[u8; CHUNK]) {
+        self.memory = size;
+    }
+
+    fn dirty(&mut self, _: &mut Vec<u32>) {}
+
+    fn clear(&mut self) {}
 }
 
 /// Makes scripts, whatever the module.
@@ -95,13 +118,35 @@ impl Script {
                     let made = cx.sleep(num(1) as u64);
                     call(self, made)
                 }
+                // As many as are told; they are not noted one by one.
+                "sleeps" => {
+                    let slept = (0..num(1)).try_for_each(|_| cx.sleep(num(2) as u64).map(drop));
+                    slept.map(|()| "".into())
+                }
                 "drop" => cx.drop_future(last).map(|()| "dropped".into()),
                 "lose" => cx.drop_future(last).map(|()| last.0.to_string()),
                 "signal" => {
                     who(cx).and_then(|to| cx.signal(to, num(2) as u8, num(3))).map(|()| "".into())
                 }
-                "mask" => cx.mask(num(1) as u64).map(|was| format!("was {was}")),
-                "unmask" => cx.unmask(num(1) as u64).map(|was| format!("was {was}")),
+                "mask" => Ok(format!("was {}", cx.mask(num(1) as u64))),
+                "unmask" => Ok(format!("was {}", cx.unmask(num(1) as u64))),
+                "grow" => {
+                    let grown = cx.grow(num(1) as u64);
+                    self.memory = self.size() + if grown { num(1) as u64 } else { 0 };
+                    Ok(format!("{grown}"))
+                }
+                "log" => {
+                    cx.log(rest(1));
+                    Ok("".into())
+                }
+                "logs" => {
+                    (0..num(1)).for_each(|n| cx.log(format_args!("{n} {}", rest(2))));
+                    Ok("".into())
+                }
+                "have" => {
+                    self.entries.push((word(1).into(), Vec::new()));
+                    Ok("".into())
+                }
                 "register" => cx.register(word(1)).map(|()| "registered".into()),
                 "spawn" => cx.spawn(word(1), &rest(2)).map(|id| format!("is {}", id.0)),
                 "kill" => who(cx).and_then(|to| cx.kill(to)).map(|()| "".into()),
@@ -244,6 +289,10 @@ impl Component for Script {
                 *out += "text\n";
                 Ok(())
             }
+            Event::Names { out, .. } if self.entries.first().is_some_and(|e| e.0 == "endless") => {
+                *out += "no/name\n..\ncr\r\n";
+                Ok(())
+            }
             Event::Names { skip, out, .. } => {
                 for (name, _) in self.entries.iter().skip(skip as usize).take(3) {
                     *out += name;
@@ -287,6 +336,10 @@ impl Component for Script {
 
     fn restore(&mut self, _: &[u8]) -> Result<(), Fault> {
         Ok(())
+    }
+
+    fn memory(&mut self) -> Option<&mut dyn Memory> {
+        Some(self)
     }
 }
 
