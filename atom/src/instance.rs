@@ -99,7 +99,7 @@ pub enum Event<'e> {
 pub struct Token(pub i64);
 
 impl Token {
-    /// Answers it. ESTALE where nobody waits (any more).
+    /// Answers it. Whether anybody still waits is not told.
     pub fn reply(self, result: Result<&[u8]>) -> Result<()> {
         let (status, body) = match &result {
             Ok(body) => (0, *body),

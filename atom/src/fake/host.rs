@@ -135,7 +135,7 @@ pub(crate) fn emit(file: u32, line: &[u8]) -> i32 {
 
 pub(crate) fn exit(status: i32) {
     done(guest(|g, _| {
-        g.exit.get_or_insert(status.clamp(0, 63));
+        g.exit.get_or_insert(status.cast_unsigned().min(63).cast_signed());
         Ok(())
     }));
 }

@@ -200,20 +200,23 @@ impl World {
                 if starts {
                     (errno, error.text().to_string())
                 } else {
-                    self.roll_back(before);
+                    self.roll_back(before, false);
                     return Err(Stop::Refused(error));
                 }
             }
         };
-        self.roll_back(before);
+        self.roll_back(before, true);
         self.abandoned(to, &why);
         Err(Stop::Abandoned(Error::new(errno, why)))
     }
 
-    /// What was asked for has not been. Lines of the log stay: they say why.
-    fn roll_back(&self, mut before: Guest) {
+    /// What was asked for has not been. Lines of the log stay where the dispatch was
+    /// abandoned: they say why.
+    fn roll_back(&self, mut before: Guest, abandoned: bool) {
         self.guest(|g| {
-            before.log = core::mem::take(&mut g.log);
+            if abandoned {
+                before.log = core::mem::take(&mut g.log);
+            }
             *g = before;
         });
     }
