@@ -73,6 +73,12 @@ impl Stream {
         Stream { from_newest: true, ..self }
     }
 
+    /// A stream like this one, without lines or readers.
+    #[must_use]
+    pub fn afresh(&self) -> Stream {
+        Stream { from_newest: self.from_newest, ..Stream::new(self.cap) }
+    }
+
     /// A reader has come: where it starts.
     pub fn open(&mut self) -> Cursor {
         self.readers += 1;
@@ -151,6 +157,39 @@ impl Stream {
     /// Bytes held now.
     pub fn held(&self) -> usize {
         self.ring.len()
+    }
+
+    /// The lines that are kept, each with its end, and the number of the first.
+    pub fn kept(&self) -> (u64, impl Iterator<Item = u8>) {
+        (self.first, self.ring.iter().copied())
+    }
+
+    /// Takes up lines that [`Stream::kept`] gave, in the place of its own; nobody reads it
+    /// yet. EINVAL for what no stream with this room keeps.
+    pub fn take_up(&mut self, first: u64, text: &str) -> Result<(), Fault> {
+        let count = text.bytes().filter(|b| *b == b'\n').count() as u64;
+        let last = first.checked_add(count).filter(|n| *n < 1 << (62 - INSIDE));
+        match last {
+            Some(last) if text.len() <= self.cap && (text.is_empty() || text.ends_with('\n')) => {
+                let ring = text.bytes().collect();
+                *self = Stream { ring, first, lines: last, news: true, ..self.afresh() };
+                Ok(())
+            }
+            _ => Err(Fault::new(Errno::EINVAL, "no lines that this stream can keep")),
+        }
+    }
+
+    /// Takes the place of another stream, whose readers are its own from now on. If there
+    /// are any, its lines get later numbers than all of the other's, so that each of them
+    /// is told of a gap.
+    pub fn succeed(&mut self, old: &Stream) {
+        (self.readers, self.watched, self.news) = (old.readers, old.watched, true);
+        if old.readers > 0 {
+            let kept = self.lines - self.first;
+            self.first = self.first.max(old.lines + 1);
+            self.lines = self.first + kept;
+            self.start = old.start + old.ring.len() as u64 + 1;
+        }
     }
 
     /// Whether a line was pushed since [`Stream::take_news`] was last asked.
@@ -401,6 +440,51 @@ mod tests {
         }
         s.seek(&mut c, end).unwrap();
         assert_eq!(read(&s, &mut c, 64), None);
+    }
+
+    #[test]
+    fn lines_that_are_taken_up_go_on_where_they_stood() {
+        let mut s = Stream::new(16);
+        (0..9).for_each(|i| s.push(i));
+        let mut c = s.oldest();
+        assert_eq!(read(&s, &mut c, 6).as_deref(), Some("1\n2\n3\n"));
+        let (first, text) = s.kept();
+        let text = String::from_utf8(text.collect()).unwrap();
+        let mut t = Stream::new(16);
+        for (first, text) in [(0, "no end"), (0, "longer than it is\n"), (u64::MAX, "x\n")] {
+            assert_eq!(t.take_up(first, text).unwrap_err().errno, Errno::EINVAL);
+            assert_eq!((t.lines(), t.held()), (0, 0));
+        }
+        t.take_up(first, &text).unwrap();
+        assert_eq!((t.lines(), t.held()), (s.lines(), s.held()));
+        // Who comes back to a stream that nobody read goes on, and nothing was lost.
+        let mut again = t.oldest();
+        t.seek(&mut again, s.position(&c)).unwrap();
+        t.push("new");
+        assert_eq!(read(&t, &mut again, 99).as_deref(), Some("4\n5\n6\n7\n8\nnew\n"));
+    }
+
+    #[test]
+    fn a_reader_whose_stream_becomes_another_is_told_of_a_gap() {
+        let mut old = Stream::new(64);
+        let mut c = old.open();
+        old.push("a");
+        old.push("b");
+        let gap = |c: &mut Cursor, first| {
+            let mut new = Stream::new(64);
+            new.take_up(first, "x\ny\n").unwrap();
+            new.succeed(&old);
+            assert!(new.has_readers());
+            let told: String = core::iter::from_fn(|| read(&new, c, 64)).collect();
+            told
+        };
+        // None of both was read, or one, or part of it.
+        assert_eq!(gap(&mut c.clone(), 0), "gap 3\nx\ny\n");
+        assert_eq!(gap(&mut c.clone(), 9), "gap 9\nx\ny\n");
+        assert_eq!(read(&old, &mut c, 1).as_deref(), Some("a"));
+        assert_eq!(gap(&mut c.clone(), 0), "\ngap 3\nx\ny\n");
+        assert_eq!(read(&old, &mut c, 9).as_deref(), Some("\nb\n"));
+        assert_eq!(gap(&mut c.clone(), 0), "gap 1\nx\ny\n");
     }
 
     #[test]

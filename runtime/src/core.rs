@@ -29,6 +29,8 @@ use crate::platform::{Memory, Time, Trap};
 use crate::random::Random;
 use crate::records;
 use crate::slots::{Armed, Slot, Slots};
+#[cfg(feature = "atoms")]
+use crate::snapshot::Snaps;
 use crate::sponsor::{Amount, Sponsor};
 pub use crate::start::StartError;
 use crate::timers::Timers;
@@ -98,22 +100,32 @@ pub struct Core<'a> {
     pub(crate) stirred: bool,
     /// What makes its atoms.
     pub engine: Option<&'a dyn Engine>,
+    /// What makes its other components.
+    #[cfg(feature = "atoms")]
+    pub(crate) registry: &'static [Entry],
     pub(crate) now: Time,
-    wall_at_start: u64,
+    /// A moment, by the machine's time and by the guest's: they differ for a guest that
+    /// goes on from a checkpoint.
+    #[cfg(feature = "atoms")]
+    pub(crate) since: (Time, Time),
+    pub(crate) wall_at_start: u64,
     pub(crate) slots: Slots<'a>,
     pub(crate) queue: VecDeque<(ComponentId, Queued)>,
     pub(crate) timers: Timers<Alarm>,
-    random: Random,
-    next_call: u64,
+    pub(crate) random: Random,
+    pub(crate) next_call: u64,
     /// What only atoms ask for.
     #[cfg(feature = "atoms")]
     pub(crate) atoms: Atoms,
+    /// Its checkpoints.
+    #[cfg(feature = "atoms")]
+    pub(crate) snaps: Snaps,
     pub(crate) effects: Effects,
     /// An event file may have got its first reader, or lost its last.
-    looked: bool,
-    fresh_log: Vec<String>,
-    exit: Option<u8>,
-    trap: Option<Trap>,
+    pub(crate) looked: bool,
+    pub(crate) fresh_log: Vec<String>,
+    pub(crate) exit: Option<u8>,
+    pub(crate) trap: Option<Trap>,
 }
 
 impl<'a> Core<'a> {
@@ -137,7 +149,11 @@ impl<'a> Core<'a> {
             log: Stream::new(LOG),
             machine: (Memory::default(), Vec::new()),
             engine,
+            #[cfg(feature = "atoms")]
+            registry,
             now: Time(0),
+            #[cfg(feature = "atoms")]
+            since: (Time(0), Time(0)),
             wall_at_start,
             slots: Slots::default(),
             queue: VecDeque::new(),
@@ -146,6 +162,8 @@ impl<'a> Core<'a> {
             next_call: 0,
             #[cfg(feature = "atoms")]
             atoms: Atoms::default(),
+            #[cfg(feature = "atoms")]
+            snaps: Snaps::new(0),
             effects: Effects::default(),
             looked: true,
             fresh_log: Vec::new(),
@@ -245,6 +263,10 @@ impl<'a> Core<'a> {
 
     /// Whether an event waits to be dispatched.
     pub(crate) fn has_work(&self) -> bool {
+        #[cfg(feature = "atoms")]
+        if self.snaps.hold {
+            return false;
+        }
         !self.queue.is_empty() && self.exit.is_none()
     }
 
@@ -255,11 +277,16 @@ impl<'a> Core<'a> {
 
     /// When the next timer comes.
     pub(crate) fn deadline(&self) -> Option<Time> {
-        self.timers.first().filter(|_| self.exit.is_none())
+        let first = self.timers.first().filter(|_| self.exit.is_none());
+        #[cfg(feature = "atoms")]
+        let first = first.map(|at| self.by_machine(at));
+        first
     }
 
     /// Tells the time, for what is said and shown before the next event.
     pub(crate) fn pass(&mut self, now: Time) {
+        #[cfg(feature = "atoms")]
+        let now = self.by_guest(now);
         self.now = self.now.max(now);
     }
 
@@ -383,6 +410,8 @@ impl<'a> Core<'a> {
         if self.exit.is_some() {
             return Err(Fault::new(Errno::ECANCELED, "the guest has ended"));
         }
+        #[cfg(feature = "atoms")]
+        self.may_run()?;
         let wall = self.wall();
         // What a dispatch drew that is not committed will be drawn again.
         let drawn = (self.random.clone(), self.next_call);

@@ -79,6 +79,18 @@ pub(crate) enum Todo {
     Part(Job),
 }
 
+#[cfg(feature = "atoms")]
+impl Todo {
+    /// Whether it changes nothing, and needs no file that is open: then it can be asked
+    /// for again where nobody knows whether it was done.
+    pub(crate) fn is_harmless(&self) -> bool {
+        match self {
+            Todo::Whole(what) => !matches!(what, What::Write(_)),
+            Todo::Part(job) => matches!(job, Job::Read { .. } | Job::Stat),
+        }
+    }
+}
+
 /// A call into the namespace.
 #[derive(Debug)]
 #[cfg_attr(not(feature = "calls"), allow(dead_code))]

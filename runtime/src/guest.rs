@@ -94,7 +94,7 @@ impl<'a> Guest<'a> {
         #[cfg(not(feature = "atoms"))]
         let mut synth = tree::build(&core);
         #[cfg(feature = "atoms")]
-        let (mut synth, entries) = tree::build(&core);
+        let (mut synth, (entries, nodes)) = tree::build(&core);
         synth.mtime = wall / 1_000_000_000;
         // A sixteenth of the memory, for all computed files that are open.
         synth.limits.held = (core.payload.memory / 16) as usize;
@@ -102,7 +102,7 @@ impl<'a> Guest<'a> {
             #[cfg(not(feature = "atoms"))]
             files: Files { synth, state: core },
             #[cfg(feature = "atoms")]
-            files: Files::new(atoll_9p::synth::Files { synth, state: core }, entries),
+            files: Files::new(atoll_9p::synth::Files { synth, state: core }, entries, nodes),
             place: Place::default(),
             busy: false,
             clients: Vec::new(),
@@ -300,7 +300,10 @@ impl<'a> Guest<'a> {
     /// Dispatches events one after another while nothing else waits, for a while: what a
     /// step costs beside its event is then paid for many.
     fn go_on(&mut self, p: &mut impl Platform) {
+        #[cfg(not(feature = "atoms"))]
         let until = self.core().now().after(SLICE);
+        #[cfg(feature = "atoms")]
+        let until = self.core().machine_time().after(SLICE);
         for n in 1..EVENTS {
             if !matches!(self.turns.make_contiguous(), [Turn::Event]) || self.core().is_dying() {
                 return;

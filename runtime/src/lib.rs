@@ -30,6 +30,8 @@ pub mod records;
 mod runtime;
 pub mod sched;
 mod slots;
+#[cfg(feature = "atoms")]
+pub mod snapshot;
 pub mod sponsor;
 mod start;
 mod timers;

@@ -73,6 +73,9 @@ struct Running {
     /// Bytes of the result so far, which are part of what was charged.
     held: usize,
     work: Work,
+    /// Where it leads, and what it does, if that can be asked for again.
+    #[cfg(feature = "atoms")]
+    again: Option<(String, Todo)>,
 }
 
 impl Running {
@@ -126,6 +129,28 @@ fn clean(path: &str) -> String {
         }
     }
     names.iter().flat_map(|n| ["/", n]).collect()
+}
+
+/// A call that has not returned, for who asks for it again elsewhere.
+#[cfg(feature = "atoms")]
+pub(crate) struct Unanswered<'n> {
+    pub(crate) to: ComponentId,
+    pub(crate) call: CallId,
+    pub(crate) path: &'n str,
+    /// None where nobody knows whether it was done.
+    pub(crate) what: Option<&'n Todo>,
+    /// It was sent to a host.
+    pub(crate) asked: bool,
+    /// Bytes that were charged for it, without those of its result.
+    pub(crate) memory: u64,
+}
+
+#[cfg(feature = "atoms")]
+impl Unanswered<'_> {
+    /// Whether another connection will do for it.
+    pub(crate) fn may_be_asked(&self) -> bool {
+        self.what.is_some_and(|w| !matches!(w, Todo::Part(job) if job.held().is_some()))
+    }
 }
 
 impl Namespace {
@@ -237,8 +262,18 @@ impl Namespace {
             match work {
                 Ok(work) => {
                     link.next_fid = if fid == NOFID - 1 { ROOT + 1 } else { fid + 1 };
-                    let (call, charged) = (call.id, call.charged);
-                    link.running.push(Running { to: Some(to), call, charged, held: 0, work });
+                    let Call { id, path, what, charged } = call;
+                    #[cfg(not(feature = "atoms"))]
+                    drop((path, what));
+                    link.running.push(Running {
+                        to: Some(to),
+                        call: id,
+                        charged,
+                        held: 0,
+                        work,
+                        #[cfg(feature = "atoms")]
+                        again: what.is_harmless().then_some((path, what)),
+                    });
                 }
                 Err(fault) => done.push(unstarted(to, &call, fault)),
             }
@@ -255,6 +290,69 @@ impl Namespace {
         });
         let running = self.link.iter_mut().flat_map(|l| &mut l.running);
         running.filter(|r| r.to == Some(id)).for_each(|r| r.to = None);
+    }
+
+    /// The calls of components that are there, those first that were sent.
+    #[cfg(feature = "atoms")]
+    pub(crate) fn unanswered(&self) -> Vec<Unanswered<'_>> {
+        let running = self.link.iter().flat_map(|l| &l.running).filter_map(|r| {
+            let (path, what) = r.again.as_ref().map_or(("", None), |(p, w)| (p.as_str(), Some(w)));
+            let memory = r.charged.memory.saturating_sub(r.held as u64);
+            Some(Unanswered { to: r.to?, call: r.call, path, what, asked: true, memory })
+        });
+        let mut all: Vec<_> = running.collect();
+        // Answers come in any order; so does what is left.
+        all.sort_by_key(|u| u.call);
+        all.extend(self.waiting.iter().map(|(to, c)| Unanswered {
+            to: *to,
+            call: c.id,
+            path: &c.path,
+            what: Some(&c.what),
+            asked: false,
+            memory: c.charged.memory,
+        }));
+        all
+    }
+
+    /// Whether a path is one that [`Namespace::call`] makes of a guest's.
+    #[cfg(feature = "atoms")]
+    fn leads(&self, path: &str) -> bool {
+        let first = path.split('/').next();
+        let clean = clean(path);
+        clean.strip_prefix('/') == Some(path) && self.mounts.iter().any(|m| Some(&*m.1) == first)
+    }
+
+    /// Takes a call that waited elsewhere. False where it leads nowhere in this namespace.
+    #[cfg(feature = "atoms")]
+    pub(crate) fn wait(&mut self, to: ComponentId, call: Call) -> bool {
+        let leads = self.leads(&call.path);
+        self.waiting.push_back((to, call));
+        leads
+    }
+
+    /// The same mount table, and nothing under way.
+    #[cfg(feature = "atoms")]
+    pub(crate) fn afresh(&self) -> Namespace {
+        let (mounts, waiting) = (self.mounts.clone(), VecDeque::new());
+        Namespace { mounts, msize: self.msize, link: None, era: 0, waiting }
+    }
+
+    /// Takes over the connection of a guest that was here before. What that had under way
+    /// is nobody's, and its files are closed.
+    #[cfg(feature = "atoms")]
+    pub(crate) fn inherit(&mut self, old: &mut Namespace, files: impl Iterator<Item = Held>) {
+        old.waiting.clear();
+        files.for_each(|held| old.close(held, &mut Vec::new()));
+        self.link = old.link.take();
+        self.era = old.era;
+        let running = self.link.iter_mut().flat_map(|l| &mut l.running);
+        running.for_each(|r| (r.to, r.charged) = (None, Amount::default()));
+    }
+
+    /// Starts what waits, where there is a connection.
+    #[cfg(feature = "atoms")]
+    pub(crate) fn go_on(&mut self, done: &mut Vec<Returned>) {
+        self.start(done);
     }
 
     /// Closes a file. What is under way with it, or waits, fails; its answers are nobody's.
@@ -280,7 +378,8 @@ impl Namespace {
         if let Ok(part) = Part::start(&mut link.client, (ROOT, ROOT), "", Job::Close { of }) {
             let charged = Amount::default();
             let work = Work::Part(part);
-            link.running.push(Running { to: None, call: CallId(0), charged, held: 0, work });
+            let call = CallId(0);
+            link.running.push(Running { to: None, call, charged, held: 0, work, again: None });
         }
     }
 

@@ -90,6 +90,12 @@ pub trait Platform {
     /// host did not say.
     fn wall(&self) -> u64;
 
+    /// Whether its guest is to go on from a checkpoint: then it does nothing until it was
+    /// given one, at `checkpoint/restore` in its tree. Only guests with atoms can.
+    fn holds(&self) -> bool {
+        false
+    }
+
     /// 32 bytes nobody can guess, for the guest's generator.
     fn seed(&mut self) -> [u8; 32];
 

@@ -21,6 +21,18 @@ impl Random {
         Random(s)
     }
 
+    /// Its state.
+    #[cfg(feature = "atoms")]
+    pub(crate) fn state(&self) -> [u64; 4] {
+        self.0
+    }
+
+    /// A generator with a state that one had; none has one of zeros alone.
+    #[cfg(feature = "atoms")]
+    pub(crate) fn from_state(state: [u64; 4]) -> Option<Random> {
+        (state != [0; 4]).then_some(Random(state))
+    }
+
     /// The next number.
     #[allow(clippy::should_implement_trait)] // it never ends
     pub(crate) fn next(&mut self) -> u64 {

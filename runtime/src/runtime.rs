@@ -64,6 +64,10 @@ impl<'a> Runtime<'a> {
             Guest::new(payload, hash, (self.registry, self.engine), p.wall(), p.seed())?;
         guest.place.priority = priority;
         guest.core().advance(p.now());
+        #[cfg(feature = "atoms")]
+        if p.holds() {
+            guest.core().hold();
+        }
         self.guests.push(guest);
         Ok(GuestId(self.guests.len() - 1))
     }

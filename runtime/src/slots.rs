@@ -65,7 +65,7 @@ pub(crate) struct Slot<'a> {
     /// By file; only event files use theirs.
     pub(crate) streams: Vec<EventFile>,
     /// By number.
-    timers: Vec<(u32, Armed)>,
+    pub(crate) timers: Vec<(u32, Armed)>,
     /// Abandoned in a row: with no event between that it handled well, other than
     /// those that being made anew brings.
     pub(crate) failures: u32,
@@ -209,6 +209,19 @@ impl<'a> Slots<'a> {
         self.next += 1;
         self.all.push(Slot { id, ..slot });
         id
+    }
+
+    /// Adds a component whose number is known: each is behind the one before it.
+    #[cfg(feature = "atoms")]
+    pub(crate) fn put(&mut self, slot: Slot<'a>) {
+        self.next = slot.id.0 + 1;
+        self.all.push(slot);
+    }
+
+    /// The next component has this number, which is behind all.
+    #[cfg(feature = "atoms")]
+    pub(crate) fn go_on_from(&mut self, next: u32) {
+        self.next = next;
     }
 
     /// The number of the next component.

@@ -58,6 +58,33 @@ impl<T: Copy> Timers<T> {
         Key(key)
     }
 
+    /// When a timer that is set comes, and its turn.
+    #[cfg(feature = "atoms")]
+    pub(crate) fn get(&self, key: Key) -> Option<(Time, u64)> {
+        self.entries.get(key.0 as usize).map(|e| (e.at, e.turn))
+    }
+
+    /// The turn of the last timer.
+    #[cfg(feature = "atoms")]
+    pub(crate) fn turn(&self) -> u64 {
+        self.turn
+    }
+
+    /// Timers of which the last one had this turn.
+    #[cfg(feature = "atoms")]
+    pub(crate) fn after_turn(turn: u64) -> Timers<T> {
+        Timers { turn, ..Timers::new() }
+    }
+
+    /// Sets a timer that had this turn when it was set first.
+    #[cfg(feature = "atoms")]
+    pub(crate) fn set_again(&mut self, at: Time, turn: u64, what: T) -> Key {
+        let last = core::mem::replace(&mut self.turn, turn.saturating_sub(1));
+        let key = self.set(at, what);
+        self.turn = last;
+        key
+    }
+
     /// Cancels a timer that is set.
     pub(crate) fn cancel(&mut self, key: Key) {
         let Some(place) = self.entries.get(key.0 as usize).map(|e| e.place) else { return };

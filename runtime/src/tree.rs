@@ -15,6 +15,8 @@ use atoll_9p::synth::{Command, Node, Sink, Synth, Verb};
 use crate::atoms::entries::Dir as Entries;
 use crate::component::{ComponentId, Event, FileKind, FileSpec};
 use crate::core::{Core, MAX_STATUS};
+#[cfg(feature = "atoms")]
+use crate::snapshot::{self, files::Nodes};
 use crate::records::{Account, Component, Mem, State, Stats, Status};
 
 const CTL: &[Verb] = &[Verb::range("stop", "[STATUS]", 0, 1)];
@@ -27,6 +29,25 @@ fn ctl(core: &mut Core<'_>, c: &Command<'_>) -> Result<(), Fault> {
     core.say("ctl", &alloc::format!("stop {status}"));
     core.stop(status as u8);
     Ok(())
+}
+
+#[cfg(feature = "atoms")]
+type Ctl = fn(&mut Core<'_>, &Command<'_>) -> Result<(), Fault>;
+
+/// The ctl of a guest that can be checkpointed.
+#[cfg(feature = "atoms")]
+const ALL: &[Verb] = &[
+    Verb::range("stop", "[STATUS]", 0, 1),
+    snapshot::files::CHECKPOINT,
+    snapshot::files::RESTORE,
+];
+
+#[cfg(feature = "atoms")]
+fn ctl_all(core: &mut Core<'_>, c: &Command<'_>) -> Result<(), Fault> {
+    match c.verb {
+        "stop" => ctl(core, c),
+        _ => snapshot::files::ctl(core, c),
+    }
 }
 
 fn status(core: &mut Core<'_>) -> Status {
@@ -105,7 +126,7 @@ pub(crate) fn give(record: &impl Record, sink: Sink<'_>) -> Result<(), Fault> {
 
 /// The names of a guest, and which of them are directories that atoms fill.
 #[cfg(feature = "atoms")]
-type Built<'a> = (Synth<'a, Core<'a>>, alloc::vec::Vec<Entries>);
+type Built<'a> = (Synth<'a, Core<'a>>, (alloc::vec::Vec<Entries>, Option<Nodes>));
 #[cfg(not(feature = "atoms"))]
 type Built<'a> = Synth<'a, Core<'a>>;
 
@@ -117,7 +138,11 @@ pub(crate) fn build<'a>(core: &Core<'a>) -> Built<'a> {
     let root = t.root();
     t.text(root, "name", name as Render);
     t.text(root, "version", version as Render);
-    t.ctl(root, "ctl", CTL, ctl);
+    #[cfg(feature = "atoms")]
+    let (verbs, ctl) = if core.has_atoms() { (ALL, ctl_all as Ctl) } else { (CTL, ctl as Ctl) };
+    #[cfg(not(feature = "atoms"))]
+    let verbs = CTL;
+    t.ctl(root, "ctl", verbs, ctl);
     for (about, get) in RECORDS {
         t.record_of(root, about.name, about, get);
     }
@@ -154,9 +179,11 @@ pub(crate) fn build<'a>(core: &Core<'a>) -> Built<'a> {
     #[cfg(feature = "atoms")]
     if core.has_atoms() {
         crate::atoms::tree::add(&mut t, root);
+        let nodes = snapshot::files::add(&mut t, root);
+        return (t, (entries, Some(nodes)));
     }
     #[cfg(feature = "atoms")]
-    return (t, entries);
+    return (t, (entries, None));
     #[cfg(not(feature = "atoms"))]
     t
 }

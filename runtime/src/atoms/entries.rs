@@ -20,6 +20,7 @@ use atoll_9p::types::{OpId, OpenFlags, Qid, SetAttr, Stat, mode, qid_type, setat
 
 use crate::component::{ComponentId, Event};
 use crate::core::Core;
+use crate::snapshot::files::{Door, Nodes};
 
 /// The most bytes of an entry that are taken, its name among them.
 const MOST: usize = 65_536;
@@ -55,6 +56,8 @@ pub(crate) enum Open {
     Reads(Vec<u8>),
     /// What it holds by now, and whether the atom has not been given that.
     Writes(Vec<u8>, bool),
+    /// The door has it.
+    Checkpoint,
 }
 
 /// An entry that some fid names.
@@ -70,6 +73,7 @@ struct Named {
 pub(crate) struct Files<'a> {
     known: synth::Files<'a, Core<'a>>,
     dirs: Vec<Dir>,
+    door: Door<'a>,
     named: BTreeMap<u64, Named>,
     next: u64,
     /// Bytes that open entries hold.
@@ -108,8 +112,13 @@ fn hash(parts: [&[u8]; 2]) -> u64 {
 }
 
 impl<'a> Files<'a> {
-    pub(crate) fn new(known: synth::Files<'a, Core<'a>>, dirs: Vec<Dir>) -> Files<'a> {
-        Files { known, dirs, named: BTreeMap::new(), next: 0, held: 0 }
+    pub(crate) fn new(
+        known: synth::Files<'a, Core<'a>>,
+        dirs: Vec<Dir>,
+        nodes: Option<Nodes>,
+    ) -> Files<'a> {
+        let door = Door::new(nodes);
+        Files { known, dirs, door, named: BTreeMap::new(), next: 0, held: 0 }
     }
 
     /// Which of the directories this is.
@@ -282,6 +291,9 @@ impl Tree for Files<'_> {
                 {
                     stat.mode |= 0o200;
                 }
+                if self.door.takes(known) {
+                    stat.mode = mode::FILE | 0o200;
+                }
                 return Ok(stat);
             }
             Node::Entry(id) => id,
@@ -305,6 +317,8 @@ impl Tree for Files<'_> {
 
     fn set(&mut self, node: Node, set: &SetAttr) -> Result<(), Fault> {
         let id = match node {
+            // A truncation comes before a shell's write.
+            Node::Known(node) if self.door.takes(node) => return Ok(()),
             Node::Known(node) => return self.known.set(node, set),
             Node::Entry(id) => id,
         };
@@ -325,6 +339,10 @@ impl Tree for Files<'_> {
 
     fn open(&mut self, node: &mut Node, flags: OpenFlags) -> Result<Open, Fault> {
         match node {
+            Node::Known(known) if self.door.is(*known) => {
+                self.door.open(&mut self.known.state, *known, flags)?;
+                Ok(Open::Checkpoint)
+            }
             Node::Known(known) => self.known.open(known, flags).map(Open::Known),
             Node::Entry(id) => self.open_entry(*id, flags),
         }
@@ -350,6 +368,7 @@ impl Tree for Files<'_> {
             (Node::Entry(_), Open::Writes(content, _)) => {
                 Ok(Reply::Done(slice_at(content, offset, buf)))
             }
+            (_, Open::Checkpoint) => self.door.read(offset, buf).map(Reply::Done),
             _ => Err(Errno::EBADF.into()),
         }
     }
@@ -366,6 +385,9 @@ impl Tree for Files<'_> {
                 return self.known.write(node, open, offset, data);
             }
             (Node::Entry(id), Open::Writes(content, owed)) => (id, content, owed),
+            (_, Open::Checkpoint) => {
+                return self.door.write(&mut self.known.state, offset, data).map(Reply::Done);
+            }
             _ => return Err(Errno::EBADF.into()),
         };
         let at = usize::try_from(offset).ok().filter(|at| *at <= MOST).ok_or(Errno::EFBIG)?;
@@ -470,6 +492,7 @@ impl Tree for Files<'_> {
                     named.writers = named.writers.saturating_sub(1);
                 }
             }
+            (_, Open::Checkpoint) => self.door.close(&mut self.known.state),
             _ => {}
         }
     }

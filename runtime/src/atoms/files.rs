@@ -22,14 +22,14 @@ use crate::sponsor::Amount;
 /// The most bytes of names that are listed.
 const LIST: usize = 65_536;
 /// What an open file costs.
-const FILE: Amount = Amount { memory: MESSAGE_OVERHEAD, messages: 0 };
+pub(crate) const FILE: Amount = Amount { memory: MESSAGE_OVERHEAD, messages: 0 };
 
 /// A file that a component has open.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct OpenFile {
-    held: Held,
+pub(crate) struct OpenFile {
+    pub(crate) held: Held,
     /// It is closed when the dispatch is committed.
-    closing: bool,
+    pub(crate) closing: bool,
 }
 
 impl Cx<'_> {

@@ -21,18 +21,18 @@ use crate::timers::Key;
 
 /// A call that has not returned.
 #[derive(Debug)]
-pub(super) struct Future {
-    pub(super) owner: ComponentId,
-    pub(super) on: On,
+pub(crate) struct Future {
+    pub(crate) owner: ComponentId,
+    pub(crate) on: On,
     /// What is given back when it has returned, beside what its event holds.
-    pub(super) charged: Amount,
+    pub(crate) charged: Amount,
     /// Nobody waits for it.
-    pub(super) dropped: bool,
+    pub(crate) dropped: bool,
 }
 
 /// What a call waits for.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum On {
+pub(crate) enum On {
     /// A reply. It was put to `to` once its event was dispatched.
     Ask {
         to: ComponentId,
@@ -55,9 +55,9 @@ pub(super) enum On {
 /// An ask that waits for its turn.
 #[derive(Debug)]
 pub(crate) struct Asked {
-    from: ComponentId,
-    call: CallId,
-    body: Load,
+    pub(crate) from: ComponentId,
+    pub(crate) call: CallId,
+    pub(crate) body: Load,
 }
 
 impl Atoms {

@@ -17,13 +17,13 @@ use crate::effects::{Cx, message};
 
 /// A lock that somebody holds or waits for.
 #[derive(Debug, Default)]
-pub(super) struct Lock {
+pub(crate) struct Lock {
     /// Who holds it, and how often.
-    holders: Vec<(ComponentId, u32)>,
+    pub(crate) holders: Vec<(ComponentId, u32)>,
     /// It is held by one alone.
-    alone: bool,
+    pub(crate) alone: bool,
     /// Who waits, and whether to share it.
-    line: VecDeque<(CallId, ComponentId, bool)>,
+    pub(crate) line: VecDeque<(CallId, ComponentId, bool)>,
 }
 
 impl Lock {

@@ -27,14 +27,14 @@ use crate::sponsor::Amount;
 
 mod control;
 pub(crate) mod entries;
-mod files;
-mod futures;
+pub(crate) mod files;
+pub(crate) mod futures;
 mod interrupts;
-mod locks;
+pub(crate) mod locks;
 pub(crate) mod part;
-mod scratch;
-mod spawn;
-mod srv;
+pub(crate) mod scratch;
+pub(crate) mod spawn;
+pub(crate) mod srv;
 pub mod store;
 pub(crate) mod tree;
 
@@ -50,15 +50,15 @@ use store::Ram;
 #[derive(Default)]
 pub(crate) struct Atoms {
     /// Calls that have not returned, by number.
-    futures: BTreeMap<CallId, Future>,
+    pub(crate) futures: BTreeMap<CallId, Future>,
     /// The components, by name.
-    names: BTreeMap<String, ComponentId>,
+    pub(crate) names: BTreeMap<String, ComponentId>,
     /// Names that components took.
-    srv: BTreeMap<String, ComponentId>,
-    scratch: Scratch,
-    locks: BTreeMap<u8, Lock>,
+    pub(crate) srv: BTreeMap<String, ComponentId>,
+    pub(crate) scratch: Scratch,
+    pub(crate) locks: BTreeMap<u8, Lock>,
     /// Files that components have open, by number.
-    files: BTreeMap<(ComponentId, u32), OpenFile>,
+    pub(crate) files: BTreeMap<(ComponentId, u32), OpenFile>,
 }
 
 /// What each component has.
@@ -66,25 +66,25 @@ pub(crate) struct Own {
     /// Lines `key value`.
     pub(crate) params: String,
     /// Who spawned it.
-    parent: Option<ComponentId>,
+    pub(crate) parent: Option<ComponentId>,
     /// What was charged when it was made.
-    price: Amount,
+    pub(crate) price: Amount,
     /// Bytes of its linear memory, which are charged.
-    linear: u64,
+    pub(crate) linear: u64,
     /// What it said.
     pub(crate) log: Stream,
     /// Codes of interrupts that are held back.
-    mask: u64,
+    pub(crate) mask: u64,
     /// Of those, the ones whose turn has come meanwhile.
-    held: u64,
+    pub(crate) held: u64,
     /// Interrupts that wait, at most one of a code: who, and the number that came with it.
-    interrupts: Vec<(u8, Option<ComponentId>, i64)>,
+    pub(crate) interrupts: Vec<(u8, Option<ComponentId>, i64)>,
     /// It gets nothing.
-    paused: bool,
+    pub(crate) paused: bool,
     /// What its turn has come for meanwhile.
-    parked: VecDeque<Queued>,
+    pub(crate) parked: VecDeque<Queued>,
     /// What it has stored.
-    store: Ram,
+    pub(crate) store: Ram,
 }
 
 impl Default for Own {

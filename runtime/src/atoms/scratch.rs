@@ -14,7 +14,7 @@ use crate::effects::Cx;
 use crate::sponsor::Amount;
 
 /// Bytes of scratch memory.
-pub(super) const SCRATCH: usize = 1 << 16;
+pub(crate) const SCRATCH: usize = 1 << 16;
 /// Bytes that are kept together.
 const BLOCK: usize = 256;
 
@@ -23,8 +23,8 @@ pub(super) type Block = [u8; BLOCK];
 
 /// The memory. There is none until somebody writes to it.
 #[derive(Debug, Default)]
-pub(super) struct Scratch {
-    bytes: Vec<u8>,
+pub(crate) struct Scratch {
+    pub(crate) bytes: Vec<u8>,
     /// A bit for each block that this dispatch has changed.
     changed: [u64; SCRATCH / BLOCK / 64],
 }

@@ -26,7 +26,7 @@ const LOG: usize = 1024;
 /// The one verb of an atom's ctl files: any line.
 const ANY: &[Verb] = &[Verb::any("LINE")];
 /// The most bytes of parameters.
-const PARAMS: usize = 4096;
+pub(crate) const PARAMS: usize = 4096;
 
 /// A component that begins when the dispatch is committed.
 pub(crate) struct Fresh {
@@ -44,7 +44,7 @@ impl core::fmt::Debug for Fresh {
     }
 }
 
-fn price(name: &str, params: &str) -> Amount {
+pub(crate) fn price(name: &str, params: &str) -> Amount {
     let mut price = srv::price(name);
     price.memory += ATOM + params.len() as u64;
     price
@@ -96,7 +96,7 @@ impl Own {
         self.price.memory + self.linear
     }
 
-    fn of_atom(parent: Option<ComponentId>, price: Amount) -> Own {
+    pub(crate) fn of_atom(parent: Option<ComponentId>, price: Amount) -> Own {
         Own { parent, price, log: Stream::new(LOG), ..Own::default() }
     }
 }

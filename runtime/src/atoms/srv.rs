@@ -12,12 +12,12 @@ use crate::effects::{Cx, MESSAGE_OVERHEAD};
 use crate::sponsor::Amount;
 
 /// What a name costs.
-pub(super) fn price(name: &str) -> Amount {
+pub(crate) fn price(name: &str) -> Amount {
     Amount { memory: MESSAGE_OVERHEAD + name.len() as u64, messages: 0 }
 }
 
 /// Whether this is a name: `[a-z0-9-]`, 1 to 63 bytes, the first a letter.
-pub(super) fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     (1..=63).contains(&name.len())
         && name.bytes().all(good)

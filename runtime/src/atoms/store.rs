@@ -16,9 +16,9 @@ use crate::effects::{Cx, MESSAGE_OVERHEAD};
 use crate::sponsor::Amount;
 
 /// The most bytes of a key.
-const KEY: usize = 255;
+pub(crate) const KEY: usize = 255;
 /// The most bytes of a value or a record.
-const VALUE: usize = 65_536;
+pub(crate) const VALUE: usize = 65_536;
 
 /// A key-value map and an append-only log.
 pub trait Store {
@@ -42,8 +42,8 @@ pub trait Store {
 /// A store in memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ram {
-    map: BTreeMap<Vec<u8>, Vec<u8>>,
-    log: Vec<Vec<u8>>,
+    pub(crate) map: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub(crate) log: Vec<Vec<u8>>,
 }
 
 impl Store for Ram {
@@ -88,7 +88,7 @@ impl Ram {
     }
 
     /// What it costs.
-    pub(super) fn price(&self) -> Amount {
+    pub(crate) fn price(&self) -> Amount {
         let mut sum = Amount::default();
         self.map.iter().for_each(|(key, value)| sum.add(price(key.len() + value.len())));
         self.log.iter().for_each(|record| sum.add(price(record.len())));

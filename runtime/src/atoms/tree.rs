@@ -72,7 +72,7 @@ fn id(n: u64) -> ComponentId {
     ComponentId(u32::try_from(n).unwrap_or(u32::MAX))
 }
 
-fn is_atom(slot: &Slot<'_>) -> bool {
+pub(crate) fn is_atom(slot: &Slot<'_>) -> bool {
     matches!(slot.origin, Origin::Atom { .. })
 }
 

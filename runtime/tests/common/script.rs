@@ -29,35 +29,60 @@ pub fn seen() -> Vec<String> {
     SEEN.take()
 }
 
-#[derive(Default)]
 struct Script {
     tokens: Vec<Token>,
     calls: Vec<CallId>,
     entries: Vec<(String, Vec<u8>)>,
-    /// Bytes of memory; never fewer than [`PAGE`].
-    memory: u64,
+    memory: Vec<u8>,
+    /// The memory as it was when it was last taken as unchanged.
+    clean: Vec<u8>,
 }
 
 /// Bytes of memory that it begins with.
 pub const PAGE: u64 = 4096;
 
+impl Default for Script {
+    fn default() -> Script {
+        let memory = vec![0; PAGE as usize];
+        Script { tokens: Vec::new(), calls: Vec::new(), entries: Vec::new(), memory, clean: Vec::new() }
+    }
+}
+
+/// A chunk of some bytes; what lies behind their end is 0.
+fn chunk_of(bytes: &[u8], chunk: usize) -> [u8; CHUNK] {
+    let mut out = [0; CHUNK];
+    let there = bytes.chunks(CHUNK).nth(chunk).unwrap_or_default();
+    out[..there.len()].copy_from_slice(there);
+    out
+}
+
 impl Memory for Script {
     fn size(&self) -> u64 {
-        self.memory.max(PAGE)
+        self.memory.len() as u64
     }
 
-    fn read(&self, _: u32, out: &mut [u8; CHUNK]) {
-        out.fill(0);
+    fn read(&self, chunk: u32, out: &mut [u8; CHUNK]) {
+        *out = chunk_of(&self.memory, chunk as usize);
     }
 
-    fn write(&mut self, size: u64, _: u32, _: &[u8; CHUNK]) {
-        self.memory = size;
+    fn write(&mut self, _: u64, chunk: u32, data: &[u8; CHUNK]) {
+        let to = self.memory.chunks_mut(CHUNK).nth(chunk as usize).expect("a chunk");
+        to.copy_from_slice(&data[..to.len()]);
     }
 
-    fn dirty(&mut self, _: &mut Vec<u32>) {}
+    fn dirty(&mut self, out: &mut Vec<u32>) {
+        let all = 0..self.memory.len().div_ceil(CHUNK);
+        let changed = all.filter(|i| chunk_of(&self.memory, *i) != chunk_of(&self.clean, *i));
+        out.extend(changed.map(|i| i as u32));
+    }
 
-    fn clear(&mut self) {}
+    fn clear(&mut self) {
+        self.clean = self.memory.clone();
+    }
 }
+
+/// A script's state beside its memory.
+type Saved = (Vec<u64>, Vec<u64>, Vec<(String, Vec<u8>)>, usize);
 
 /// Makes scripts, whatever the module.
 pub struct Scripts;
@@ -132,7 +157,8 @@ impl Script {
                 "unmask" => Ok(format!("was {}", cx.unmask(num(1) as u64))),
                 "grow" => {
                     let grown = cx.grow(num(1) as u64);
-                    self.memory = self.size() + if grown { num(1) as u64 } else { 0 };
+                    let more = if grown { num(1) as usize } else { 0 };
+                    self.memory.resize(self.memory.len() + more, 0);
                     Ok(format!("{grown}"))
                 }
                 "log" => {
@@ -219,6 +245,20 @@ impl Script {
                 "sync" => {
                     let made = cx.sync();
                     call(self, made)
+                }
+                "fill" => {
+                    let (at, text) = (num(1) as usize, rest(2));
+                    match self.memory.get_mut(at..).and_then(|m| m.get_mut(..text.len())) {
+                        Some(to) => {
+                            to.copy_from_slice(text.as_bytes());
+                            Ok("".into())
+                        }
+                        None => Err(Errno::EFAULT.into()),
+                    }
+                }
+                "sum" => {
+                    let sum = self.memory.iter().zip(1..).map(|(b, i)| u64::from(*b) * i);
+                    Ok(sum.sum::<u64>().to_string())
                 }
                 "refuse" => return Err(Errno::EINVAL.into()),
                 "late" => {
@@ -331,10 +371,25 @@ impl Component for Script {
     }
 
     fn save(&self) -> Vec<u8> {
-        Vec::new()
+        let tokens = self.tokens.iter().map(|t| t.0).collect();
+        let calls = self.calls.iter().map(|c| c.0).collect();
+        let saved: Saved = (tokens, calls, self.entries.clone(), self.memory.len());
+        postcard::to_allocvec(&saved).expect("plain data")
     }
 
-    fn restore(&mut self, _: &[u8]) -> Result<(), Fault> {
+    fn restore(&mut self, state: &[u8]) -> Result<(), Fault> {
+        let (tokens, calls, entries, len): Saved =
+            postcard::from_bytes(state).map_err(|_| Errno::EINVAL)?;
+        if !(PAGE as usize..1 << 20).contains(&len) {
+            return Err(Errno::ENOMEM.into());
+        }
+        *self = Script {
+            tokens: tokens.into_iter().map(Token).collect(),
+            calls: calls.into_iter().map(CallId).collect(),
+            entries,
+            memory: vec![0; len],
+            clean: Vec::new(),
+        };
         Ok(())
     }
 
@@ -433,9 +488,13 @@ pub struct Guest {
 
 impl Guest {
     pub fn new(payload: Payload<'static>) -> Guest {
+        Guest::on(Fake::new(1), payload)
+    }
+
+    /// On such a machine.
+    pub fn on(mut fake: Fake, payload: Payload<'static>) -> Guest {
         seen();
-        let mut fake = Fake::new(1);
-        let mut rt = Runtime::new(&[], Some(&Scripts));
+        let mut rt = Runtime::new(native::BUILT_IN, Some(&Scripts));
         rt.add(payload, HASH, 0, &mut fake).expect("a sound payload");
         let mut w = World { rt, fake };
         let mut p = Peer::open(&mut w.fake);
