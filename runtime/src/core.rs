@@ -5,7 +5,6 @@
 //! The slot of a component is empty while it runs, so that a dispatch inside a
 //! dispatch has nothing to run: it is refused, however it came about.
 
-use alloc::borrow::Cow;
 use alloc::collections::VecDeque;
 use alloc::string::String;
 #[cfg(feature = "atoms")]
@@ -27,7 +26,6 @@ use crate::load::Load;
 use crate::namespace::{self, CALLS, Namespace, Returned};
 use crate::platform::{Memory, Time, Trap};
 use crate::random::Random;
-use crate::records;
 use crate::slots::{Armed, Slot, Slots};
 #[cfg(feature = "atoms")]
 use crate::snapshot::Snaps;
@@ -226,24 +224,6 @@ impl<'a> Core<'a> {
     /// Events that wait.
     pub fn queued(&self) -> usize {
         self.queue.len()
-    }
-
-    /// The state of a component. None where there is no such component.
-    pub fn save(&self, id: ComponentId) -> Option<Vec<u8>> {
-        self.slots.get(id)?.body.as_ref().map(|b| b.save())
-    }
-
-    /// Gives a component a state that [`Core::save`] gave. On an error nothing has
-    /// changed; but where nobody pays for its memory, it is made anew.
-    pub fn restore(&mut self, id: ComponentId, state: &[u8]) -> Result<(), Fault> {
-        let slot = self.slots.get_mut(id).ok_or(Errno::ESTALE)?;
-        slot.body.as_mut().ok_or(Errno::EBUSY)?.restore(state)?;
-        #[cfg(feature = "atoms")]
-        if !self.measure(id) {
-            self.renew(id);
-            return Err(Errno::EDQUOT.into());
-        }
-        Ok(())
     }
 
     /// Whether it is over with this guest.
@@ -610,18 +590,5 @@ impl<'a> Core<'a> {
         self.stirred = true;
         self.looked = true;
         self.slots.get_mut(id)?.streams.get_mut(file).map(|f| &mut f.stream)
-    }
-
-    /// What the file `status` of a component says.
-    pub(crate) fn about_component(&self, id: ComponentId) -> Option<records::Component> {
-        let slot = self.slots.get(id)?;
-        let (kind, state_version) = slot.kind();
-        Some(records::Component {
-            kind: Cow::Borrowed(kind),
-            state_version,
-            dispatches: slot.dispatches,
-            restarts: slot.restarts,
-            state_bytes: slot.body.as_ref().map_or(0, |b| b.save().len()) as u64,
-        })
     }
 }

@@ -21,6 +21,7 @@ pub mod engine;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
 mod guest;
+mod inspect;
 mod load;
 mod namespace;
 pub mod native;

@@ -15,9 +15,9 @@ use atoll_9p::synth::{Command, Node, Sink, Synth, Verb};
 use crate::atoms::entries::Dir as Entries;
 use crate::component::{ComponentId, Event, FileKind, FileSpec};
 use crate::core::{Core, MAX_STATUS};
+use crate::records::{Account, Component, Mem, State, Stats, Status};
 #[cfg(feature = "atoms")]
 use crate::snapshot::{self, files::Nodes};
-use crate::records::{Account, Component, Mem, State, Stats, Status};
 
 const CTL: &[Verb] = &[Verb::range("stop", "[STATUS]", 0, 1)];
 
@@ -36,11 +36,8 @@ type Ctl = fn(&mut Core<'_>, &Command<'_>) -> Result<(), Fault>;
 
 /// The ctl of a guest that can be checkpointed.
 #[cfg(feature = "atoms")]
-const ALL: &[Verb] = &[
-    Verb::range("stop", "[STATUS]", 0, 1),
-    snapshot::files::CHECKPOINT,
-    snapshot::files::RESTORE,
-];
+const ALL: &[Verb] =
+    &[Verb::range("stop", "[STATUS]", 0, 1), snapshot::files::CHECKPOINT, snapshot::files::RESTORE];
 
 #[cfg(feature = "atoms")]
 fn ctl_all(core: &mut Core<'_>, c: &Command<'_>) -> Result<(), Fault> {

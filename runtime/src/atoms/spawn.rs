@@ -93,7 +93,7 @@ impl<'a> Slot<'a> {
 impl Own {
     /// Bytes that were charged when it was made.
     pub(crate) fn price(&self) -> u64 {
-        self.price.memory + self.linear
+        self.price.memory.saturating_add(self.linear)
     }
 
     pub(crate) fn of_atom(parent: Option<ComponentId>, price: Amount) -> Own {

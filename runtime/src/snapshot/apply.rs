@@ -105,7 +105,8 @@ impl<'a> Core<'a> {
     pub(super) fn there(&self, id: u32) -> Result<ComponentId, Fault> {
         let id = ComponentId(id);
         let there = self.slots.get(id).map(|_| id);
-        there.ok_or_else(|| bad(format_args!("it speaks of component {}, which is not there", id.0)))
+        there
+            .ok_or_else(|| bad(format_args!("it speaks of component {}, which is not there", id.0)))
     }
 
     fn take_components(&mut self, all: Vec<Component>, next: u32) -> Result<(), Fault> {
@@ -155,9 +156,7 @@ impl<'a> Core<'a> {
         let plan = self.payload.components.get(id as usize);
         let plan = plan.ok_or_else(|| bad(format_args!("component {id} is not of this guest")))?;
         let slot = match plan.module {
-            Some(module) => {
-                Slot::atom(plan, module as usize, &self.payload.modules, self.engine)
-            }
+            Some(module) => Slot::atom(plan, module as usize, &self.payload.modules, self.engine),
             None => Slot::native(plan, self.registry),
         };
         slot.map_err(|why| Fault::new(Errno::EIO, why.to_string()))
@@ -177,7 +176,8 @@ impl<'a> Core<'a> {
         }
         let price = price(&name, &params);
         let body = engine.make(module, &limits)?;
-        let mut slot = Slot::new(Cow::Owned(name), Origin::Atom { module, limits }, Vec::new(), body);
+        let mut slot =
+            Slot::new(Cow::Owned(name), Origin::Atom { module, limits }, Vec::new(), body);
         let own = Own { params, ..Own::of_atom(Some(ComponentId(parent)), price) };
         slot.own = Some(Box::new(own));
         Ok(slot)
@@ -187,10 +187,18 @@ impl<'a> Core<'a> {
     fn dress(&mut self, mut slot: Slot<'a>, saved: Component) -> Result<Slot<'a>, Fault> {
         let ComponentId(id) = slot.id;
         let of = |why: &str| bad(format_args!("component {id} {why}"));
-        self.must_pay(Amount { memory: slot.kept(), messages: 0 })?;
+        let mut memory = 0;
         if let Some(body) = &mut slot.body {
             body.restore(&saved.state.0)?;
+            memory = body.memory().map_or(0, |m| m.size());
         }
+        if let Some(own) = &mut slot.own {
+            own.linear = saved.linear;
+        }
+        if saved.linear < memory {
+            return Err(of("does not pay for its memory"));
+        }
+        self.must_pay(Amount { memory: slot.kept(), messages: 0 })?;
         if saved.streams.len() != slot.streams.len() {
             return Err(of("has other files"));
         }

@@ -76,6 +76,7 @@ impl Core<'_> {
             failures: slot.failures,
             dispatches: slot.dispatches,
             restarts: slot.restarts,
+            linear: 0,
             log: Lines::default(),
             mask: 0,
             held: 0,
@@ -90,6 +91,7 @@ impl Core<'_> {
                 let from = from.map(|f| f.0);
                 (*code, from, *arg)
             });
+            saved.linear = own.linear;
             saved.log = lines(&own.log);
             (saved.mask, saved.held, saved.paused) = (own.mask, own.held, own.paused);
             saved.interrupts = interrupts.collect();

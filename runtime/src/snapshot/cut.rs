@@ -56,7 +56,8 @@ impl Cut {
         let from = self.pieces.partition_point(|(start, _)| *start <= offset).saturating_sub(1);
         for (start, piece) in self.pieces.iter().skip(from) {
             let skip = (offset + done as u64).saturating_sub(*start);
-            let there = piece.get(usize::try_from(skip).unwrap_or(usize::MAX)..).unwrap_or_default();
+            let there =
+                piece.get(usize::try_from(skip).unwrap_or(usize::MAX)..).unwrap_or_default();
             let Some(room) = buf.get_mut(done..).filter(|r| !r.is_empty()) else { break };
             let n = there.len().min(room.len());
             for (to, from) in room.iter_mut().zip(there) {
@@ -120,11 +121,7 @@ impl Core<'_> {
         }
     }
 
-    fn fill(
-        &mut self,
-        cut: &mut Cut,
-        base: Option<(Hash, Vec<(u32, u64)>)>,
-    ) -> Result<(), Fault> {
+    fn fill(&mut self, cut: &mut Cut, base: Option<(Hash, Vec<(u32, u64)>)>) -> Result<(), Fault> {
         let most = self.spare();
         let state = self.capture().to_bytes();
         let (hash, known) = base.map_or((None, Vec::new()), |(h, made)| (Some(h), made));

@@ -80,6 +80,8 @@ pub(crate) struct Component {
     pub(crate) failures: u32,
     pub(crate) dispatches: u64,
     pub(crate) restarts: u64,
+    /// Bytes of memory that it pays for.
+    pub(crate) linear: u64,
     pub(crate) log: Lines,
     pub(crate) mask: u64,
     pub(crate) held: u64,

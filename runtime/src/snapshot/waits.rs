@@ -135,7 +135,7 @@ impl Core<'_> {
             let asks = matches!(on, futures::On::Ask { .. });
             let waits = matches!(on, futures::On::Sleep(_) | futures::On::Lock(_));
             // Only an ask outlives who made it, and only until it is answered.
-            if !owned && !(asks && saved.dropped) || (asks || waits) && !saved.priced {
+            if !(owned || asks && saved.dropped) || (asks || waits) && !saved.priced {
                 return Err(bad(format_args!("call {} is nobody's, or was not paid for", call.0)));
             }
             let charged = if saved.priced { message(0) } else { Amount::default() };

@@ -16,7 +16,7 @@ use atoll_runtime::Runtime;
 use atoll_runtime::component::{CHUNK, CallId, Component, Cx, Event, Fd, Memory, Token, Why};
 use atoll_runtime::engine::Engine;
 use atoll_runtime::fake::{End, Fake, Peer, World};
-use atoll_runtime::platform::{Conn, Stream};
+use atoll_runtime::platform::{Conn, Platform, Stream};
 
 use super::*;
 
@@ -44,7 +44,13 @@ pub const PAGE: u64 = 4096;
 impl Default for Script {
     fn default() -> Script {
         let memory = vec![0; PAGE as usize];
-        Script { tokens: Vec::new(), calls: Vec::new(), entries: Vec::new(), memory, clean: Vec::new() }
+        Script {
+            tokens: Vec::new(),
+            calls: Vec::new(),
+            entries: Vec::new(),
+            memory,
+            clean: Vec::new(),
+        }
     }
 }
 
@@ -533,6 +539,35 @@ impl Guest {
         let mut ends: Vec<&mut dyn End> = vec![&mut self.p];
         ends.extend(self.disk.as_mut().map(|d| d as &mut dyn End));
         self.w.drive_all(&mut ends);
+    }
+
+    /// Lets nobody do more than so many steps.
+    pub fn drive_steps(&mut self, n: usize) {
+        self.p.pump(&mut self.w.fake);
+        while let Some(signal) = self.w.fake.poll() {
+            self.w.rt.signal(signal, &mut self.w.fake);
+        }
+        for _ in 0..n {
+            self.w.rt.step(&mut self.w.fake);
+            self.p.pump(&mut self.w.fake);
+            while let Some(signal) = self.w.fake.poll() {
+                self.w.rt.signal(signal, &mut self.w.fake);
+            }
+        }
+    }
+
+    /// Lets everybody do what there is to do, for so many nanoseconds.
+    pub fn wait(&mut self, ns: u64) {
+        let until = self.w.fake.now + ns;
+        let ends: &mut [&mut dyn End] = &mut [&mut self.p];
+        atoll_runtime::fake::drive_until(&mut self.w.rt, &mut self.w.fake, until, ends);
+    }
+
+    /// The client goes, and another one comes.
+    pub fn clients_anew(&mut self) {
+        self.w.fake.hang_up(self.p.conn);
+        self.p = Peer::open(&mut self.w.fake);
+        self.drive();
     }
 
     /// Lets time go on, and says what happened then.
