@@ -17,6 +17,7 @@
 
 use std::io;
 
+mod alone;
 mod handle;
 mod listener;
 mod peer;

@@ -7,9 +7,11 @@
 //! which is tried again for as long as the end was announced.
 
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use rustix::event::epoll::EventFlags;
-use rustix::io::Errno as Os;
+use rustix::io::{Errno as Os, ioctl_fionbio};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::server::BURST;
@@ -47,6 +49,8 @@ pub(super) struct Peer<T: Tree> {
     full: bool,
     /// The client will send no more.
     eof: bool,
+    /// How long the socket lets a read wait was set.
+    patient: bool,
 }
 
 impl<T: Tree> Peer<T> {
@@ -61,6 +65,7 @@ impl<T: Tree> Peer<T> {
             ending: false,
             full: false,
             eof: false,
+            patient: false,
         }
     }
 
@@ -104,15 +109,40 @@ impl<T: Tree> Peer<T> {
         }
     }
 
+    /// Whether there is nothing to do but to wait for the client.
+    pub(super) fn rests(&self) -> bool {
+        !(self.queued || self.readable || self.full || self.eof || self.session.is_ready())
+    }
+
+    /// Waits in a read for what the client sends, no longer than `most`. False when
+    /// nothing has come.
+    pub(super) fn hear(&mut self, most: Duration) -> bool {
+        if !self.patient {
+            let set = ioctl_fionbio(&self.fd, false)
+                .and_then(|()| set_socket_timeout(&self.fd, Timeout::Recv, Some(most)));
+            if set.is_err() {
+                return false;
+            }
+            self.patient = true;
+        }
+        // What is wrong with the socket shows at the next read.
+        self.readable = true;
+        self.read_by(RecvFlags::empty()).is_err() || !self.rests()
+    }
+
     /// One read, and no second one to learn that there is no more.
     fn read(&mut self) -> Result<(), Os> {
+        self.read_by(RecvFlags::DONTWAIT)
+    }
+
+    fn read_by(&mut self, flags: RecvFlags) -> Result<(), Os> {
         let room = self.session.spare();
         if room.is_empty() {
             // It has requests enough for now.
             return Ok(());
         }
         let most = room.len();
-        match recv(&self.fd, room, RecvFlags::DONTWAIT) {
+        match recv(&self.fd, room, flags) {
             Ok((0, _)) => {
                 self.eof = true;
                 self.readable = false;

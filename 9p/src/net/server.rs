@@ -12,6 +12,7 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno as Os;
 
+use super::alone::{Alone, PATIENCE};
 use super::handle::Handle;
 use super::listener::{Accepted, Door, Listener, Policy};
 use super::peer::{After, Peer};
@@ -77,6 +78,8 @@ pub struct Server<T: Tree> {
     peers: Slots<Box<Peer<T>>>,
     /// Who was served last, and keeps the buffers until another is.
     lent: Option<Key>,
+    /// Whether that one is all there is to wait for.
+    alone: Alone,
     /// Sessions that get a turn, in the order in which they get it.
     queue: VecDeque<Key>,
     /// Sessions with requests that wait for a node.
@@ -111,6 +114,7 @@ impl<T: Tree> Server<T> {
             tick: None,
             peers: Slots::new(),
             lent: None,
+            alone: Alone::default(),
             queue: VecDeque::new(),
             waiting: Vec::new(),
             news: false,
@@ -196,6 +200,9 @@ impl<T: Tree> Server<T> {
     /// of their own; an interrupting signal ends the wait too.
     pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.settle();
+        if timeout.is_none() && self.hear_alone() {
+            return Ok(());
+        }
         // Those that are put into it from now on have their turn in the next round.
         let queued = self.queue.len();
         self.wait(timeout)?;
@@ -208,7 +215,31 @@ impl<T: Tree> Server<T> {
         Ok(())
     }
 
+    /// Waits for the only client there is, and serves it. False when others are to be
+    /// waited for, too.
+    fn hear_alone(&mut self) -> bool {
+        if !self.alone.is() || self.peers.len() != 1 || !self.waiting.is_empty() {
+            return false;
+        }
+        let Some(key) = self.lent else { return false };
+        let Some(peer) = self.peers.get(key).filter(|p| p.rests()) else { return false };
+        let heard = peer.hear(PATIENCE);
+        self.alone.heard(heard);
+        if heard {
+            self.tick();
+            self.serve(key);
+        }
+        heard
+    }
+
+    fn tick(&mut self) {
+        if let Some(tick) = &mut self.tick {
+            tick(&mut self.tree);
+        }
+    }
+
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        let one = (self.peers.len() == 1).then(Instant::now);
         let retry = self.shut.flatten().map(|at| at.saturating_duration_since(Instant::now()));
         let timeout = match (timeout, retry) {
             _ if !self.queue.is_empty() => Some(Duration::ZERO),
@@ -221,9 +252,8 @@ impl<T: Tree> Server<T> {
         });
         let mut events = [MaybeUninit::uninit(); EVENTS];
         let waited = epoll::wait(&self.epoll, &mut events, timeout.as_ref());
-        if let Some(tick) = &mut self.tick {
-            tick(&mut self.tree);
-        }
+        self.alone.waited(one.map_or(Duration::MAX, |began| began.elapsed()));
+        self.tick();
         let done = match waited {
             Ok((events, _)) => events.iter().try_for_each(|e| self.event(*e)),
             Err(Os::INTR) => Ok(()),

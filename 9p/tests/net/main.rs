@@ -21,6 +21,7 @@ use atoll_9p::tree::{Entries, Reply, Tree, Who};
 use atoll_9p::types::{OpenFlags, Qid, Stat};
 use atoll_9p::wire::NOFID;
 
+mod alone;
 mod cli;
 #[path = "../common/mod.rs"]
 mod common;
