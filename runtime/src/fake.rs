@@ -61,6 +61,8 @@ pub struct Fake {
     pub now: u64,
     /// The time of day at the start.
     pub wall: u64,
+    /// Its guest is to go on from a checkpoint.
+    pub holds: bool,
     /// CPU time used. A test's components may hold it too, and add what they use.
     pub cpu: Rc<Cell<u64>>,
     /// CPU time that each step uses. (A step asks for the time once.)
@@ -100,6 +102,7 @@ impl Fake {
         Fake {
             now: 0,
             wall: 1_700_000_000_000_000_000,
+            holds: false,
             cpu: Rc::new(Cell::new(0)),
             cost: 1000,
             cpu_asked: 0,
@@ -229,6 +232,10 @@ impl Platform for Fake {
 
     fn wall(&self) -> u64 {
         self.wall
+    }
+
+    fn holds(&self) -> bool {
+        self.holds
     }
 
     fn seed(&mut self) -> [u8; 32] {

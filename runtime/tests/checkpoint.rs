@@ -3,12 +3,10 @@
 
 mod common;
 
-use atoll_9p::fault::Fault;
-use atoll_runtime::core::Core;
+use atoll_config::checkpoint::Whole;
 use atoll_runtime::fake::Fake;
-use atoll_runtime::snapshot::{Fresh, Incoming, State};
+use common::checkpoint::*;
 use common::script::*;
-use common::*;
 use proptest::prelude::*;
 
 const ATOMS: [&str; 3] = ["a", "b", "c"];
@@ -71,45 +69,11 @@ fn perform(g: &mut Guest, (me, acts, end, ctl, n): &Command) {
     }
 }
 
-fn core(g: &mut Guest) -> &mut Core<'static> {
-    g.w.rt.guest(ONE).expect("a guest")
-}
-
-/// What a guest is, as bytes that are the same for guests that are the same.
-fn state(g: &mut Guest) -> Vec<u8> {
-    let state = core(g).capture();
-    State::without_figures(state).to_bytes()
-}
-
-/// A checkpoint.
-fn cut(g: &mut Guest) -> Vec<u8> {
-    bytes(&core(g).cut(false).expect("a checkpoint"))
-}
-
-fn bytes(cut: &atoll_runtime::snapshot::Cut) -> Vec<u8> {
-    let mut bytes = vec![0; cut.len() as usize];
-    assert_eq!(cut.read(0, &mut bytes), bytes.len());
-    bytes
-}
-
 /// A machine on which another guest of the same payload has begun.
 fn other(now: u64) -> Guest {
     let mut fake = Fake::new(99);
     fake.now = now;
     Guest::on(fake, atoms(&ATOMS.map(|name| (name, ""))))
-}
-
-/// Makes a guest go on from a checkpoint, without its being told.
-fn go_on(g: &mut Guest, checkpoint: &[u8]) -> Result<(), Fault> {
-    let mut incoming = Incoming::default();
-    let mut whole = false;
-    for piece in checkpoint.chunks(1000) {
-        whole = incoming.feed(core(g), piece)?;
-    }
-    assert!(whole);
-    let fresh: Fresh<'_> = incoming.take().expect("a guest");
-    core(g).become_other(fresh);
-    Ok(())
 }
 
 proptest! {
@@ -157,6 +121,62 @@ proptest! {
         if a.3.is_none() {
             prop_assert!(a.1 == b.1, "the guests differ at the end");
             prop_assert_eq!(a.2, b.2);
+        }
+    }
+}
+
+/// What is done to bytes: where, how, and with what.
+type Change = (prop::sample::Index, u8, u8);
+
+fn change(bytes: &mut Vec<u8>, (at, how, with): &Change) {
+    let n = at.index(bytes.len());
+    match how {
+        0 => bytes[n] = *with,
+        1 => bytes[n] = bytes[n].wrapping_add(1),
+        2 => bytes[n] = 0xff,
+        3 => bytes.insert(n, *with),
+        _ => drop(bytes.remove(n)),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..Default::default() })]
+
+    /// Whatever a state claims: it is refused and changes nothing, or it is a guest that
+    /// runs within its budget.
+    #[test]
+    fn a_state_is_believed_only_as_far_as_it_was_checked(
+        before in prop::collection::vec(command(), 0..15),
+        changes in prop::collection::vec(prop::collection::vec(any::<Change>(), 1..4), 1..40),
+        after in prop::collection::vec(command(), 0..3),
+    ) {
+        let mut a = Guest::new(atoms(&ATOMS.map(|name| (name, ""))));
+        for c in &before {
+            perform(&mut a, c);
+            a.wait(3);
+        }
+        if a.w.rt.exit().is_some() {
+            return Ok(());
+        }
+        let good = Whole::read(&cut(&mut a), 1 << 20).expect("a good checkpoint");
+        let mut b = other(5);
+        for changes in &changes {
+            let mut bad = good.clone();
+            changes.iter().for_each(|c| change(&mut bad.state, c));
+            let was = state(&mut b);
+            if go_on(&mut b, &bad.write().0).is_err() {
+                prop_assert!(was == state(&mut b));
+                continue;
+            }
+            for c in &after {
+                perform(&mut b, c);
+                b.wait(20);
+            }
+            let sponsor = core(&mut b).sponsor;
+            prop_assert!(sponsor.used.memory <= sponsor.limit.memory);
+            if b.w.rt.exit().is_some() {
+                b = other(5);
+            }
         }
     }
 }

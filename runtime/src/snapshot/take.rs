@@ -69,7 +69,7 @@ impl<'a> Incoming<'a> {
             return Ok(false);
         }
         let checked = For { core, got: &mut self.got }.complete();
-        checked.map(|()| true)
+        checked.map(|()| true).inspect_err(|_| self.got.fresh = None)
     }
 
     /// The guest, if it is complete.
