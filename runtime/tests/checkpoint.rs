@@ -147,7 +147,7 @@ proptest! {
     #[test]
     fn a_state_is_believed_only_as_far_as_it_was_checked(
         before in prop::collection::vec(command(), 0..15),
-        changes in prop::collection::vec(prop::collection::vec(any::<Change>(), 1..4), 1..40),
+        changes in prop::collection::vec(prop::collection::vec((any::<prop::sample::Index>(), 0..5u8, any::<u8>()), 1..4), 1..40),
         after in prop::collection::vec(command(), 0..3),
     ) {
         let mut a = Guest::new(atoms(&ATOMS.map(|name| (name, ""))));
