@@ -13,6 +13,10 @@ use core::fmt;
 pub struct Launch {
     /// `atoll.wall=`: the time of day at the start, nanoseconds since 1970 UTC.
     pub wall: u64,
+    /// `atoll.restore=1`: the guest goes on from a checkpoint, and does nothing until it
+    /// was given one.
+    #[cfg(feature = "atoms")]
+    pub restore: bool,
 }
 
 impl Launch {
@@ -21,6 +25,10 @@ impl Launch {
         let mut launch = Launch::default();
         for wall in values(line, b"atoll.wall=") {
             launch.wall = number(wall).unwrap_or(0);
+        }
+        #[cfg(feature = "atoms")]
+        for restore in values(line, b"atoll.restore=") {
+            launch.restore = number(restore) == Some(1);
         }
         launch
     }
@@ -54,7 +62,12 @@ pub fn number(text: &[u8]) -> Option<u64> {
 
 impl fmt::Display for Launch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "atoll.wall={}", self.wall)
+        write!(f, "atoll.wall={}", self.wall)?;
+        #[cfg(feature = "atoms")]
+        if self.restore {
+            f.write_str(" atoll.restore=1")?;
+        }
+        Ok(())
     }
 }
 
@@ -65,11 +78,23 @@ mod tests {
 
     #[test]
     fn a_line_survives_the_trip_and_alien_words() {
-        let launch = Launch { wall: 1_790_000_000_000_000_007 };
+        let wall = 1_790_000_000_000_000_007;
+        let launch = Launch { wall, ..Launch::default() };
         let line = alloc::format!("quiet {launch} virtio_mmio.device=512@0xfeb00e00:12");
         assert_eq!(Launch::parse(line.as_bytes()), launch);
         assert_eq!(Launch::parse(b"atoll.wall=soon"), Launch::default());
         assert_eq!(launch.to_string(), "atoll.wall=1790000000000000007");
+    }
+
+    #[test]
+    #[cfg(feature = "atoms")]
+    fn only_a_guest_that_is_told_so_waits_for_a_checkpoint() {
+        let launch = Launch { wall: 7, restore: true };
+        assert_eq!(launch.to_string(), "atoll.wall=7 atoll.restore=1");
+        assert_eq!(Launch::parse(b"atoll.wall=7 atoll.restore=1"), launch);
+        for line in ["", "atoll.restore=0", "atoll.restore=", "atoll.restore=yes", "restore=1"] {
+            assert!(!Launch::parse(line.as_bytes()).restore, "{line}");
+        }
     }
 
     #[test]

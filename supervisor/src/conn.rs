@@ -131,6 +131,16 @@ impl Conn {
         Ok(self.file()?.read(offset, u32::MAX, Vec::new()).await?)
     }
 
+    /// Reads from a file that waits for nothing. Empty at the end.
+    pub async fn read_now(&self, offset: u64) -> Result<Vec<u8>, Error> {
+        within(self.limit, self.file()?.read(offset, u32::MAX, Vec::new())).await
+    }
+
+    /// Writes as much as one message holds to the file that was opened: how much.
+    pub async fn write_now(&self, offset: u64, bytes: &[u8]) -> Result<usize, Error> {
+        within(self.limit, self.file()?.write(offset, bytes)).await
+    }
+
     /// Asks something that is answered at once. A server answers in order: what was
     /// asked before and is not answered then has to wait.
     pub async fn ping(&self) -> Result<(), Error> {

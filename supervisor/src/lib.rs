@@ -11,6 +11,7 @@
 
 pub mod address;
 pub mod backend;
+pub mod checkpoint;
 pub mod cli;
 pub mod conn;
 pub mod guard;

@@ -6,6 +6,7 @@
 //! machine. The end is the same whoever wants it: the machine is waited for, what
 //! it had still to say is read, and everything goes in the reverse order.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -25,6 +26,7 @@ use crate::address;
 use crate::backend::process::Process;
 use crate::backend::qemu::{Accel, Qemu};
 use crate::backend::{self, Backend, Ended, Machine, Spec, find_program, kvm};
+use crate::checkpoint::{self, Keeper, Source, State};
 use crate::conn::Conn;
 use crate::guard::Guard;
 use crate::host;
@@ -37,6 +39,8 @@ use crate::stream::Stream;
 
 /// How long a guest may take to stop when it was asked to.
 const STOP: Duration = Duration::from_secs(2);
+/// How long the last checkpoint may take before that.
+const KEEP: Duration = Duration::from_secs(10);
 /// Interrupts within this time are one: `timeout` and some shells signal a process
 /// and then its group.
 const ONCE: Duration = Duration::from_millis(200);
@@ -57,6 +61,15 @@ pub enum On {
     Process,
 }
 
+/// Which checkpoint to go on from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Restore {
+    /// The one in this file.
+    File(PathBuf),
+    /// The newest in the folder of its state; where there is none, the guest begins anew.
+    Latest,
+}
+
 /// What was asked for.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -74,6 +87,10 @@ pub struct Options {
     pub memory: Option<u64>,
     /// What QEMU is to use, if that is not to be found out.
     pub accel: Option<Accel>,
+    /// Where to go on from a checkpoint.
+    pub restore: Option<Restore>,
+    /// The folder in which its checkpoints are kept.
+    pub state: Option<PathBuf>,
     /// Say nothing of what the guest says.
     pub quiet: bool,
     /// Say how things are decided.
@@ -93,7 +110,13 @@ pub async fn run(options: &Options) -> anyhow::Result<bool> {
     let printer = Printer::new(&manifest.name, options.quiet);
     let backend = choose(options, &manifest, &atoll, &printer).await?;
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let launch = Launch { wall: u64::try_from(wall.as_nanos()).unwrap_or(0) };
+    let state = match (&options.state, options.print) {
+        (Some(path), false) => Some(State::open(path)?),
+        _ => None,
+    };
+    let from = from(options, &manifest, state.as_ref(), &printer)?;
+    let wall = u64::try_from(wall.as_nanos()).unwrap_or(0);
+    let launch = Launch { wall, restore: from.is_some() };
     let spec = Spec {
         image: std::path::absolute(&options.image)?,
         memory: options.memory.unwrap_or(manifest.memory),
@@ -121,13 +144,53 @@ pub async fn run(options: &Options) -> anyhow::Result<bool> {
         tcp.push(listener);
     }
     let machine = backend::start(&*backend, &spec, &atoll, &private, &mut guard)?;
-    let guest = Guest { backend, printer, exports, machine };
+    let guard = Rc::new(RefCell::new(guard));
+    let joint = Joint::new();
+    let keeper = state.map(|state| {
+        let (joint, printer, guard) = (joint.clone(), printer.clone(), guard.clone());
+        Keeper::new(state, manifest.payload_hash, joint, printer, guard)
+    });
+    let guest = Guest { backend, printer, exports, machine, joint, keeper, from };
     let listener = UnixListener::from_std(listener)?;
     let ended = LocalSet::new().run_until(guest.run(&public, listener, tcp)).await;
     drop(public);
     drop(private);
-    guard.bye();
+    if let Some(guard) = Rc::into_inner(guard) {
+        guard.into_inner().bye();
+    }
     ended
+}
+
+/// The checkpoint that the guest is to go on from, checked.
+fn from(
+    options: &Options,
+    manifest: &Manifest,
+    state: Option<&State>,
+    printer: &Printer,
+) -> anyhow::Result<Option<Source>> {
+    if (options.state.is_some() || options.restore.is_some()) && !manifest.can_checkpoint() {
+        return Err(checkpoint::Error::Cannot.into());
+    }
+    let path = match &options.restore {
+        None => return Ok(None),
+        Some(Restore::File(path)) => path.clone(),
+        Some(Restore::Latest) => match state.map(State::latest).transpose()?.flatten() {
+            Some(path) => path,
+            None => {
+                printer.say("there is no checkpoint yet: it begins anew");
+                return Ok(None);
+            }
+        },
+    };
+    let source = Source::open(&path, &mut ()).and_then(|from| {
+        from.fits(manifest.payload_hash)?;
+        Ok(from)
+    });
+    source.map(Some).map_err(|e| match e {
+        // It names the file already.
+        e @ checkpoint::Error::Io { .. } => e.into(),
+        e => anyhow::Error::from(e).context(path.display().to_string()),
+    })
 }
 
 /// A guest that was started.
@@ -136,6 +199,11 @@ struct Guest {
     printer: Printer,
     exports: HostDirs,
     machine: Machine,
+    joint: Joint,
+    /// Keeps its checkpoints.
+    keeper: Option<Keeper>,
+    /// What it is to go on from.
+    from: Option<Source>,
 }
 
 impl Guest {
@@ -150,7 +218,7 @@ impl Guest {
             signal(SignalKind::terminate())?,
             signal(SignalKind::hangup())?,
         );
-        let joint = Joint::new();
+        let joint = self.joint;
         let (control, host, debug) =
             (self.machine.control.take(), self.machine.host.take(), self.machine.debug.take());
         let (Some(control), Some(host), Some(debug)) = (control, host, debug) else {
@@ -164,11 +232,29 @@ impl Guest {
         let record = spawn_local(backend::follow(debug, move |l| p.log(l.as_bytes())));
         let where_ =
             format!("on {}, tree at unix:{}", self.backend.name(), public.path().display());
-        let log = spawn_local(follow_log(joint.clone(), self.printer.clone(), where_));
-        spawn_local(accept_unix(joint.clone(), listener));
-        for listener in tcp {
-            spawn_local(accept_tcp(joint.clone(), listener));
-        }
+        let (j, p, keeper) = (joint.clone(), self.printer.clone(), self.keeper.clone());
+        // Whoever comes to the tree finds the guest as it is to be.
+        let open = move || {
+            if let Some(keeper) = keeper {
+                spawn_local(keeper.serve());
+            }
+            spawn_local(accept_unix(j.clone(), listener));
+            for listener in tcp {
+                spawn_local(accept_tcp(j.clone(), listener));
+            }
+            spawn_local(follow_log(j, p, where_))
+        };
+        let (mut log, mut shut) = match self.from.is_some() {
+            true => (None, Some(open)),
+            false => (Some(open()), None),
+        };
+        let (j, from) = (joint.clone(), self.from.take());
+        let mut giving = spawn_local(async move {
+            match from {
+                Some(from) => restore(&j, &from).await,
+                None => Ok(()),
+            }
+        });
 
         let kill = Rc::new(Notify::new());
         let backend = self.backend;
@@ -178,6 +264,7 @@ impl Guest {
         let mut asked: Option<Instant> = None;
         let mut deadline: Option<Instant> = None;
         let mut lost = None;
+        let mut refused = false;
         let ended = loop {
             let late = deadline.unwrap_or_else(Instant::now);
             tokio::select! {
@@ -185,6 +272,18 @@ impl Guest {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
                 _ = hangup.recv() => {}
+                done = &mut giving, if shut.is_some() => {
+                    let open = shut.take();
+                    match done? {
+                        Ok(()) => log = open.map(|open| open()),
+                        Err(why) => {
+                            refused = true;
+                            self.printer.tell(&format!("does not go on: {why:#}"));
+                            kill.notify_one();
+                        }
+                    }
+                    continue;
+                }
                 () = sleep_until(late), if deadline.is_some() => {
                     deadline = None;
                     kill.notify_one();
@@ -208,15 +307,22 @@ impl Guest {
             } else {
                 asked = Some(Instant::now());
                 self.printer.say("is asked to stop");
-                deadline = Some(Instant::now() + STOP);
-                spawn_local(stop(joint.clone()));
+                let keeper = self.keeper.clone().filter(|_| shut.is_none());
+                let limit = keeper.as_ref().map_or(STOP, |_| STOP + KEEP);
+                deadline = Some(Instant::now() + limit);
+                spawn_local(stop(joint.clone(), keeper));
             }
         };
         if lost.is_none() {
             let _ = timeout(LAST_WORDS, guest).await;
         }
-        let _ = timeout(LAST_WORDS, log).await;
+        if let Some(log) = log {
+            let _ = timeout(LAST_WORDS, log).await;
+        }
         let record = timeout(LAST_WORDS, record).await.ok().and_then(Result::ok).flatten();
+        if refused && matches!(ended, Ended::Lost(_)) && record.is_none() {
+            return Ok(false);
+        }
         Ok(tell(&self.printer, &ended, record, asked.is_some()))
     }
 }
@@ -268,15 +374,25 @@ async fn follow_log(joint: Joint, printer: Printer, up: String) {
     }
 }
 
-/// Asks the guest to stop. It may be gone before it has answered.
-async fn stop(joint: Joint) {
+/// Gives a guest the checkpoint that it goes on from.
+async fn restore(joint: &Joint, from: &Source) -> anyhow::Result<()> {
+    let mut conn = inside(joint).await.context("it ended before it could be asked")?;
+    Ok(checkpoint::give(&mut conn, from).await?)
+}
+
+/// Asks the guest to stop, after a last checkpoint if they are kept. It may be gone before
+/// it has answered.
+async fn stop(joint: Joint, keeper: Option<Keeper>) {
+    if let Some(keeper) = keeper {
+        keeper.last().await;
+    }
     if let Some(mut conn) = inside(&joint).await {
         let _ = conn.write_file("ctl", b"stop").await;
     }
 }
 
 /// A client of our own.
-async fn inside(joint: &Joint) -> Option<Conn> {
+pub(crate) async fn inside(joint: &Joint) -> Option<Conn> {
     let (ours, theirs) = Stream::pair().ok()?;
     let joint = joint.clone();
     spawn_local(async move { joint.serve_client(theirs).await });

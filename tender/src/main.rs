@@ -69,8 +69,10 @@ fn run(args: &Args) -> Result<u8, String> {
     sandbox::close_others(&keep).map_err(said("descriptors"))?;
     let image = Image::open(&args.image).map_err(|e| format!("{}: {e}", args.image.display()))?;
     let memory = args.memory.unwrap_or(image.manifest().memory);
-    let launch = Launch::parse(args.launch.as_bytes());
-    let wall = if launch.wall == 0 { wall() } else { launch.wall };
+    let mut launch = Launch::parse(args.launch.as_bytes());
+    if launch.wall == 0 {
+        launch.wall = wall();
+    }
 
     signal::record_failures(&MEMORY).map_err(said("signals"))?;
     // The signals of a failure may be those of an atom, whose engine asks first: so it
@@ -89,7 +91,7 @@ fn run(args: &Args) -> Result<u8, String> {
     let notes = sandbox::enter(&needs).map_err(said("the sandbox cannot be entered"))?;
     MEMORY.limit(memory);
     let wires = Wires::new(listeners, stop);
-    let mut machine = Machine::new(wires, &MEMORY, memory, wall, notes, watchdog);
+    let mut machine = Machine::new(wires, &MEMORY, memory, launch, notes, watchdog);
     let hash = image.sealed().hash;
     match atoll_runtime::run_with(payload, hash, engine.as_ref().map(|e| e as _), &mut machine) {
         Ok(exit) => Ok(exit.status),

@@ -1,5 +1,6 @@
 //! The machine that a process is, for the runtime.
 
+use atoll_config::launch::Launch;
 use atoll_engine::Watchdog;
 use atoll_runtime::platform::{Conn, Memory, Platform, Signal, Time, Trap};
 use rustix::event::Timespec;
@@ -15,7 +16,7 @@ use crate::{record, signal};
 pub struct Machine {
     wires: Wires,
     started: u64,
-    wall: u64,
+    launch: Launch,
     memory: &'static Counting,
     /// What was in use before the guest came.
     base: u64,
@@ -26,17 +27,17 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// A machine with so much memory, at whose start it was that time of day.
+    /// A machine with so much memory, of which the host said this.
     pub fn new(
         wires: Wires,
         memory: &'static Counting,
         total: u64,
-        wall: u64,
+        launch: Launch,
         notes: Vec<String>,
         watchdog: Option<Watchdog>,
     ) -> Machine {
         let base = memory.used();
-        Machine { wires, started: record::started(), wall, memory, base, total, notes, watchdog }
+        Machine { wires, started: record::started(), launch, memory, base, total, notes, watchdog }
     }
 }
 
@@ -46,7 +47,11 @@ impl Platform for Machine {
     }
 
     fn wall(&self) -> u64 {
-        self.wall
+        self.launch.wall
+    }
+
+    fn holds(&self) -> bool {
+        self.launch.restore
     }
 
     fn seed(&mut self) -> [u8; 32] {

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use atoll_9p::client::Error;
 use atoll_9p::client::blocking::Connection;
 use atoll_config::code::Code;
+use atoll_config::launch::Launch;
 use atoll_config::payload::Hash;
 use atoll_runtime::platform::Stream;
 use atoll_tender::alloc::Counting;
@@ -51,7 +52,8 @@ fn guest() {
     let connections = wire::MAX_CONNECTIONS as u64;
     let notes = sandbox::enter(&Needs { memory: MEMORY, connections, atoms: true }).unwrap();
     let wires = Wires::new(vec![(Stream::Control, listener)], stop);
-    let mut machine = Machine::new(wires, &COUNTING, MEMORY, 0, notes, Some(watchdog));
+    let mut machine =
+        Machine::new(wires, &COUNTING, MEMORY, Launch::default(), notes, Some(watchdog));
     let end = atoll_runtime::run_with(payload, Hash([7; 32]), Some(&engine), &mut machine);
     signal::exit(end.map_or(99, |e| e.status.into()));
 }

@@ -35,6 +35,11 @@ impl Platform for Machine {
         self.launch.wall
     }
 
+    #[cfg(feature = "atoms")]
+    fn holds(&self) -> bool {
+        self.launch.restore
+    }
+
     fn seed(&mut self) -> [u8; 32] {
         if let Some(seed) = self.devices.rng.take().and_then(|rng| rng.seed()) {
             return seed;

@@ -15,6 +15,10 @@ use crate::payload::{self, Hash, Payload};
 /// The version of the manifest that this crate reads and writes.
 pub const VERSION: u32 = 2;
 
+/// What a guest can whose state between two events is data, in [`Manifest::can`]: be
+/// written down as a checkpoint, and go on from one.
+const CHECKPOINT: &str = "checkpoint";
+
 /// The largest manifest that is read, in bytes.
 const MAX_JSON: usize = 4 << 20;
 
@@ -196,8 +200,16 @@ impl Manifest {
             },
             kernel_hash: kernel,
             payload_hash: payload,
-            can: vec!["stop".into()],
+            can: match p.modules.is_empty() {
+                true => vec!["stop".into()],
+                false => vec!["stop".into(), CHECKPOINT.into()],
+            },
         }
+    }
+
+    /// Whether the guest can be written down as a checkpoint, and go on from one.
+    pub fn can_checkpoint(&self) -> bool {
+        self.can.iter().any(|what| what == CHECKPOINT)
     }
 
     /// The manifest as it stands in an image: JSON of one line.

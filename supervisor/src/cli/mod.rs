@@ -10,6 +10,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::conn::Error;
 use crate::{backend, guard, socket};
 
+mod checkpoint;
 mod export;
 mod files;
 mod image;
@@ -59,6 +60,11 @@ enum Command {
     /// Print the last lines of a file, then follow it
     #[command(after_help = WHERE)]
     Tail(tail::Tail),
+    /// Write a running guest down in a file, or say what is in one
+    Checkpoint(checkpoint::Checkpoint),
+    /// Make a running guest what it was at a checkpoint
+    #[command(after_help = WHERE)]
+    Restore(checkpoint::Restore),
     /// Mount a tree over a directory
     Mount(mount::Mount),
     /// Take a mount away
@@ -83,6 +89,8 @@ fn asked() -> anyhow::Result<bool> {
         Command::Write(args) => block_on(files::write(args)),
         Command::Stat(args) => block_on(files::stat(args)),
         Command::Tail(args) => block_on(tail::tail(args)),
+        Command::Checkpoint(args) => block_on(checkpoint::checkpoint(args)),
+        Command::Restore(args) => block_on(checkpoint::restore(args)),
         Command::Mount(args) => mount::mount(&args),
         Command::Umount(args) => mount::umount(&args),
         Command::Image(args) => image::run(&args),
@@ -134,7 +142,11 @@ fn block_on(f: impl Future<Output = anyhow::Result<bool>>) -> anyhow::Result<boo
 struct Usage(String);
 
 fn code(e: &anyhow::Error) -> u8 {
-    if let Some(e) = e.downcast_ref::<Error>() {
+    let of_a_guest = match e.downcast_ref::<crate::checkpoint::Error>() {
+        Some(crate::checkpoint::Error::Conn(e)) => Some(e),
+        _ => e.downcast_ref::<Error>(),
+    };
+    if let Some(e) = of_a_guest {
         return match e {
             Error::NoGuest { .. } => 3,
             Error::Denied { .. } => 5,

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 
 use crate::address;
 use crate::backend::qemu::Accel;
-use crate::run::{On, Options};
+use crate::run::{On, Options, Restore};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -25,6 +25,13 @@ pub(super) struct Args {
     /// Bind an import of the guest's to a folder, read-only
     #[arg(long = "export", value_name = "NAME=DIR", value_parser = export)]
     exports: Vec<(String, PathBuf)>,
+    /// Go on from a checkpoint of this image; `latest`: the newest in --state
+    #[arg(long, value_name = "FILE", value_parser = restore)]
+    restore: Option<Restore>,
+    /// Keep its checkpoints in a folder: those that its ctl is told to make, and one when
+    /// it is stopped here
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
     /// Give it more or less memory than the image says, such as 4MiB
     #[arg(long, value_name = "SIZE", value_parser = size)]
     memory: Option<u64>,
@@ -48,6 +55,7 @@ Examples:
   atoll run hello.img --on process --socket /tmp/hello.sock
   atoll run reader.img --export data=/srv/data
   atoll run hello.img --on qemu --print
+  atoll run counter.img --state kept --restore latest
 
 Its tree is at the socket until it ends. Ctrl-C asks it to stop; a second one, or two seconds, \
 kill it. Ends with 0 when the guest ended well, else with 1.";
@@ -79,6 +87,14 @@ fn export(text: &str) -> Result<(String, PathBuf), String> {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the form of a parser")]
+fn restore(text: &str) -> Result<Restore, String> {
+    Ok(match text {
+        "latest" => Restore::Latest,
+        file => Restore::File(file.into()),
+    })
+}
+
 /// A size in bytes, or with a unit of powers of 1024.
 fn size(text: &str) -> Result<u64, String> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
@@ -102,6 +118,10 @@ fn size(text: &str) -> Result<u64, String> {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<bool> {
+    if args.restore == Some(Restore::Latest) && args.state.is_none() {
+        let text = "--restore latest needs --state DIR, in which to look for it";
+        return Err(super::Usage(text.into()).into());
+    }
     let options = Options {
         image: args.image,
         on: match args.on {
@@ -117,6 +137,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<bool> {
             AccelArg::Tcg => Accel::Tcg,
             AccelArg::Kvm => Accel::Kvm,
         }),
+        restore: args.restore,
+        state: args.state,
         quiet: args.quiet,
         verbose: args.verbose,
         print: args.print,

@@ -1,0 +1,162 @@
+//! The host's half of the verbs `checkpoint` and `restore N` of a guest's ctl.
+//!
+//! The guest says in `checkpoint/wanted` what its ctl was told, and has no files to keep
+//! anything in; whoever reads that file does it. So a client that may write the guest's
+//! ctl needs no way to the host's files.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use atoll_9p::types::OpenFlags;
+use atoll_config::payload::Hash;
+use tokio::sync::Notify;
+
+use super::{Error, Source, State, Target, give, take};
+use crate::conn::Conn;
+use crate::guard::Guard;
+use crate::joint::Joint;
+use crate::run::inside;
+use crate::show::Printer;
+
+/// How long the guest may take to ask for what its ctl was told.
+const ASKS: Duration = Duration::from_secs(9);
+
+/// Keeps a guest's checkpoints in a folder. Clones are the same.
+#[derive(Clone)]
+pub struct Keeper {
+    state: Rc<State>,
+    payload: Hash,
+    joint: Joint,
+    printer: Printer,
+    guard: Rc<RefCell<Guard>>,
+    /// Told whenever a checkpoint was kept, or could not be.
+    done: Rc<Notify>,
+}
+
+impl Keeper {
+    /// One for the guest that meets its clients at `joint`.
+    pub fn new(
+        state: State,
+        payload: Hash,
+        joint: Joint,
+        printer: Printer,
+        guard: Rc<RefCell<Guard>>,
+    ) -> Keeper {
+        Keeper { state: Rc::new(state), payload, joint, printer, guard, done: Rc::default() }
+    }
+
+    /// Does what the guest asks for, until it is gone.
+    pub async fn serve(self) {
+        let Some(mut conn) = inside(&self.joint).await else { return };
+        if let Err(e) = self.read(&mut conn).await {
+            let text = format!("no checkpoint is kept any more: {:#}", anyhow::Error::from(e));
+            self.printer.tell(&text);
+        }
+    }
+
+    async fn read(&self, conn: &mut Conn) -> Result<(), Error> {
+        super::open(conn, "checkpoint/wanted", OpenFlags::RDONLY).await?;
+        let (mut line, mut offset) = (Vec::new(), 0);
+        // That the guest is gone is said by others.
+        while let Ok(bytes) = conn.read(offset).await {
+            if bytes.is_empty() {
+                break;
+            }
+            offset += bytes.len() as u64;
+            for b in bytes {
+                if b != b'\n' {
+                    line.push(b);
+                } else if let Some(wanted) = Wanted::parse(&line) {
+                    line.clear();
+                    self.serve_one(wanted).await;
+                } else {
+                    line.clear();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn serve_one(&self, wanted: Wanted) {
+        let (what, done) = match wanted {
+            Wanted::Checkpoint(n) => (format!("checkpoint {n}"), self.keep(n).await),
+            Wanted::Restore(n) => (format!("restore {n}"), self.go_back(n).await),
+        };
+        match done {
+            Ok(text) => self.printer.say(&text),
+            Err(e) => self.printer.tell(&format!("{what} failed: {e:#}")),
+        }
+        if matches!(wanted, Wanted::Checkpoint(_)) {
+            self.done.notify_waiters();
+        }
+    }
+
+    async fn conn(&self) -> anyhow::Result<Conn> {
+        inside(&self.joint).await.ok_or_else(|| anyhow::anyhow!("the guest is gone"))
+    }
+
+    async fn keep(&self, n: u64) -> anyhow::Result<String> {
+        let path = self.state.file(n);
+        let to = Target::new(&path, &mut self.guard.borrow_mut())?;
+        take(&mut self.conn().await?, to).await?;
+        Ok(format!("checkpoint {n} is in {}", path.display()))
+    }
+
+    async fn go_back(&self, n: u64) -> anyhow::Result<String> {
+        let from = Source::open(&self.state.file(n), &mut ())?;
+        from.fits(self.payload)?;
+        give(&mut self.conn().await?, &from).await?;
+        Ok(format!("goes on from checkpoint {n}"))
+    }
+
+    /// Has the guest ask for a last checkpoint, and waits until it is kept, or cannot be.
+    pub async fn last(&self) {
+        let kept = self.done.notified();
+        let mut kept = std::pin::pin!(kept);
+        kept.as_mut().enable();
+        let asked = async { Ok(self.conn().await?.write_file("ctl", b"checkpoint").await?) };
+        match asked.await {
+            Ok(()) => drop(tokio::time::timeout(ASKS, kept).await),
+            Err::<(), anyhow::Error>(e) => {
+                self.printer.tell(&format!("keeps no last checkpoint: {e:#}"));
+            }
+        }
+    }
+}
+
+/// What the guest's ctl was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    /// Keep a checkpoint, under this number.
+    Checkpoint(u64),
+    /// Go on from the one with this number.
+    Restore(u64),
+}
+
+impl Wanted {
+    /// Reads a line of `checkpoint/wanted`.
+    fn parse(line: &[u8]) -> Option<Wanted> {
+        let (verb, n) = std::str::from_utf8(line).ok()?.split_once(' ')?;
+        let n = n.parse().ok()?;
+        match verb {
+            "checkpoint" => Some(Wanted::Checkpoint(n)),
+            "restore" => Some(Wanted::Restore(n)),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_wanted_are_read() {
+        assert_eq!(Wanted::parse(b"checkpoint 3"), Some(Wanted::Checkpoint(3)));
+        assert_eq!(Wanted::parse(b"restore 18446744073709551615"), Some(Wanted::Restore(u64::MAX)));
+        for bad in ["", "checkpoint", "checkpoint x", "gap 3", "restore -1"] {
+            assert_eq!(Wanted::parse(bad.as_bytes()), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! `atoll checkpoint` and `atoll restore`.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use atoll_config::checkpoint::{CHUNK, FORMAT, Sink};
+use clap::Subcommand;
+use serde_json::json;
+
+use super::Usage;
+use super::files::Where;
+use crate::checkpoint::{self, Source, Target};
+use crate::guard::Guard;
+
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
+pub(super) struct Checkpoint {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    take: Option<Take>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  atoll checkpoint counter now.checkpoint       the guest goes on as it was
+  atoll checkpoint show now.checkpoint
+  atoll restore counter now.checkpoint          it becomes what it was then
+  atoll run counter.img --restore now.checkpoint --on process
+
+FILE is written when all of it is there, in the place of what had that name.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say what is in a checkpoint, after all of it was checked
+    Show(Show),
+}
+
+#[derive(Debug, clap::Args)]
+struct Take {
+    #[command(flatten)]
+    at: Where,
+    /// The file to write
+    file: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+struct Show {
+    /// The checkpoint
+    file: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Restore {
+    #[command(flatten)]
+    at: Where,
+    /// The checkpoint: of the same image as the guest
+    file: PathBuf,
+}
+
+pub(super) async fn checkpoint(args: Checkpoint) -> anyhow::Result<bool> {
+    match (args.command, args.take) {
+        (Some(Command::Show(show)), _) => self::show(&show),
+        (None, Some(take)) => self::take(take).await,
+        (None, None) => Err(Usage("which GUEST, and which FILE?".into()).into()),
+    }
+}
+
+async fn take(args: Take) -> anyhow::Result<bool> {
+    let mut conn = args.at.connect().await?;
+    let atoll = std::env::current_exe().context("which program is this?")?;
+    let mut guard = Guard::start(&atoll).context("cannot start the guard")?;
+    let taken = match Target::new(&args.file, &mut guard) {
+        Ok(to) => checkpoint::take(&mut conn, to).await,
+        Err(e) => Err(e),
+    };
+    guard.bye();
+    taken?;
+    Ok(true)
+}
+
+pub(super) async fn restore(args: Restore) -> anyhow::Result<bool> {
+    let from = open(&args.file, &mut ())?;
+    from.whole().with_context(|| args.file.display().to_string())?;
+    let mut conn = args.at.connect().await?;
+    checkpoint::give(&mut conn, &from).await?;
+    Ok(true)
+}
+
+fn open(path: &Path, sink: &mut dyn Sink) -> anyhow::Result<Source> {
+    Source::open(path, sink).map_err(|e| match e {
+        // It names the file already.
+        e @ checkpoint::Error::Io { .. } => e.into(),
+        e => anyhow::Error::from(e).context(path.display().to_string()),
+    })
+}
+
+/// What a checkpoint says of its guest.
+#[derive(Default)]
+struct Found {
+    version: u32,
+    state: u64,
+    components: Vec<Component>,
+}
+
+struct Component {
+    number: u32,
+    name: String,
+    memory: u64,
+    chunks: u64,
+}
+
+impl Sink for Found {
+    fn state(&mut self, version: u32, len: u64) -> Result<(), &'static str> {
+        (self.version, self.state) = (version, len);
+        Ok(())
+    }
+
+    fn component(&mut self, number: u32, name: &str, memory: u64) -> Result<(), &'static str> {
+        self.components.push(Component { number, name: name.into(), memory, chunks: 0 });
+        Ok(())
+    }
+
+    fn chunk(&mut self, _: u32, _: &[u8; CHUNK]) -> Result<(), &'static str> {
+        if let Some(last) = self.components.last_mut() {
+            last.chunks += 1;
+        }
+        Ok(())
+    }
+}
+
+fn show(args: &Show) -> anyhow::Result<bool> {
+    let mut found = Found::default();
+    let source = open(&args.file, &mut found)?;
+    let (h, hash) = (&source.header, source.hash);
+    let mut out = io::stdout().lock();
+    if args.json {
+        let components: Vec<_> = found
+            .components
+            .iter()
+            .map(|c| json!({ "number": c.number, "name": c.name, "memory": c.memory, "stored": c.chunks * CHUNK as u64 }))
+            .collect();
+        let value = json!({
+            "hash": hash.to_string(), "format": FORMAT, "bytes": source.len,
+            "payload_hash": h.payload.to_string(), "base": h.base.map(|b| b.to_string()),
+            "time_ns": h.time, "state_version": found.version, "state": found.state,
+            "components": components,
+        });
+        writeln!(out, "{value}")?;
+        return Ok(true);
+    }
+    writeln!(out, "hash {hash}\nformat {FORMAT}\nbytes {}", source.len)?;
+    writeln!(out, "payload_hash {}", h.payload)?;
+    if let Some(base) = h.base {
+        writeln!(out, "base {base}")?;
+    }
+    writeln!(out, "time {}.{:09}", h.time / 1_000_000_000, h.time % 1_000_000_000)?;
+    writeln!(out, "state {} version {}", found.state, found.version)?;
+    for c in &found.components {
+        let stored = c.chunks * CHUNK as u64;
+        writeln!(out, "component {} {} memory {} stored {stored}", c.number, c.name, c.memory)?;
+    }
+    Ok(true)
+}
