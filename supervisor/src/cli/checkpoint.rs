@@ -14,12 +14,20 @@ use crate::checkpoint::{self, Source, Target};
 use crate::guard::Guard;
 
 #[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Checkpoint {
     #[command(subcommand)]
     command: Option<Command>,
-    #[command(flatten)]
-    take: Option<Take>,
+    /// The guest
+    #[arg(value_name = "GUEST", required = true)]
+    address: Option<String>,
+    /// The file to write
+    #[arg(required = true)]
+    file: Option<PathBuf>,
+    /// How many seconds an answer may take
+    #[arg(long, value_name = "SECONDS", default_value = "10")]
+    timeout: f64,
 }
 
 const EXAMPLES: &str = "\
@@ -35,14 +43,6 @@ FILE is written when all of it is there, in the place of what had that name.";
 enum Command {
     /// Say what is in a checkpoint, after all of it was checked
     Show(Show),
-}
-
-#[derive(Debug, clap::Args)]
-struct Take {
-    #[command(flatten)]
-    at: Where,
-    /// The file to write
-    file: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]
@@ -63,18 +63,18 @@ pub(super) struct Restore {
 }
 
 pub(super) async fn checkpoint(args: Checkpoint) -> anyhow::Result<bool> {
-    match (args.command, args.take) {
-        (Some(Command::Show(show)), _) => self::show(&show),
-        (None, Some(take)) => self::take(take).await,
-        (None, None) => Err(Usage("which GUEST, and which FILE?".into()).into()),
+    match (args.command, args.address, args.file) {
+        (Some(Command::Show(show)), ..) => self::show(&show),
+        (None, Some(address), Some(file)) => take(&Where::new(address, args.timeout), &file).await,
+        _ => Err(Usage("which GUEST, and which FILE?".into()).into()),
     }
 }
 
-async fn take(args: Take) -> anyhow::Result<bool> {
-    let mut conn = args.at.connect().await?;
+async fn take(at: &Where, file: &Path) -> anyhow::Result<bool> {
+    let mut conn = at.connect().await?;
     let atoll = std::env::current_exe().context("which program is this?")?;
     let mut guard = Guard::start(&atoll).context("cannot start the guard")?;
-    let taken = match Target::new(&args.file, &mut guard) {
+    let taken = match Target::new(file, &mut guard) {
         Ok(to) => checkpoint::take(&mut conn, to).await,
         Err(e) => Err(e),
     };

@@ -23,6 +23,11 @@ pub(super) struct Where {
 }
 
 impl Where {
+    /// What a command line of another form says.
+    pub(super) fn new(address: String, timeout: f64) -> Where {
+        Where { address, timeout }
+    }
+
     pub(super) async fn connect(&self) -> anyhow::Result<Conn> {
         let address = Address::parse(&self.address).map_err(Usage)?;
         let limit = Duration::try_from_secs_f64(self.timeout)

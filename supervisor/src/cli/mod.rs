@@ -178,4 +178,14 @@ mod tests {
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
     }
+
+    #[test]
+    fn a_checkpoint_is_taken_or_shown() {
+        let fine = |line: &str| Cli::try_parse_from(line.split(' ')).is_ok();
+        assert!(fine("atoll checkpoint counter file"));
+        assert!(fine("atoll checkpoint counter file --timeout 1"));
+        assert!(fine("atoll checkpoint show file"));
+        assert!(!fine("atoll checkpoint") && !fine("atoll checkpoint counter"));
+        assert!(!fine("atoll checkpoint show"));
+    }
 }
