@@ -144,7 +144,8 @@ impl Fuzzer {
         let host = rustc.version.lines().find_map(|l| l.strip_prefix("host: "));
         let host = host.context("rustc does not say what it runs on")?;
         let mut command = cargo::command(repo.root.clone());
-        command.args(["build", "--package", "atoll-fuzz", "--features", "libfuzzer"]);
+        command.args(["build", "--package", "atoll-fuzz", "--no-default-features"]);
+        command.args(["--features", "libfuzzer"]);
         // With a target that is named, build scripts and macros have other flags.
         command.args(["--profile", "fuzz", "--target", host]).env("RUSTFLAGS", FLAGS);
         command.arg("--target-dir").arg(out.join("build"));

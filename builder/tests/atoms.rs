@@ -248,6 +248,35 @@ fn nothing_runs_before_the_first_event() {
 }
 
 #[test]
+fn what_no_instance_could_be_made_of_is_refused() {
+    for (more, words) in [
+        ("(table 65537 funcref)", &["table of 65537 elements", "at most 65536"][..]),
+        (
+            "(table 1 funcref) (table 1 funcref) (table 1 funcref) (table 1 funcref) (table 1 funcref)",
+            &["more than 4 tables"],
+        ),
+        ("(data (i32.const 65534) \"abc\")", &["data at 65534 to 65537", "into 65536"]),
+        ("(data (i32.const -1) \"a\")", &["data at 4294967295 to 4294967296"]),
+        (
+            "(table 2 funcref) (elem (i32.const 1) $invoke $invoke)",
+            &["elements at 1 to 3", "into 2"],
+        ),
+        (
+            "(table 2 funcref) (elem (i32.const 3) funcref)",
+            &["elements at 3 to 3", "make room for them"],
+        ),
+    ] {
+        let refusal = refused(&with(more), words);
+        assert!(refusal.offset.is_some());
+    }
+    take(&with("(table 65536 funcref) (data (i32.const 65535) \"a\") (data (i32.const 65536))"))
+        .unwrap();
+    take(&with("(table 2 funcref) (elem (i32.const 1) $invoke) (data \"passive\")")).unwrap();
+    // An offset that a global gives could be read only where it is imported.
+    refused(&with("(global i32 (i32.const 0)) (data (global.get 0))"), &["constant expression"]);
+}
+
+#[test]
 fn globals_can_be_captured() {
     refused(
         &with("(global (mut funcref) (ref.null func))"),

@@ -18,6 +18,7 @@ use wasmparser::{
 
 use super::abi;
 use super::refusal::Refusal;
+use super::segments::Segments;
 
 /// The most bytes of a module that is read.
 pub const MAX_WASM: usize = 16 << 20;
@@ -73,7 +74,7 @@ struct Module<'a> {
     bodies: Vec<FunctionBody<'a>>,
     names: BTreeMap<u32, &'a str>,
     declared: String,
-    memory: Option<u64>,
+    segments: Segments,
     mutable: Vec<u32>,
     exports: Vec<(&'a str, ExternalKind, u32)>,
 }
@@ -99,7 +100,7 @@ const PROPOSALS: [(WasmFeatures, &str, &str); 9] = [
     (WasmFeatures::GC_TYPES, "references to objects of the host", "use numbers instead"),
 ];
 
-fn invalid(e: &wasmparser::Error) -> Refusal {
+pub(super) fn invalid(e: &wasmparser::Error) -> Refusal {
     // Several memories are the one such mistake that does not name its proposal.
     let missing = match e.message() {
         "multiple memories" => WasmFeatures::MULTI_MEMORY,
@@ -190,11 +191,12 @@ impl<'a> Module<'a> {
             declared: self.declared.clone(),
             mutable: self.mutable.clone(),
             exports,
-            memory: self.memory.unwrap_or(0),
+            memory: self.segments.memory,
         })
     }
 
     fn payload(&mut self, payload: Payload<'a>) -> Result<(), Refusal> {
+        self.segments.payload(&payload)?;
         let bad = |e: wasmparser::Error| invalid(&e);
         match payload {
             Payload::TypeSection(types) => {
@@ -220,7 +222,7 @@ impl<'a> Module<'a> {
             Payload::MemorySection(memories) => {
                 for memory in memories {
                     let initial = memory.map_err(bad)?.initial;
-                    self.memory = Some(initial.saturating_mul(atom::WASM_PAGE));
+                    self.segments.memory = initial.saturating_mul(atom::WASM_PAGE);
                 }
             }
             Payload::GlobalSection(globals) => {

@@ -12,6 +12,7 @@ pub mod native;
 mod record;
 mod refusal;
 mod rust;
+mod segments;
 mod source;
 mod toolchain;
 

@@ -50,7 +50,7 @@ impl Ci {
         }
         test::tests(cx, &mut steps, None);
         // After the tests, which install what is missing.
-        steps.step("fuzzing", || fuzz::short(cx, 15));
+        steps.step("fuzzing", || fuzz::short(cx, 8));
         Ok(steps.finish(self.json))
     }
 }
