@@ -468,7 +468,7 @@ impl<'a, S> Synth<'a, S> {
 
     /// Tells which nodes have something new for requests that wait, since the last call.
     pub fn woken(&mut self, state: &mut S, mut wake: impl FnMut(Node)) {
-        self.stirred.drain(..).for_each(&mut wake);
+        self.stirred.iter().for_each(|node| wake(*node));
         // Two files may show one stream: the news is taken after all were told.
         for take in [false, true] {
             for (node, _) in &self.watched {
@@ -479,11 +479,12 @@ impl<'a, S> Synth<'a, S> {
                     Some(Kind::Special(special)) => special.news(state, node.id, take),
                     _ => false,
                 };
-                if news && !take {
+                if news && !take && !self.stirred.contains(node) {
                     wake(*node);
                 }
             }
         }
+        self.stirred.clear();
     }
 
     fn child(&self, dir: Node, name: &str) -> Option<u32> {
