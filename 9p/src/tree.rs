@@ -13,6 +13,7 @@
 use crate::access::{User, Want, allowed, owns};
 use crate::fault::{Errno, Fault};
 use crate::msg::put_qid;
+use crate::once::Once;
 use crate::types::{Lock, LockStatus, OpId, OpenFlags, Qid, SetAttr, Stat, StatFs, dirent_type};
 use crate::wire::{MAX_NAME, Writer};
 
@@ -153,9 +154,14 @@ pub trait Tree {
         Err(Errno::EPERM.into())
     }
 
+    /// How the latest named writes ended, where the tree remembers that.
+    fn once(&mut self) -> Option<&mut Once> {
+        None
+    }
+
     /// Writes under a name that the client gave the write: one that was done already
     /// is answered as it was then, and not done again. One without data does nothing: it
-    /// makes its client known ([`Once`](crate::once::Once)).
+    /// makes its client known ([`Once`]).
     fn write_once(
         &mut self,
         node: Self::Node,
@@ -164,13 +170,20 @@ pub trait Tree {
         offset: u64,
         data: &[u8],
     ) -> Result<Reply, Fault> {
-        if data.is_empty() {
-            return Ok(Reply::Done(0));
+        let known = self.once().map(|once| once.begin(op, data));
+        match known {
+            Some(Some(answer)) => return answer,
+            None if data.is_empty() => return Ok(Reply::Done(0)),
+            None if op.again => {
+                return Err(Fault::new(Errno::ESTALE, "nobody knows whether this write was done"));
+            }
+            _ => {}
         }
-        if op.again {
-            return Err(Fault::new(Errno::ESTALE, "nobody knows whether this write was done"));
+        let result = self.write(node, open, offset, data);
+        if let Some(once) = self.once() {
+            once.end(op, &result);
         }
-        self.write(node, open, offset, data)
+        result
     }
 
     /// Puts the reader of a stream to a position that it had been told: what it

@@ -5,8 +5,9 @@ use alloc::string::String;
 use super::inode::Body;
 use super::{Node, Ram};
 use crate::fault::{Errno, Fault};
+use crate::once::Once;
 use crate::tree::{Entries, Make, Remove, Reply, Tree, Who};
-use crate::types::{Lock, LockStatus, OpId, OpenFlags, Qid, SetAttr, Stat, StatFs, mode, setattr};
+use crate::types::{Lock, LockStatus, OpenFlags, Qid, SetAttr, Stat, StatFs, mode, setattr};
 use crate::wire::MAX_NAME;
 
 /// An open file of a [`Ram`].
@@ -141,20 +142,8 @@ impl Tree for Ram {
         Ok(Reply::Done(data.len()))
     }
 
-    fn write_once(
-        &mut self,
-        node: Node,
-        open: &mut Open,
-        op: OpId,
-        offset: u64,
-        data: &[u8],
-    ) -> Result<Reply, Fault> {
-        if let Some(answer) = self.once.begin(op, data) {
-            return answer;
-        }
-        let result = self.write(node, open, offset, data);
-        self.once.end(op, &result);
-        result
+    fn once(&mut self) -> Option<&mut Once> {
+        Some(&mut self.once)
     }
 
     fn list(

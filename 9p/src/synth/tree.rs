@@ -10,9 +10,10 @@ use super::kinds::{Kind, Many};
 use super::rec::{Face, REC, SCHEMA, hash};
 use super::{Node, Synth};
 use crate::fault::{Errno, Fault};
+use crate::once::Once;
 use crate::stream::Cursor;
 use crate::tree::{Entries, Reply, Tree, Who, slice_at};
-use crate::types::{OpId, OpenFlags, Qid, SetAttr, Stat, Time, mode, qid_type, setattr};
+use crate::types::{OpenFlags, Qid, SetAttr, Stat, Time, mode, qid_type, setattr};
 
 /// The file of a numbered directory that its clone file opens.
 const CTL: &str = "ctl";
@@ -365,20 +366,8 @@ impl<S> Tree for Files<'_, S> {
         Ok(Reply::Done(data.len()))
     }
 
-    fn write_once(
-        &mut self,
-        node: Node,
-        open: &mut Open,
-        op: OpId,
-        offset: u64,
-        data: &[u8],
-    ) -> Result<Reply, Fault> {
-        if let Some(answer) = self.synth.once.begin(op, data) {
-            return answer;
-        }
-        let result = self.write(node, open, offset, data);
-        self.synth.once.end(op, &result);
-        result
+    fn once(&mut self) -> Option<&mut Once> {
+        Some(&mut self.synth.once)
     }
 
     fn seek(&mut self, node: Node, open: &mut Open, to: u64) -> Result<(), Fault> {

@@ -14,9 +14,10 @@ use alloc::vec::Vec;
 use core::ops::{Deref, DerefMut};
 
 use atoll_9p::fault::{Errno, Fault};
+use atoll_9p::once::Once;
 use atoll_9p::synth;
 use atoll_9p::tree::{Entries, Make, MakeKind, Remove, Reply, Tree, Who, slice_at};
-use atoll_9p::types::{OpId, OpenFlags, Qid, SetAttr, Stat, mode, qid_type, setattr};
+use atoll_9p::types::{OpenFlags, Qid, SetAttr, Stat, mode, qid_type, setattr};
 
 use crate::component::{ComponentId, Event};
 use crate::core::Core;
@@ -411,21 +412,8 @@ impl Tree for Files<'_> {
         Ok(Reply::Done(data.len()))
     }
 
-    fn write_once(
-        &mut self,
-        node: Node,
-        open: &mut Open,
-        op: OpId,
-        offset: u64,
-        data: &[u8],
-    ) -> Result<Reply, Fault> {
-        match (node, &mut *open) {
-            (Node::Known(node), Open::Known(open)) => {
-                self.known.write_once(node, open, op, offset, data)
-            }
-            // To write the same bytes to the same place again changes nothing.
-            _ => self.write(node, open, offset, data),
-        }
+    fn once(&mut self) -> Option<&mut Once> {
+        self.known.once()
     }
 
     fn seek(&mut self, node: Node, open: &mut Open, to: u64) -> Result<(), Fault> {

@@ -20,9 +20,7 @@ use atoll_9p::fault::{Blame, Errno, Fault};
 use atoll_9p::locks::Locks;
 use atoll_9p::once::Once;
 use atoll_9p::tree::{Entries, Make, Remove, Reply, Tree, Who};
-use atoll_9p::types::{
-    Lock, LockStatus, OpId, OpenFlags, Qid, SetAttr, Stat, StatFs, mode, qid_type,
-};
+use atoll_9p::types::{Lock, LockStatus, OpenFlags, Qid, SetAttr, Stat, StatFs, mode, qid_type};
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Mode, OFlags, fstat, open, renameat, unlinkat};
 use rustix::io::{Errno as Os, pread, pwrite};
@@ -329,20 +327,8 @@ impl Tree for HostDirs {
         self.closed(node, fd);
     }
 
-    fn write_once(
-        &mut self,
-        node: u64,
-        open: &mut Open,
-        op: OpId,
-        offset: u64,
-        data: &[u8],
-    ) -> Result<Reply, Fault> {
-        if let Some(answer) = self.once.begin(op, data) {
-            return answer;
-        }
-        let result = self.write(node, open, offset, data);
-        self.once.end(op, &result);
-        result
+    fn once(&mut self) -> Option<&mut Once> {
+        Some(&mut self.once)
     }
 
     fn lock(&mut self, node: u64, open: &mut Open, lock: &Lock<'_>) -> Result<LockStatus, Fault> {
