@@ -1,5 +1,5 @@
-//! Bytes that nobody meant: the 9P crate, and the reader of checkpoints, under inputs that a
-//! fuzzer grows.
+//! Bytes that nobody meant: 9P, the readers of checkpoints and images, the checker of modules,
+//! and what atoms call, under inputs that a fuzzer grows.
 //!
 //! A target takes any bytes, lets the crates work on them, and panics when something is
 //! so that must never be. What drives it is libFuzzer, which keeps each input that
@@ -9,27 +9,35 @@
 //! The inputs that are kept lie in `corpus/TARGET/`, one a file. Where they started
 //! from is computed: [`Target::seeds`] makes messages and whole sessions out of
 //! [`layout`], the fields of every message there is.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+pub mod abi;
 pub mod checkpoint;
 pub mod client;
 pub mod decode;
 pub mod files;
+pub mod image;
 pub mod keeper;
 pub mod layout;
 pub mod ledger;
+pub mod module;
 pub mod mux;
 pub mod record;
 pub mod rng;
 pub mod script;
 pub mod server;
 pub mod tree;
+pub mod wasm;
 
 use rng::Rng;
 use script::{Record, Script};
 
 /// The longest input that is worth growing, in bytes.
 pub const MAX_INPUT: usize = 1024;
+
+/// Where the fuzzer finds the native code of the atoms of target `abi`, from the project's
+/// root: beside the seeds.
+pub const CODE: &str = "target/atoll/fuzz/seeds/abi.code";
 
 /// Something that takes bytes and must not panic.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +54,9 @@ pub struct Target {
 
 /// Every target.
 pub const TARGETS: &[Target] = &[
+    Target { name: "abi", run: abi::run, seeds: abi::seeds, show: abi::show },
+    Target { name: "image", run: image::run, seeds: image::seeds, show: image::show },
+    Target { name: "module", run: module::run, seeds: module::seeds, show: module::show },
     Target { name: "decode", run: decode::run, seeds: decode::seeds, show: decode::show },
     Target { name: "server", run: server::run, seeds: server::seeds, show: server::show },
     Target { name: "client", run: client::run, seeds: client::seeds, show: client::show },

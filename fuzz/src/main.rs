@@ -39,6 +39,8 @@ fn seeds(folder: &Path) -> io::Result<()> {
             fs::write(dir.join(format!("seed-{i:03}")), seed)?;
         }
     }
+    #[cfg(feature = "compile")]
+    fs::write(folder.join("abi.code"), atoll_fuzz::abi::code())?;
     fs::write(folder.join("words"), dictionary())
 }
 

@@ -81,6 +81,21 @@ fn checkpoint_holds_on_every_kept_input() {
 }
 
 #[test]
+fn abi_holds_on_every_kept_input() {
+    replay("abi");
+}
+
+#[test]
+fn image_holds_on_every_kept_input() {
+    replay("image");
+}
+
+#[test]
+fn module_holds_on_every_kept_input() {
+    replay("module");
+}
+
+#[test]
 fn every_folder_of_the_corpus_is_of_a_target_and_all_is_small() {
     let mut bytes = 0;
     let mut folders = BTreeSet::new();
