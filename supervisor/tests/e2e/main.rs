@@ -5,6 +5,7 @@
 //! has a folder of its own for its sockets, and at its end nothing may be in it
 //! and no process may know of it. A test that cannot run here says why.
 
+mod atoms;
 mod clients;
 mod ends;
 mod fixture;
