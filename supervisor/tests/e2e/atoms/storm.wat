@@ -42,7 +42,7 @@
     (loop $l
       (if (i64.ne (i64.load (local.get $at)) (i64.const 0x5a5a5a5a5a5a5a5a)) (then unreachable))
       (local.set $at (i32.add (local.get $at) (i32.const 8)))
-      (br_if $l (i32.lt_u (local.get $at) (i32.const 131072))))
+      (br_if $l (i32.lt_u (local.get $at) (i32.const 65792))))
     (drop (call $scratch_read (call $place) (i32.const 48) (i32.const 8)))
     (local.set $at (call $digits (i32.const 256) (i64.load (i32.const 48))))
     (local.set $at (i32.sub (local.get $at) (i32.const 1)))
@@ -52,7 +52,7 @@
   (func (export "invoke") (param $kind i32) (param $id i64) (param $len i32) (result i32)
     (local $i i32) (local $end i64) (local $f f64)
     (if (i32.eq (local.get $kind) (i32.const 1)) (then
-      (memory.fill (i32.const 65536) (i32.const 0x5a) (i32.const 65536))
+      (memory.fill (i32.const 65536) (i32.const 0x5a) (i32.const 256))
       (return (i32.const 0))))
     (if (i32.eq (local.get $kind) (i32.const 4)) (then (return (call $read))))
     (if (i32.ne (local.get $kind) (i32.const 5)) (then (return (i32.const 0))))
