@@ -105,7 +105,7 @@ fn a_guest_that_is_to_go_on_does_nothing_before() {
     assert_eq!(errno(b.try_tell("a", "random")), Errno::EBUSY);
     assert_eq!(errno(read(&mut b, "export/a/text")), Errno::EBUSY);
     assert_eq!(errno(read(&mut b, NEW)), Errno::EBUSY);
-    let refused = write(&mut b, RESTORE, &checkpoint[..checkpoint.len() - 1].to_vec());
+    let refused = write(&mut b, RESTORE, &checkpoint[..checkpoint.len() - 1]);
     assert_eq!(refused, Ok(()), "nobody knows yet that no more comes");
     let mut flipped = checkpoint.clone();
     flipped[200] ^= 1;
