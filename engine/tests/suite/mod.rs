@@ -18,6 +18,7 @@ use atoll_config::code;
 use atoll_config::payload::{Budget, Component, Hash, Import, Module, OnFault, Payload, Value};
 use atoll_engine::{Atoms, COMPILER, CPU, Compare, Key, LoadError, Machine, Watchdog, compile};
 use atoll_runtime::fake::{Fake, Peer, World, drive_until};
+use atoll_runtime::snapshot::Incoming;
 use atoll_runtime::{GuestId, Runtime};
 use host::Host;
 
@@ -88,13 +89,19 @@ impl Suite {
         code::seal(COMPILER, CPU, &[(hash, &native)]).unwrap()
     }
 
+    /// The guest on a machine whose time is this.
+    fn world<'a>(&self, atoms: &'a Atoms, now: u64) -> World<'a> {
+        let mut fake = Fake::new(1);
+        fake.now = now;
+        let mut rt = Runtime::new(&[], Some(atoms));
+        rt.add(self.payload(), Hash([7; 32]), 0, &mut fake).expect("a guest");
+        World { rt, fake }
+    }
+
     /// Does what the script says.
     pub(crate) fn run(&self) {
         let atoms = self.load(|_| {}).unwrap_or_else(|e| panic!("{e}"));
-        let mut fake = Fake::new(1);
-        let mut rt = Runtime::new(&[], Some(&atoms));
-        rt.add(self.payload(), Hash([7; 32]), 0, &mut fake).expect("a guest");
-        let mut world = World { rt, fake };
+        let mut world = self.world(&atoms, 0);
         let mut peer = Peer::open(&mut world.fake);
         let mut host = Host::open(&mut world.fake, &self.script);
         world.drive_all(&mut [&mut peer, &mut host]);
@@ -106,6 +113,46 @@ impl Suite {
             }
         }
     }
+}
+
+impl Suite {
+    /// The same, and before each line the guest goes on from a checkpoint, in another runtime
+    /// on another machine: nothing of that is to be seen.
+    pub(crate) fn run_moving(&self) {
+        let atoms = self.load(|_| {}).unwrap_or_else(|e| panic!("{e}"));
+        let mut world = self.world(&atoms, 0);
+        world.drive_all(&mut []);
+        for (i, line) in self.script.iter().enumerate() {
+            // One that has ended stays where it is.
+            if world.rt.exit().is_none() {
+                let mut next = self.world(&atoms, (i as u64 * 7 % 5) * MS);
+                next.fake.log = core::mem::take(&mut world.fake.log);
+                move_guest(&mut world, &mut next);
+                world = next;
+            }
+            let mut peer = Peer::open(&mut world.fake);
+            world.drive(&mut peer);
+            let done = step(&mut world, &mut peer, line);
+            world.drive(&mut peer);
+            if let Err(why) = done {
+                panic!("{line}\n    {why}\n{:#?}", world.fake.log);
+            }
+            // The client goes before the guest does.
+            world.fake.hang_up(peer.conn);
+            world.drive_all(&mut []);
+        }
+    }
+}
+
+/// Makes the guest of one world go on in another.
+fn move_guest<'a>(from: &mut World<'a>, to: &mut World<'a>) {
+    let cut = from.rt.guest(GuestId(0)).expect("a guest").cut(false).expect("a checkpoint");
+    let mut bytes = vec![0; cut.len() as usize];
+    assert_eq!(cut.read(0, &mut bytes), bytes.len());
+    let guest = to.rt.guest(GuestId(0)).expect("a guest");
+    let mut incoming = Incoming::default();
+    assert_eq!(incoming.feed(guest, &bytes), Ok(true));
+    guest.become_other(incoming.take().expect("a guest"));
 }
 
 /// Loads a segment of code.
