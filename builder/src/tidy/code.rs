@@ -2,8 +2,8 @@
 
 use super::{Found, Source};
 
-/// Crates that touch the machine.
-const UNSAFE: [&str; 5] = ["atom", "engine", "tender", "unikernel", "xen"];
+/// Crates that touch the machine, or run machine code of atoms.
+const UNSAFE: [&str; 6] = ["atom", "engine", "fuzz", "tender", "unikernel", "xen"];
 /// Lines of a file that needs no reason.
 const LONG: usize = 600;
 
