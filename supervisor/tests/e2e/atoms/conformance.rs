@@ -25,8 +25,9 @@ fn toml(name: &str, script: &[&str]) -> String {
         atoms.join("\", \"")
     );
     for atom in atoms {
-        let params = "[atom.params]\ngreeting = \"hello\"\n";
-        out += &format!("[[atom]]\nname = \"{atom}\"\npath = \"m.wat\"\n{params}");
+        // Long enough for an emulated machine on a busy host.
+        let limits = "deadline = \"250ms\"\n[atom.params]\ngreeting = \"hello\"\n";
+        out += &format!("[[atom]]\nname = \"{atom}\"\npath = \"m.wat\"\n{limits}");
     }
     out
 }
