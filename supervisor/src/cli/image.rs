@@ -61,6 +61,7 @@ pub(super) fn run(args: &Image) -> anyhow::Result<bool> {
     }
     let platforms: Vec<&str> = m.platforms.iter().map(|p| p.name()).collect();
     writeln!(out, "platforms {}", platforms.join(" "))?;
+    writeln!(out, "can {}", m.can.join(" "))?;
     Ok(true)
 }
 

@@ -6,6 +6,7 @@
 //! and no process may know of it. A test that cannot run here says why.
 
 mod atoms;
+mod checkpoint;
 mod clients;
 mod ends;
 mod fixture;
