@@ -1,34 +1,50 @@
 //! The bytes of a message: few of them lie in place, so that most messages take no
 //! memory but that of the queue.
+//!
+//! Those lie in whole words. A message is moved several times on its way, soon after it
+//! was written; a processor that reads in other pieces than were just written waits
+//! until they are in its cache, which took a tenth of the time of a message.
 
 use alloc::vec::Vec;
 use core::ops::Deref;
 
 /// Bytes that lie in place.
-const SHORT: usize = 30;
+const SHORT: usize = 24;
 
 /// Bytes on their way.
 #[derive(Clone, Debug)]
 pub(crate) enum Load {
-    Short(u8, [u8; SHORT]),
+    Short(usize, Words),
     Long(Vec<u8>),
 }
 
+/// Words, little endian.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(8))]
+pub(crate) struct Words([[u8; 8]; SHORT / 8]);
+
 impl Load {
     #[cfg(feature = "atoms")]
-    pub(crate) const NONE: Load = Load::Short(0, [0; SHORT]);
+    pub(crate) const NONE: Load = Load::Short(0, Words([[0; 8]; SHORT / 8]));
+}
+
+/// The first word of some bytes, as if zeros followed.
+fn word(bytes: &[u8]) -> u64 {
+    match bytes.first_chunk() {
+        Some(word) => u64::from_le_bytes(*word),
+        None => bytes.iter().rev().fold(0, |word, b| word << 8 | u64::from(*b)),
+    }
 }
 
 impl From<&[u8]> for Load {
+    #[inline]
     fn from(bytes: &[u8]) -> Load {
-        let mut short = [0; SHORT];
-        match short.get_mut(..bytes.len()) {
-            Some(to) => {
-                to.copy_from_slice(bytes);
-                Load::Short(bytes.len() as u8, short)
-            }
-            None => Load::Long(bytes.to_vec()),
+        if bytes.len() > SHORT {
+            return Load::Long(bytes.to_vec());
         }
+        let from = |at| word(bytes.get(at..).unwrap_or_default());
+        let words = [from(0), from(8), from(16)];
+        Load::Short(bytes.len(), Words(words.map(u64::to_le_bytes)))
     }
 }
 
@@ -37,7 +53,7 @@ impl Deref for Load {
 
     fn deref(&self) -> &[u8] {
         match self {
-            Load::Short(len, bytes) => bytes.get(..usize::from(*len)).unwrap_or_default(),
+            Load::Short(len, words) => words.0.as_flattened().get(..*len).unwrap_or_default(),
             Load::Long(bytes) => bytes,
         }
     }
