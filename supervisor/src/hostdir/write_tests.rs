@@ -10,7 +10,7 @@ use atoll_9p::client::Client;
 use atoll_9p::msg::{Rmsg, Tmsg, entries};
 use atoll_9p::server::{Limits, Session};
 use atoll_9p::tree::MakeKind;
-use atoll_9p::types::{LockKind, Time, setattr};
+use atoll_9p::types::{LockKind, OpId, Time, setattr};
 use atoll_9p::wire::NOFID;
 
 struct Folder {
