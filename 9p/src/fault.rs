@@ -37,6 +37,7 @@ errnos! {
     EPERM = 1, "operation not permitted";
     ENOENT = 2, "no such file";
     EIO = 5, "input/output error";
+    ENXIO = 6, "no such device or address";
     EBADF = 9, "bad fid";
     EAGAIN = 11, "try again";
     ENOMEM = 12, "out of memory";

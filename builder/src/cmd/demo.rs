@@ -1,4 +1,5 @@
-//! `demo`: from nothing to a guest whose tree one reads and writes.
+//! `demo`: from nothing to a guest whose tree one reads and writes, and to one that
+//! changes its machine.
 //!
 //! Everything happens through programs and commands that a user has too; the
 //! demo only types them. It owns a temporary folder (in which the guest's socket
@@ -15,12 +16,13 @@ use super::{Context, run, setup};
 /// See a guest boot and answer as a tree of files.
 ///
 /// Installs what is missing, builds images/hello, boots it, lists and reads its
-/// tree, writes to it, shows the effect and the event, stops it, and leaves
-/// nothing behind.
+/// tree, writes to it, shows the effect and the event, and stops it. Then a counter
+/// that counts on one kind of machine is written down, goes on as the other kind, and
+/// comes back. Nothing is left behind.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   cargo xtask demo
-  cargo xtask demo --on process     the same guest, without a hypervisor")]
+  cargo xtask demo --on process     the same, beginning without a hypervisor")]
 pub(crate) struct Demo {
     /// Where the guest runs.
     #[arg(long, value_parser = ["qemu", "process"], default_value = "qemu")]
@@ -76,7 +78,51 @@ impl Demo {
         stage.heading("Stopping it is a write, too");
         stage.atoll(&["write", "hello", "/ctl", "stop"])?;
         stage.ended()?;
+
+        self.counter(cx, &mut stage)?;
         stage.close()?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// A guest that changes its machine twice, and goes on counting.
+    fn counter(&self, cx: &Context, stage: &mut Stage<'_>) -> Result<()> {
+        stage.heading("An atom is a component whose whole state is data: this one counts");
+        stage.type_out("cargo xtask build counter");
+        let file = cx.repo.guest("counter")?;
+        let built = build::build(&cx.repo, &file, &Options::default(), cx.ui)?;
+        println!("{}: {} bytes", cx.repo.show(&built.image), built.bytes);
+        let image = cx.repo.show(&built.image).to_string();
+        let there = if self.on == "qemu" { "process" } else { "qemu" };
+        let ctl = "/export/counter/ctl";
+        let count = ["cat", "counter", "/export/counter/count"];
+
+        stage.boot(&["run", &image, "--on", &self.on], "counter")?;
+        stage.atoll(&["write", "counter", ctl, "add 41"])?;
+        stage.atoll(&["write", "counter", ctl, "add 1"])?;
+        stage.atoll(&count)?;
+
+        stage.heading("Written down between two events, it is a file");
+        let first = stage.file("first.checkpoint");
+        stage.atoll(&["checkpoint", "counter", &first])?;
+        stage.atoll(&["checkpoint", "show", &first])?;
+        stage.atoll(&["write", "counter", "/ctl", "stop"])?;
+        stage.ended()?;
+
+        stage.heading(&format!("It goes on from there on another kind of machine: {there}"));
+        stage.boot(&["run", &image, "--on", there, "--restore", &first], "counter")?;
+        stage.atoll(&count)?;
+        stage.atoll(&["write", "counter", ctl, "add 1"])?;
+        stage.atoll(&count)?;
+
+        stage.heading(&format!("And back to where it came from: {}", self.on));
+        let second = stage.file("second.checkpoint");
+        stage.atoll(&["checkpoint", "counter", &second])?;
+        stage.atoll(&["write", "counter", "/ctl", "stop"])?;
+        stage.ended()?;
+        stage.boot(&["run", &image, "--on", &self.on, "--restore", &second], "counter")?;
+        stage.atoll(&["write", "counter", ctl, "add 1"])?;
+        stage.atoll(&count)?;
+        stage.atoll(&["write", "counter", "/ctl", "stop"])?;
+        stage.ended()
     }
 }

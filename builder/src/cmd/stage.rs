@@ -178,6 +178,11 @@ impl<'c> Stage<'c> {
         self.folder.as_ref().map_or(Path::new("/nonexistent"), |f| &f.path)
     }
 
+    /// A file of that name in the private folder.
+    pub(super) fn file(&self, name: &str) -> String {
+        self.private().join(name).to_string_lossy().into_owned()
+    }
+
     fn log(&self) -> PathBuf {
         self.private().join("log")
     }

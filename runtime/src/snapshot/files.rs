@@ -71,10 +71,9 @@ pub(crate) fn ctl(core: &mut Core<'_>, c: &Command<'_>) -> Result<(), Fault> {
         _ => c.number(0)?,
     };
     if !core.snaps.lines.has_readers() {
-        // ENXIO of `asm-generic/errno-base.h`.
         let text = "nobody keeps checkpoints of this guest: run it with --state DIR, or read \
                     checkpoint/new";
-        return Err(Fault::new(Errno(6), text).blame(Blame::Operator));
+        return Err(Fault::new(Errno::ENXIO, text).blame(Blame::Operator));
     }
     core.snaps.wanted = core.snaps.wanted.max(n);
     let line = alloc::format!("{} {n}", c.verb);
