@@ -38,6 +38,13 @@ setpriv:util-linux:ending that guest with its test
 xz:xz-utils:unpacking its kernel"
 fi
 
+if [ "$level" = bench ]; then
+  needs="$needs
+clang-19:clang-19:compiling the atoms that are measured, which are C
+wasm-ld-19:lld-19:linking them
+erlc:erlang-base:comparing messages with Erlang's machine"
+fi
+
 missing=()
 while IFS=: read -r command package why; do
   if ! command -v "$command" >/dev/null; then

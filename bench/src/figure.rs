@@ -17,7 +17,7 @@ pub const TIMES: &str = "×";
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Figure {
-    /// The measurement: `boot`, `size`, `build`, `9p`.
+    /// The measurement: `boot`, `size`, `build`, `9p`, `atoms`.
     pub bench: String,
     /// What was run.
     pub case: String,

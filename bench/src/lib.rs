@@ -9,6 +9,7 @@
 //! its programs, its images and 9P.
 #![forbid(unsafe_code)]
 
+pub mod atoms;
 pub mod boot;
 pub mod build;
 pub mod figure;

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use atoll_bench::atoms::{self, actors, interpreter};
 use atoll_bench::figure::Figure;
 use atoll_bench::load::echo;
 use atoll_bench::machine::Host;
@@ -29,7 +30,7 @@ use clap::Parser;
   cargo xtask bench readme")]
 struct Args {
     /// What to measure, or `readme` to write the last figures into README.md.
-    #[arg(default_value = "all", value_parser = ["all", "boot", "size", "build", "9p", "readme"])]
+    #[arg(default_value = "all", value_parser = ["all", "boot", "size", "build", "9p", "atoms", "readme"])]
     what: String,
     /// Print a line of JSON for each figure.
     #[arg(long)]
@@ -52,6 +53,8 @@ fn main() -> ExitCode {
             echo::run(socket, data, &size.to_string_lossy())
         }
         Some((first, _)) if first == leash::LEASH => leash::hold(std::io::stdin().lock()),
+        Some((first, [])) if first == actors::ACTIX => actors::run(),
+        Some((first, [wasm])) if first == interpreter::WASMI => interpreter::run(Path::new(wasm)),
         Some((first, [dir])) if first == place::SWEEP => place::sweep(Path::new(dir)),
         _ => run(&Args::parse()),
     };
@@ -92,6 +95,7 @@ fn measure(name: &str, root: &Path, args: &Args) -> Result<Vec<Figure>> {
         "boot" => boot::run(root, args.runs, &say),
         "size" => size::run(root, &say),
         "9p" => p9::run(root, &args.choice, args.runs, &say),
+        "atoms" => atoms::run(root, args.runs, &say),
         _ => build::run(root, args.runs, &say),
     }
 }

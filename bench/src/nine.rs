@@ -21,6 +21,15 @@ const FILE: u32 = 1;
 pub struct Nine {
     socket: UnixStream,
     client: Client,
+    /// Files that are followed.
+    followed: u32,
+}
+
+/// An event file that stays open.
+#[derive(Debug)]
+pub struct Follow {
+    fid: u32,
+    offset: u64,
 }
 
 impl Nine {
@@ -28,7 +37,7 @@ impl Nine {
     pub fn new(socket: UnixStream, patience: Duration) -> Result<Nine> {
         socket.set_read_timeout(Some(patience))?;
         socket.set_write_timeout(Some(patience))?;
-        let mut nine = Nine { socket, client: Client::new(MSIZE) };
+        let mut nine = Nine { socket, client: Client::new(MSIZE), followed: 0 };
         nine.push()?;
         Ok(nine)
     }
@@ -54,8 +63,39 @@ impl Nine {
         self.read_file(path).with_context(|| format!("cannot read the guest's file {path}"))
     }
 
-    fn read_file(&mut self, path: &str) -> Result<Vec<u8>> {
-        let (_, names) = self.client.walk(ROOT, FILE, path)?;
+    /// Writes a line to a file that takes commands.
+    pub fn write(&mut self, path: &str, data: &[u8]) -> Result<()> {
+        let wrong = || format!("cannot write the guest's file {path}");
+        self.open(FILE, path, OpenFlags::WRONLY).with_context(wrong)?;
+        self.client.send(&Tmsg::Write { fid: FILE, offset: 0, data, op: None });
+        let written = self.answer(|m| matches!(m, Rmsg::Write { .. }).then_some(()));
+        self.client.send(&Tmsg::Clunk { fid: FILE });
+        self.answer(|m| matches!(m, Rmsg::Clunk).then_some(()))?;
+        written.with_context(wrong)
+    }
+
+    /// Opens an event file for [`Nine::next`].
+    pub fn follow(&mut self, path: &str) -> Result<Follow> {
+        self.followed += 1;
+        let fid = FILE + self.followed;
+        self.open(fid, path, OpenFlags::RDONLY)?;
+        Ok(Follow { fid, offset: 0 })
+    }
+
+    /// What it says next: waits for it.
+    pub fn next(&mut self, follow: &mut Follow) -> Result<Vec<u8>> {
+        let Follow { fid, offset } = *follow;
+        self.client.send(&Tmsg::Read { fid, offset, count: self.client.msize() - 24 });
+        let data = self.answer(|m| match m {
+            Rmsg::Read { data, .. } => Some(data.to_vec()),
+            _ => None,
+        })?;
+        follow.offset += data.len() as u64;
+        Ok(data)
+    }
+
+    fn open(&mut self, fid: u32, path: &str, flags: OpenFlags) -> Result<()> {
+        let (_, names) = self.client.walk(ROOT, fid, path)?;
         let walked = self.answer(|m| match m {
             Rmsg::Walk { count, .. } => Some(usize::from(count)),
             _ => None,
@@ -63,8 +103,12 @@ impl Nine {
         if walked < names {
             bail!("there is no such file");
         }
-        self.client.send(&Tmsg::Lopen { fid: FILE, flags: OpenFlags(0) });
-        self.answer(|m| matches!(m, Rmsg::Lopen { .. }).then_some(()))?;
+        self.client.send(&Tmsg::Lopen { fid, flags });
+        self.answer(|m| matches!(m, Rmsg::Lopen { .. }).then_some(()))
+    }
+
+    fn read_file(&mut self, path: &str) -> Result<Vec<u8>> {
+        self.open(FILE, path, OpenFlags::RDONLY)?;
         let mut out = Vec::new();
         loop {
             let (offset, count) = (out.len() as u64, self.client.msize() - 24);
