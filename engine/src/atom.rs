@@ -9,6 +9,7 @@ use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::cell::RefCell;
+use core::mem::ManuallyDrop;
 
 use atoll_9p::fault::{Blame, Errno, Fault};
 use atoll_runtime::component::{CHUNK, Component, ComponentId, Cx, Event, Memory, Why};
@@ -46,11 +47,11 @@ mod kind {
 }
 
 /// An instance and its exports.
-struct Live {
+pub(crate) struct Live {
     exits: Exits,
-    store: Store<State>,
-    memory: wasmtime::Memory,
-    globals: Vec<Global>,
+    pub(crate) store: Store<State>,
+    pub(crate) memory: wasmtime::Memory,
+    pub(crate) globals: Vec<Global>,
     initialize: Option<TypedFunc<(), ()>>,
     invoke: TypedFunc<(i32, i64, i32), i32>,
     interrupt: Option<TypedFunc<(i32, i64, i32), i32>>,
@@ -62,10 +63,10 @@ pub(crate) struct Atom {
     module: Rc<Loaded>,
     limits: AtomLimits,
     /// In a cell, since even to look at a global takes the store as one's own.
-    live: RefCell<Live>,
+    live: ManuallyDrop<RefCell<Live>>,
     /// `_initialize` has run.
     initialized: bool,
-    /// A dispatch was abandoned.
+    /// A dispatch was abandoned, or the instance is of no use for another reason.
     dead: bool,
     track: alloc::boxed::Box<dyn Track>,
 }
@@ -94,33 +95,44 @@ pub(crate) enum Fatal {
 impl Atom {
     /// A fresh instance.
     pub(crate) fn new(module: Rc<Loaded>, limits: &AtomLimits) -> Result<Atom, Fault> {
-        let live = RefCell::new(Live::new(&module, limits)?);
+        let pooled = module.pool.borrow_mut().take(limits);
+        let live = match pooled {
+            Some(live) => live,
+            None => {
+                let mut live = Live::new(&module, limits)?;
+                module.pool.borrow_mut().made(&mut live);
+                live
+            }
+        };
+        let live = ManuallyDrop::new(RefCell::new(live));
         let track = (module.machine.track)();
         Ok(Atom { module, limits: *limits, live, initialized: false, dead: false, track })
     }
 
     /// Runs one export, at most for the time that an atom has.
     pub(crate) fn run(&mut self, call: &Call) -> Result<i32, Fatal> {
-        let live = self.live.get_mut();
+        let Live { exits, store, initialize, invoke, interrupt, future, .. } = self.live.get_mut();
         let first = matches!(call, Call::Invoke(kind::START, _)) && !self.initialized;
-        let initialize = live.initialize.clone().filter(|_| first);
-        watched(&self.module, self.limits.deadline_ns, live.exits, || {
-            if let Some(initialize) = initialize {
-                initialize.call(&mut live.store, ())?;
+        let len = i32::try_from(store.data().body().len()).unwrap_or(i32::MAX);
+        let done = watched(&self.module, self.limits.deadline_ns, *exits, || {
+            if let Some(initialize) = initialize.as_ref().filter(|_| first) {
+                initialize.call(&mut *store, ())?;
             }
             match *call {
-                Call::Invoke(kind, id) => live.call(&live.invoke.clone(), (kind, id, live.len())),
-                Call::Interrupt(code, arg) => match live.interrupt.clone() {
-                    Some(f) => live.call(&f, (code, arg, 0)),
+                Call::Invoke(kind, id) => invoke.call(store, (kind, id, len)),
+                Call::Interrupt(code, arg) => match interrupt {
+                    Some(f) => f.call(store, (code, arg, 0)),
                     None if code == i32::from(RESTORED) => Ok(0),
                     None => Ok(-(Errno::EOPNOTSUPP.0 as i32)),
                 },
-                Call::Future(id, status) => match live.future.clone() {
-                    Some(f) => live.call(&f, (id, status, live.len())),
+                Call::Future(id, status) => match future {
+                    Some(f) => f.call(store, (id, status, len)),
                     None => Ok(0),
                 },
             }
-        })
+        });
+        self.dead |= done.is_err();
+        done
     }
 
     fn dispatch_event(
@@ -152,9 +164,18 @@ impl Atom {
             Err(Fatal::Deadline) => Why::Deadline,
             Err(Fatal::Trap(what)) => Why::Trap(what),
         };
-        self.dead = true;
         cx.abandon(why);
         Err(Fault::from(Errno::EIO).blame(Blame::Guest))
+    }
+}
+
+impl Drop for Atom {
+    fn drop(&mut self) {
+        // SAFETY: this is the atom's end; nobody uses it after this.
+        let live = unsafe { ManuallyDrop::take(&mut self.live) }.into_inner();
+        if !self.dead {
+            self.module.pool.borrow_mut().give(live);
+        }
     }
 }
 
@@ -196,15 +217,6 @@ impl Live {
             globals.push(g);
         }
         Ok(Live { exits, store, memory, globals, initialize, invoke, interrupt, future })
-    }
-
-    /// Bytes of the event's body.
-    fn len(&self) -> i32 {
-        i32::try_from(self.store.data().body().len()).unwrap_or(i32::MAX)
-    }
-
-    fn call<P: WasmParams>(&mut self, f: &TypedFunc<P, i32>, params: P) -> wasmtime::Result<i32> {
-        f.call(&mut self.store, params)
     }
 }
 
@@ -374,7 +386,7 @@ impl Component for Atom {
         let saved = Saved::parse(state)?;
         let mut live = Live::new(&self.module, &self.limits)?;
         live.set(&saved)?;
-        self.live = RefCell::new(live);
+        *self.live = RefCell::new(live);
         self.initialized = saved.initialized;
         self.dead = false;
         self.track = (self.module.machine.track)();

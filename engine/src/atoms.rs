@@ -9,6 +9,7 @@ use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::cell::RefCell;
 use core::fmt;
 
 use atoll_9p::fault::{Blame, Errno, Fault};
@@ -24,6 +25,7 @@ use crate::calls;
 use crate::config::{COMPILER, CPU, MAX_STACK, config};
 use crate::guard::{self, Guard};
 use crate::memory::Track;
+use crate::pool::Pool;
 use crate::state::State;
 
 /// Why the code of an image's modules is not taken.
@@ -101,6 +103,7 @@ pub(crate) struct Loaded {
     /// The files that take lines: bit n is file n.
     pub(crate) events: u64,
     pub(crate) machine: Rc<Machine>,
+    pub(crate) pool: RefCell<Pool>,
 }
 
 /// The atoms' engine, for one payload.
@@ -188,7 +191,7 @@ impl Atoms {
         let functions = module.functions().map(|f| (f.offset as u32, (f.offset + f.len) as u32));
         let code = guard::Code::new(module.text(), functions.collect())
             .ok_or_else(|| BadModule::Code("there is no tripwire in it".to_string()))?;
-        Ok(Loaded { engine, pre, code, events: 0, machine })
+        Ok(Loaded { engine, pre, code, events: 0, machine, pool: RefCell::default() })
     }
 
     /// A module that was loaded.

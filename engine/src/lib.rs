@@ -22,6 +22,7 @@ mod guard;
 mod memory;
 #[cfg(test)]
 mod moved;
+mod pool;
 mod saved;
 mod state;
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::storm::{Random, limits, load};
 
 /// `invoke` with kind 1 adds id to a counter in each kind of global and at a place in
 /// memory that depends on it, 2 grows the memory, 3 wipes what it began with.
-const STATE: &str = r#"(module
+pub(crate) const STATE: &str = r#"(module
   (memory (export "memory") 2)
   (data (i32.const 8192) "what the memory begins with")
   (global $i (export "__atoll_g0") (mut i32) (i32.const 1))
@@ -60,7 +60,7 @@ fn copy(from: &mut Atom, to: &mut Atom) -> usize {
     dirty.len()
 }
 
-fn chunks(atom: &Atom) -> Vec<[u8; CHUNK]> {
+pub(crate) fn chunks(atom: &Atom) -> Vec<[u8; CHUNK]> {
     (0..(atom.size() / CHUNK as u64) as u32)
         .map(|chunk| {
             let mut data = [0; CHUNK];

@@ -8,6 +8,7 @@ use core::ptr;
 
 use atoll_9p::fault::{Errno, Fault};
 use atoll_runtime::component::{ComponentId, Cx};
+use atoll_runtime::engine::AtomLimits;
 use wasmtime::{Caller, Memory, ResourceLimiter, Trap};
 
 use crate::guard::Guard;
@@ -97,6 +98,13 @@ impl State {
             paid: 0,
             events,
         }
+    }
+
+    /// Of another instance from now on, whose memory begins with that size.
+    pub(crate) fn renew(&mut self, limits: &AtomLimits, size: usize) {
+        self.limits.memory = usize::try_from(limits.memory).unwrap_or(usize::MAX);
+        self.paid = size;
+        self.sender = None;
     }
 
     /// Takes up an event. It must be taken away with [`State::end`] before `cx` or
