@@ -35,6 +35,9 @@ const LIMITS: [&str; 2] = ["-timeout=30", "-rss_limit_mb=1024"];
 /// How often somebody who waits is told how it goes.
 const PULSE: Duration = Duration::from_secs(10);
 
+/// Targets that link an engine and a builder: minutes to compile, for a run of seconds.
+pub const OF_ATOMS: [&str; 2] = ["abi", "module"];
+
 /// The names of the targets: the programs in `fuzz/targets/`.
 pub fn targets(repo: &Repo) -> Result<Vec<String>> {
     let folder = repo.path("fuzz/targets");
@@ -145,7 +148,8 @@ impl Fuzzer {
         let host = host.context("rustc does not say what it runs on")?;
         let mut command = cargo::command(repo.root.clone());
         command.args(["build", "--package", "atoll-fuzz", "--no-default-features"]);
-        command.args(["--features", "libfuzzer"]);
+        let atoms = targets.iter().any(|t| OF_ATOMS.contains(&&**t));
+        command.args(["--features", if atoms { "atoms,libfuzzer" } else { "libfuzzer" }]);
         // With a target that is named, build scripts and macros have other flags.
         command.args(["--profile", "fuzz", "--target", host]).env("RUSTFLAGS", FLAGS);
         command.arg("--target-dir").arg(out.join("build"));

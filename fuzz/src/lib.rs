@@ -11,6 +11,7 @@
 //! [`layout`], the fields of every message there is.
 #![deny(unsafe_code)]
 
+#[cfg(feature = "atoms")]
 pub mod abi;
 pub mod checkpoint;
 pub mod client;
@@ -20,6 +21,7 @@ pub mod image;
 pub mod keeper;
 pub mod layout;
 pub mod ledger;
+#[cfg(feature = "atoms")]
 pub mod module;
 pub mod mux;
 pub mod record;
@@ -27,6 +29,7 @@ pub mod rng;
 pub mod script;
 pub mod server;
 pub mod tree;
+#[cfg(feature = "atoms")]
 pub mod wasm;
 
 use rng::Rng;
@@ -54,8 +57,10 @@ pub struct Target {
 
 /// Every target.
 pub const TARGETS: &[Target] = &[
+    #[cfg(feature = "atoms")]
     Target { name: "abi", run: abi::run, seeds: abi::seeds, show: abi::show },
     Target { name: "image", run: image::run, seeds: image::seeds, show: image::show },
+    #[cfg(feature = "atoms")]
     Target { name: "module", run: module::run, seeds: module::seeds, show: module::show },
     Target { name: "decode", run: decode::run, seeds: decode::seeds, show: decode::show },
     Target { name: "server", run: server::run, seeds: server::seeds, show: server::show },
