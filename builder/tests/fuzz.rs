@@ -36,7 +36,7 @@ fn a_target_that_there_is_not_is_wrong_usage() {
     let out = xtask(&["fuzz", "servr"]);
     let said = String::from_utf8_lossy(&out.stderr).into_owned();
     assert_eq!(out.status.code(), Some(2), "{said}");
-    assert!(said.contains("no target `servr`; there are: client, decode"), "{said}");
+    assert!(said.contains("no target `servr`; there are: abi, checkpoint, client"), "{said}");
     let out = xtask(&["fuzz", "server", "an-input", "--keep"]);
     assert_eq!(out.status.code(), Some(2), "one input is tried and not kept");
 }
