@@ -185,6 +185,11 @@ impl Frame {
         let [_, _, _, _, _, _, rbp, ..] = self.general;
         rbp
     }
+
+    /// What was interrupted goes on without interrupts.
+    pub(crate) fn disable_interrupts(&mut self) {
+        self.rflags &= !0x200;
+    }
 }
 
 /// What an atom has caused is dealt with; all else ends the machine.

@@ -22,6 +22,12 @@ pub(crate) fn take(frame: &mut Frame) -> bool {
             if let Some(instead) = watchdog::came(frame.rip, frame.rsp) {
                 frame.rip = instead;
             }
+            if !watchdog::watches() {
+                // The tick was on its way when the machine went to sleep: it is awake
+                // now, and takes no interrupt where it does not wait for one. One of a
+                // device would not be told to have ended, and be the last.
+                frame.disable_interrupts();
+            }
             lapic::end_of_interrupt();
             true
         }

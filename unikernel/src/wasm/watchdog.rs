@@ -96,6 +96,11 @@ pub(crate) fn rest() {
     WATCH.period.store(0, Relaxed);
 }
 
+/// Whether a dispatch is watched, with interrupts on.
+pub(super) fn watches() -> bool {
+    !WATCH.code.load(Relaxed).is_null()
+}
+
 /// The timer has ticked, at an instruction with the stack so. Where to go on instead.
 pub(super) fn came(pc: u64, sp: u64) -> Option<u64> {
     let w = &WATCH;
