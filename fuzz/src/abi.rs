@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use atoll_9p::ops::What;
-use atoll_9p::synth::Synth;
+use atoll_9p::synth::{Files, Synth};
 use atoll_builder::atoms::abi::{IMPORTS, Signature};
 use atoll_config::atom::{AtomLimits, FileKind, ModuleFile};
 use atoll_config::code::Code;
@@ -265,7 +265,7 @@ fn play(input: &[u8]) -> Left {
     let mut tree = Synth::<()>::new();
     let data = tree.dir(tree.root(), "data");
     tree.bytes(data, "a", b"some bytes");
-    let mut host = Host::open(&mut w.fake, tree, ());
+    let mut host = Host::open(&mut w.fake, Files { synth: tree, state: () });
     let mut p = Peer::open(&mut w.fake);
     w.drive_all(&mut [&mut host, &mut p]);
     let base = w.rt.guest(GUEST).map_or(0, |g| g.sponsor.used.memory);

@@ -5,44 +5,25 @@ mod common;
 
 use atoll_config::checkpoint::Whole;
 use atoll_runtime::fake::Fake;
+use common::acts::ATOMS;
 use common::checkpoint::*;
 use common::script::*;
 use proptest::prelude::*;
 
-const ATOMS: [&str; 3] = ["a", "b", "c"];
-
-/// One thing to do, as a script says it.
+/// One thing to do, as a script says it: what the model knows, and more.
 fn act() -> impl Strategy<Value = String> {
     let who = || prop::sample::select(ATOMS.to_vec());
     prop_oneof![
-        who().prop_map(|w| format!("send {w} hello")),
-        who().prop_map(|w| format!("send {w} ask {w} sleep 5")),
-        who().prop_map(|w| format!("ask {w} reply 1 ok")),
-        who().prop_map(|w| format!("ask {w}")),
-        Just("reply 0 late".to_owned()),
-        (0u64..60).prop_map(|ns| format!("sleep {ns}")),
-        Just("lose".to_owned()),
-        Just("lock 1".to_owned()),
-        Just("share 1".to_owned()),
-        Just("unlock 1".to_owned()),
-        (who(), 0..3).prop_map(|(w, code)| format!("signal {w} {code} 1")),
-        (0..8).prop_map(|bits| format!("mask {bits}")),
-        (0..8).prop_map(|bits| format!("unmask {bits}")),
-        (0..3, 0..9).prop_map(|(k, v)| format!("put k{k} v{v}")),
-        (0..3).prop_map(|k| format!("del k{k}")),
-        Just("append r".to_owned()),
-        Just("add 8 1".to_owned()),
-        (0..2).prop_map(|n| format!("register n{n}")),
-        (0..3).prop_map(|n| format!("spawn s{n} start sleep 9")),
-        (0..3).prop_map(|n| format!("kill s{n}")),
-        (0..3).prop_map(|n| format!("send s{n} random")),
-        Just("emit a line".to_owned()),
-        Just("cat /data/x 0 10".to_owned()),
-        Just("echo /data/x 0 text".to_owned()),
-        (1..9000).prop_map(|n| format!("grow {n}")),
-        (0..9000).prop_map(|at| format!("fill {at} abc")),
-        Just("sum".to_owned()),
-        Just("random".to_owned()),
+        20 => common::acts::act(),
+        1 => who().prop_map(|w| format!("send {w} ask {w} sleep 5")),
+        1 => (0..3).prop_map(|n| format!("spawn s{n} start sleep 9")),
+        1 => (0..3).prop_map(|n| format!("send s{n} random")),
+        1 => Just("emit a line".to_owned()),
+        1 => Just("cat /data/x 0 10".to_owned()),
+        1 => Just("echo /data/x 0 text".to_owned()),
+        1 => (1..9000).prop_map(|n| format!("grow {n}")),
+        1 => (0..9000).prop_map(|at| format!("fill {at} abc")),
+        1 => Just("sum".to_owned()),
     ]
 }
 
@@ -69,6 +50,16 @@ fn perform(g: &mut Guest, (me, acts, end, ctl, n): &Command) {
     }
 }
 
+/// A guest that has been through this; none if that ended it.
+fn after_all(commands: &[Command]) -> Option<Guest> {
+    let mut g = Guest::new(atoms(&ATOMS.map(|name| (name, ""))));
+    for c in commands {
+        perform(&mut g, c);
+        g.wait(3);
+    }
+    g.w.rt.exit().is_none().then_some(g)
+}
+
 /// A machine on which another guest of the same payload has begun.
 fn other(now: u64) -> Guest {
     let mut fake = Fake::new(99);
@@ -87,14 +78,7 @@ proptest! {
         after in prop::collection::vec(command(), 0..15),
         later in 0u64..1000,
     ) {
-        let mut a = Guest::new(atoms(&ATOMS.map(|name| (name, ""))));
-        for c in &before {
-            perform(&mut a, c);
-            a.wait(3);
-        }
-        if a.w.rt.exit().is_some() {
-            return Ok(());
-        }
+        let Some(mut a) = after_all(&before) else { return Ok(()) };
         let (checkpoint, was) = (cut(&mut a), state(&mut a));
         let mut b = other(later);
         go_on(&mut b, &checkpoint).expect("a good checkpoint");
@@ -150,14 +134,7 @@ proptest! {
         changes in prop::collection::vec(prop::collection::vec((any::<prop::sample::Index>(), 0..5u8, any::<u8>()), 1..4), 1..40),
         after in prop::collection::vec(command(), 0..3),
     ) {
-        let mut a = Guest::new(atoms(&ATOMS.map(|name| (name, ""))));
-        for c in &before {
-            perform(&mut a, c);
-            a.wait(3);
-        }
-        if a.w.rt.exit().is_some() {
-            return Ok(());
-        }
+        let Some(mut a) = after_all(&before) else { return Ok(()) };
         let good = Whole::read(&cut(&mut a), 1 << 20).expect("a good checkpoint");
         let mut b = other(5);
         for changes in &changes {

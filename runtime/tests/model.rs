@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use atoll_9p::fault::{Errno, Fault};
 use atoll_9p::ops::What;
-use atoll_9p::synth::{Synth, Verb};
+use atoll_9p::synth::{Files, Synth, Verb};
 use atoll_config::atom::AtomLimits;
 use atoll_config::payload::{Budget, Component as Plan, Import, OnFault, Payload, Value};
 use atoll_runtime::component::{
@@ -220,7 +220,7 @@ fn run(programs: &[Vec<Vec<Act>>], messages: u32, fake: Fake, cut: bool, policy:
     let mut tree = Synth::<()>::new();
     let data = tree.dir(tree.root(), "data");
     tree.bytes(data, "a", b"some bytes");
-    let mut host = Host::open(&mut w.fake, tree, ());
+    let mut host = Host::open(&mut w.fake, Files { synth: tree, state: () });
     let mut peer = Peer::open(&mut w.fake);
     for round in 0..30 {
         let at = w.fake.now + 10;
@@ -480,7 +480,7 @@ fn any_number_of_calls_returns() {
     let mut tree = Synth::<()>::new();
     let data = tree.dir(tree.root(), "data");
     tree.bytes(data, "a", b"some bytes");
-    let mut host = Host::open(&mut w.fake, tree, ());
+    let mut host = Host::open(&mut w.fake, Files { synth: tree, state: () });
     w.drive(&mut host);
     let done = TRACE.take().iter().filter(|s| s.event.starts_with("done")).count();
     assert_eq!((done, host.fids()), (300, 1));

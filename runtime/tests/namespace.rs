@@ -3,7 +3,7 @@
 mod common;
 
 use atoll_9p::fault::Errno;
-use atoll_9p::synth::{Synth, Verb};
+use atoll_9p::synth::{Files, Synth, Verb};
 use atoll_config::payload::{Budget, Import, Payload};
 use atoll_runtime::fake::{End, Fake, Faults, Host, Peer, World};
 use atoll_runtime::platform::Stream;
@@ -19,7 +19,7 @@ struct State {
 
 const PUT: &[Verb] = &[Verb::new("put", "X", 1)];
 
-fn tree() -> Synth<'static, State> {
+fn tree() -> Files<'static, State> {
     let mut t = Synth::new();
     let data = t.dir(t.root(), "data");
     t.bytes(data, "hello", b"from the host\n");
@@ -34,13 +34,13 @@ fn tree() -> Synth<'static, State> {
     });
     let secret = t.dir(t.root(), "other");
     t.bytes(secret, "secret", b"secret");
-    t
+    Files { synth: t, state: State::default() }
 }
 
 struct All {
     w: World<'static>,
     p: Peer,
-    h: Host<State>,
+    h: Host<Files<'static, State>>,
 }
 
 impl All {
@@ -51,7 +51,7 @@ impl All {
     fn with(payload: Payload<'static>, fake: Fake) -> All {
         let mut w = world_of(payload, atoll_runtime::native::BUILT_IN, fake);
         let p = Peer::open(&mut w.fake);
-        let h = Host::open(&mut w.fake, tree(), State::default());
+        let h = Host::open(&mut w.fake, tree());
         All { w, p, h }
     }
 
@@ -141,7 +141,7 @@ fn a_call_waits_for_its_host() {
     assert_eq!(w.cat(&mut p, "export/reader/status").expect("a file"), "reading /data/hello\n");
     let fault = w.echo(&mut p, "export/reader/ctl", "read /data/x").expect_err("busy");
     assert_eq!(fault.errno, Errno::EBUSY);
-    let h = Host::open(&mut w.fake, tree(), State::default());
+    let h = Host::open(&mut w.fake, tree());
     let mut a = All { w, p, h };
     assert_eq!(a.status(), "done /data/hello 14\n");
     a.at_rest();

@@ -115,7 +115,7 @@ impl<T: Tree> Peer<T> {
     }
 
     /// Waits in a read for what the client sends, no longer than `most`. False when
-    /// nothing has come.
+    /// nothing has come, or too little to do anything about.
     pub(super) fn hear(&mut self, most: Duration) -> bool {
         if !self.patient {
             let set = ioctl_fionbio(&self.fd, false)

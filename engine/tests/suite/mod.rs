@@ -20,7 +20,6 @@ use atoll_engine::{Atoms, COMPILER, CPU, Compare, Key, LoadError, Machine, Watch
 use atoll_runtime::fake::{Fake, Peer, World, drive_until};
 use atoll_runtime::snapshot::Incoming;
 use atoll_runtime::{GuestId, Runtime};
-use host::Host;
 
 const MS: u64 = 1_000_000;
 
@@ -103,7 +102,7 @@ impl Suite {
         let atoms = self.load(|_| {}).unwrap_or_else(|e| panic!("{e}"));
         let mut world = self.world(&atoms, 0);
         let mut peer = Peer::open(&mut world.fake);
-        let mut host = Host::open(&mut world.fake, &self.script);
+        let mut host = host::open(&mut world.fake, &self.script);
         world.drive_all(&mut [&mut peer, &mut host]);
         for line in &self.script {
             let done = step(&mut world, &mut peer, line);

@@ -9,7 +9,7 @@ use atoll_9p::fault::Fault;
 use atoll_9p::msg::{Rmsg, Tmsg};
 use atoll_9p::ops::{Op, What};
 use atoll_9p::server::{Limits, Session};
-use atoll_9p::synth::{Files, Synth};
+use atoll_9p::tree::Tree;
 use atoll_9p::wire::NOFID;
 
 use crate::fake::Fake;
@@ -190,38 +190,28 @@ impl End for Peer {
 }
 
 /// What serves the `host` stream.
-pub struct Host<S> {
+pub struct Host<T: Tree> {
     /// Its connection.
     pub conn: Conn,
-    /// Its tree and that tree's state.
-    pub files: Files<'static, S>,
-    session: Session<Files<'static, S>>,
+    /// What it serves.
+    pub tree: T,
+    session: Session<T>,
     waiting: VecDeque<u8>,
     /// It answers nothing while this is set.
     pub silent: bool,
 }
 
-impl<S> Host<S> {
+impl<T: Tree> Host<T> {
     /// Connects.
-    pub fn open(fake: &mut Fake, synth: Synth<'static, S>, state: S) -> Host<S> {
+    pub fn open(fake: &mut Fake, tree: T) -> Host<T> {
         let conn = fake.open(Stream::Host);
-        Host::on(conn, synth, state)
-    }
-
-    /// On a connection that is there.
-    pub fn on(conn: Conn, synth: Synth<'static, S>, state: S) -> Host<S> {
-        Host {
-            conn,
-            files: Files { synth, state },
-            session: Session::new(Limits::default()),
-            waiting: VecDeque::new(),
-            silent: false,
-        }
+        let session = Session::new(Limits::default());
+        Host { conn, tree, session, waiting: VecDeque::new(), silent: false }
     }
 
     /// The same tree on a new connection.
     pub fn again(&mut self, fake: &mut Fake) {
-        self.session.close(&mut self.files);
+        self.session.close(&mut self.tree);
         self.session = Session::new(Limits::default());
         self.waiting.clear();
         self.conn = fake.open(Stream::Host);
@@ -233,7 +223,7 @@ impl<S> Host<S> {
     }
 }
 
-impl<S> End for Host<S> {
+impl<T: Tree> End for Host<T> {
     fn pump(&mut self, fake: &mut Fake) -> bool {
         if self.silent {
             return false;
@@ -244,7 +234,7 @@ impl<S> End for Host<S> {
         loop {
             let n = self.session.feed(self.waiting.make_contiguous());
             self.waiting.drain(..n);
-            let stepped = self.session.step(&mut self.files);
+            let stepped = self.session.step(&mut self.tree);
             let out = self.session.output();
             fake.push(self.conn, out);
             let len = out.len();

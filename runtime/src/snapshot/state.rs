@@ -2,8 +2,9 @@
 //!
 //! The memories of atoms are not in it: they are large, and known by chunks. Everything
 //! else is, in an order that only what happened decides; so two guests that are the same
-//! have the same bytes. They are postcard's (`postcard.jamesmunns.com/wire-format`). What is said twice in a running guest is said once here: who
-//! waits for a timer holds the time, and what everything costs follows from what it is.
+//! have the same bytes. They are postcard's (`postcard.jamesmunns.com/wire-format`). What
+//! is said twice in a running guest is said once here: who waits for a timer holds the
+//! time, and what everything costs follows from what it is.
 
 use alloc::string::String;
 use alloc::vec::Vec;

@@ -1,6 +1,7 @@
 //! Payloads for tests, and guests made of them.
 #![allow(dead_code, unreachable_pub, missing_docs)] // each test file uses its own part
 
+pub mod acts;
 pub mod checkpoint;
 pub mod script;
 

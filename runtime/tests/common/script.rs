@@ -8,15 +8,14 @@ use std::cell::RefCell;
 use atoll_9p::fault::{Errno, Fault};
 use atoll_9p::ops::What;
 use atoll_9p::ram::Ram;
-use atoll_9p::server::{Limits, Session};
 use atoll_9p::types::OpenFlags;
 use atoll_config::atom::{ABI, AtomLimits, FileKind, KIND, ModuleFile};
 use atoll_config::payload::{Budget, Component as Plan, Import, Module, Payload, Value};
 use atoll_runtime::Runtime;
 use atoll_runtime::component::{CHUNK, CallId, Component, Cx, Event, Fd, Memory, Token, Why};
 use atoll_runtime::engine::Engine;
-use atoll_runtime::fake::{End, Fake, Peer, World};
-use atoll_runtime::platform::{Conn, Platform, Stream};
+use atoll_runtime::fake::{End, Fake, Host, Peer, World};
+use atoll_runtime::platform::Platform;
 
 use super::*;
 
@@ -436,54 +435,7 @@ pub fn atoms(names: &[(&'static str, &'static str)]) -> Payload<'static> {
 }
 
 /// What serves `host`: files that can be made and written.
-pub struct Disk {
-    conn: Conn,
-    session: Session<Ram>,
-    ram: Ram,
-    waiting: Vec<u8>,
-    /// It answers nothing while this is set.
-    pub silent: bool,
-}
-
-impl Disk {
-    pub fn open(fake: &mut Fake, ram: Ram) -> Disk {
-        let conn = fake.open(Stream::Host);
-        Disk {
-            conn,
-            session: Session::new(Limits::default()),
-            ram,
-            waiting: Vec::new(),
-            silent: false,
-        }
-    }
-
-    /// Fids that the guest holds.
-    pub fn fids(&self) -> usize {
-        self.session.fids()
-    }
-}
-
-impl End for Disk {
-    fn pump(&mut self, fake: &mut Fake) -> bool {
-        if self.silent {
-            return false;
-        }
-        let bytes = fake.take(self.conn);
-        let busy = !bytes.is_empty();
-        self.waiting.extend(bytes);
-        loop {
-            let n = self.session.feed(&self.waiting);
-            self.waiting.drain(..n);
-            let stepped = self.session.step(&mut self.ram);
-            let out = self.session.output().to_vec();
-            fake.push(self.conn, &out);
-            self.session.sent(out.len());
-            if n == 0 && !stepped {
-                return busy;
-            }
-        }
-    }
-}
+pub type Disk = Host<Ram>;
 
 /// A world of such a guest.
 pub struct Guest {
@@ -531,7 +483,7 @@ impl Guest {
         let disk = self.disk.take().expect("a host");
         self.w.fake.hang_up(disk.conn);
         self.drive();
-        disk.ram
+        disk.tree
     }
 
     /// Lets everybody do what there is to do now.
