@@ -161,7 +161,7 @@ pub trait Tree {
 
     /// Writes under a name that the client gave the write: one that was done already
     /// is answered as it was then, and not done again. One without data does nothing: it
-    /// makes its client known ([`Once`]).
+    /// makes its client known ([`Once`]), and never waits.
     fn write_once(
         &mut self,
         node: Self::Node,

@@ -162,3 +162,16 @@ fn a_named_write_that_waits_keeps_its_name() {
     assert_eq!(p.late(&mut t).len(), 2);
     assert_eq!((t.written.as_slice(), t.ops.as_slice()), (&b"onetwo"[..], &[1, 1, 2][..]));
 }
+
+/// Whoever greets waits for the answer before anything else that it writes anywhere.
+#[test]
+fn a_greeting_does_not_stand_behind_writes_that_wait() {
+    let mut t = Counting::default();
+    let mut p = attached(&mut t, "9P2000.L.atoll");
+    p.open(&mut t, 1, "blk", OpenFlags::WRONLY);
+    let op = OpId { client: 5, seq: 1, again: false };
+    assert!(p.raw(&mut t, &named(3, b"one", op)).is_empty());
+    let greeted = p.one(&mut t, &named(4, b"", OpId { seq: 2, ..op }));
+    assert_eq!(Rmsg::decode(&greeted).unwrap(), Rmsg::Write { count: 0 });
+    assert_eq!(p.s.waiting(), 1);
+}

@@ -196,9 +196,11 @@ impl<T: Tree, const PLAIN: bool> Session<T, PLAIN> {
         op: Option<OpId>,
     ) -> Result<(), Fault> {
         let f = self.fids.get(fid)?;
-        if f.waits.get(WRITES).is_none_or(|&first| first == super::index::NONE)
-            && self.write(tree, tag, fid, offset, data, op)? != Reply::Later
-        {
+        // A greeting says who writes and not what: it stands in no line, so that whoever
+        // waits for its answer does not wait for this file.
+        let greets = op.is_some() && data.is_empty();
+        let alone = f.waits.get(WRITES).is_none_or(|&first| first == super::index::NONE);
+        if (greets || alone) && self.write(tree, tag, fid, offset, data, op)? != Reply::Later {
             return Ok(());
         }
         if self.waiting.bytes() + data.len() > self.limits.writes as usize {
