@@ -69,6 +69,11 @@ pub fn default_socket(name: &str) -> PathBuf {
     socket_dir().join(format!("{name}.sock"))
 }
 
+/// The folder of a guest's other sockets, when a shim has it.
+pub fn guest_sockets(name: &str) -> PathBuf {
+    socket_dir().join("guests").join(name)
+}
+
 /// A place to listen at, which must be on this machine: there is no
 /// authentication yet, so nobody else may reach a guest's tree.
 pub fn loopback(text: &str) -> Result<SocketAddr, String> {

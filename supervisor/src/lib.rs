@@ -21,6 +21,7 @@ pub mod joint;
 pub mod mount;
 pub mod record;
 pub mod run;
+pub mod shim;
 pub mod show;
 pub mod socket;
 pub mod stream;

@@ -16,6 +16,7 @@ use anyhow::{Context, bail};
 use atoll_9p::types::OpenFlags;
 use atoll_config::image::{Image, Manifest, Platform};
 use atoll_config::launch::Launch;
+use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
@@ -50,7 +51,8 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 const BOOT: Duration = Duration::from_secs(3600);
 
 /// Where to run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum On {
     /// On QEMU where the image and the host allow it, else as a process.
     #[default]
@@ -62,7 +64,8 @@ pub enum On {
 }
 
 /// Which checkpoint to go on from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Restore {
     /// The one in this file.
     File(PathBuf),

@@ -4,10 +4,13 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Backend, CONTROL_FD, DEBUG_FD, Ended, HOST_FD, Spec};
 
 /// What executes the guest's instructions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Accel {
     /// QEMU's own translator.
     Tcg,

@@ -1,0 +1,102 @@
+//! What a shim is told to do, and what it tells.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use super::End;
+
+/// What a shim may be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Ask the guest to stop, and kill it if it has not after so many milliseconds. A
+    /// paused one is resumed for that. Told twice, the earlier of the two ends counts.
+    Stop(u64),
+    /// Kill it.
+    Kill,
+    /// Let it stand still.
+    Pause,
+    /// Let it go on.
+    Resume,
+    /// Have it keep a checkpoint, in the folder of its state.
+    Checkpoint,
+}
+
+/// As the line that the shim's ctl takes.
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Order::Stop(ms) => write!(f, "stop {ms}"),
+            Order::Kill => f.write_str("kill"),
+            Order::Pause => f.write_str("pause"),
+            Order::Resume => f.write_str("resume"),
+            Order::Checkpoint => f.write_str("checkpoint"),
+        }
+    }
+}
+
+atoll_9p::record! {
+    /// What a guest's machine does.
+    pub enum State {
+        Starting = "starting",
+        Running = "running",
+        Paused = "paused",
+        Stopping = "stopping",
+        Ended = "ended",
+    }
+}
+
+atoll_9p::record! {
+    /// What a shim says of its guest.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Status = "shim-status", 1 {
+        /// The guest.
+        pub name: String,
+        /// Which of its starts.
+        pub run: u64,
+        /// The owner epoch under which it was started.
+        pub epoch: u64,
+        /// What its machine does.
+        pub state: State,
+        /// Lines that `events` has had: what they told is in this record.
+        pub events: u64,
+        /// Where it runs, such as `process` or `qemu (tcg)`.
+        pub backend: String,
+        /// The machine's process.
+        pub pid: Option<u64>,
+        /// The shim's process.
+        pub shim: u64,
+        /// When it was started, milliseconds since 1970 UTC.
+        pub started: u64,
+        /// Bytes of memory that the machine has now and shares with nobody.
+        pub memory: u64,
+        /// Time for which the machine had a processor, in microseconds.
+        pub cpu: u64,
+        /// Bytes of its log, since ever.
+        pub log: u64,
+        /// Connections to its public socket.
+        pub clients: u64,
+    }
+}
+
+/// What becomes known of a run, in the order in which it happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// Its tree is there; said once. What it runs on is the text.
+    Running(String),
+    /// It stands still.
+    Paused,
+    /// It goes on.
+    Resumed,
+    /// It was asked to stop.
+    Stopping,
+    /// A checkpoint was kept in this file.
+    Checkpoint(PathBuf),
+    /// An order was taken and could not be carried out; the text says why. Nothing has
+    /// changed.
+    Failed(Order, String),
+    /// It has ended, and nothing of it is left. The last report.
+    Ended(End),
+    /// Shim and machine are gone and nobody knows how the run ended, as when both were
+    /// killed; the text says what is known. Nothing of it is left. The last report.
+    Gone(String),
+}
