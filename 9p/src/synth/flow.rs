@@ -49,13 +49,6 @@ impl<'a, S> Flow<'a, S> {
     pub fn written(self, f: impl Fn(&mut S, u64, &[u8]) -> Result<Reply, Fault> + 'a) -> Self {
         Flow { written: Some(Box::new(f)), ..self }
     }
-
-    /// The permissions that come of it.
-    pub(super) fn perm(&self) -> u16 {
-        let reads = if self.out.is_some() { 0o444 } else { 0 };
-        let writes = if self.into.is_some() || self.written.is_some() { 0o200 } else { 0 };
-        reads | writes
-    }
 }
 
 fn pick<'s, S>(pick: Option<&Pick<'_, S>>, s: &'s mut S, id: u64) -> Result<&'s mut Bytes, Fault> {
@@ -63,6 +56,12 @@ fn pick<'s, S>(pick: Option<&Pick<'_, S>>, s: &'s mut S, id: u64) -> Result<&'s 
 }
 
 impl<S> Special<S> for Flow<'_, S> {
+    fn perm(&self) -> u16 {
+        let reads = if self.out.is_some() { 0o444 } else { 0 };
+        let writes = if self.into.is_some() || self.written.is_some() { 0o200 } else { 0 };
+        reads | writes
+    }
+
     fn open(&self, s: &mut S, id: u64) -> Result<u64, Fault> {
         match &self.out {
             Some(out) => pick(Some(out), s, id).map(|b| b.oldest()),
@@ -70,11 +69,18 @@ impl<S> Special<S> for Flow<'_, S> {
         }
     }
 
-    fn read(&self, s: &mut S, id: u64, at: &mut u64, buf: &mut [u8]) -> Result<Reply, Fault> {
+    fn read(
+        &self,
+        s: &mut S,
+        id: u64,
+        at: &mut u64,
+        _: u64,
+        buf: &mut [u8],
+    ) -> Result<Reply, Fault> {
         Ok(pick(self.out.as_ref(), s, id)?.read(at, buf))
     }
 
-    fn write(&self, s: &mut S, id: u64, data: &[u8]) -> Result<Reply, Fault> {
+    fn write(&self, s: &mut S, id: u64, _: &mut u64, _: u64, data: &[u8]) -> Result<Reply, Fault> {
         match &self.written {
             Some(written) => written(s, id, data),
             None => pick(self.into.as_ref(), s, id)?.offer(data),

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 
 use super::ctl::{Command, Verb};
 use super::rec::Rec;
-use crate::fault::Fault;
+use crate::fault::{Errno, Fault};
 use crate::stream::Stream;
 use crate::tree::Reply;
 
@@ -61,15 +61,88 @@ impl<S> Entry<'_, S> {
     }
 }
 
-/// A kind that few servers need. A reader has a place, which is a number.
-pub(super) trait Special<S> {
-    fn open(&self, s: &mut S, id: u64) -> Result<u64, Fault>;
-    fn read(&self, s: &mut S, id: u64, at: &mut u64, buf: &mut [u8]) -> Result<Reply, Fault>;
-    fn write(&self, s: &mut S, id: u64, data: &[u8]) -> Result<Reply, Fault>;
-    fn seek(&self, s: &mut S, id: u64, at: &mut u64, to: u64) -> Result<(), Fault>;
-    fn can_seek(&self) -> bool;
+/// A kind of file of one's own: [`Synth::special`](super::Synth::special).
+///
+/// Every function is told the number of the entry that the file belongs to, 0 where it
+/// has none. An open file has a *place*, a number that is the file's own business: how far
+/// its reader has come, say, or which of its questions is still to be answered.
+pub trait Special<S> {
+    /// Its permissions: the lowest nine bits of a mode.
+    fn perm(&self) -> u16;
+
+    /// Opens it: the place that it begins with.
+    fn open(&self, s: &mut S, id: u64) -> Result<u64, Fault> {
+        let _ = (s, id);
+        Ok(0)
+    }
+
+    /// Reads into `buf`. What answers [`Reply::Later`] has to see to it that it is asked
+    /// again ([`Synth::wake`](super::Synth::wake)); of one open file only one read waits.
+    fn read(
+        &self,
+        s: &mut S,
+        id: u64,
+        place: &mut u64,
+        offset: u64,
+        buf: &mut [u8],
+    ) -> Result<Reply, Fault> {
+        let _ = (s, id, place, offset, buf);
+        Err(Errno::EACCES.into())
+    }
+
+    /// Writes; the same holds of an answer that comes later.
+    fn write(
+        &self,
+        s: &mut S,
+        id: u64,
+        place: &mut u64,
+        offset: u64,
+        data: &[u8],
+    ) -> Result<Reply, Fault> {
+        let _ = (s, id, place, offset, data);
+        Err(Errno::EACCES.into())
+    }
+
+    /// An open file is no more. Nothing waits for it any longer.
+    fn close(&self, s: &mut S, id: u64, place: u64) {
+        let _ = (s, id, place);
+    }
+
+    /// Its length, where it is one that has one.
+    fn size(&self, s: &mut S, id: u64) -> u64 {
+        let _ = (s, id);
+        0
+    }
+
+    /// Makes it so long. A truncation comes before a shell's write, and is most often
+    /// no reason to do anything.
+    fn cut(&self, s: &mut S, id: u64, size: u64) -> Result<(), Fault> {
+        let _ = (s, id, size);
+        Ok(())
+    }
+
+    /// Whether what is written is something to be done, not bytes at an offset: who does
+    /// not know whether a write arrived must not repeat it.
+    fn appends(&self) -> bool {
+        true
+    }
+
+    /// Puts a reader to where [`Special::can_seek`] said that another stood.
+    fn seek(&self, s: &mut S, id: u64, place: &mut u64, to: u64) -> Result<(), Fault> {
+        let _ = (s, id, place, to);
+        Err(Fault::new(Errno::EINVAL, "not a stream: it has no positions"))
+    }
+
+    /// Whether the place of a reader means the same to every connection.
+    fn can_seek(&self) -> bool {
+        false
+    }
+
     /// Whether requests that wait are to be asked again; `take` forgets it.
-    fn news(&self, s: &mut S, id: u64, take: bool) -> bool;
+    fn news(&self, s: &mut S, id: u64, take: bool) -> bool {
+        let _ = (s, id, take);
+        false
+    }
 }
 
 /// The entries of a numbered directory: which there are, and how long.
@@ -86,7 +159,20 @@ pub(super) trait Many<S> {
         let _ = id;
         true
     }
-    fn make(&mut self, s: &mut S) -> Result<u64, Fault>;
+    fn make(&mut self, s: &mut S) -> Result<u64, Fault> {
+        let _ = s;
+        Err(Errno::EPERM.into())
+    }
+    /// Makes an entry of a name that a client chose.
+    fn create(&mut self, s: &mut S, name: &str) -> Result<u64, Fault> {
+        let _ = (s, name);
+        Err(Fault::new(Errno::EPERM, "no files can be made here"))
+    }
+    /// Removes an entry that a client named.
+    fn remove(&mut self, s: &mut S, id: u64) -> Result<(), Fault> {
+        let _ = (s, id);
+        Err(Fault::new(Errno::EPERM, "no files can be removed here"))
+    }
     fn opened(&mut self, id: u64) {
         let _ = id;
     }

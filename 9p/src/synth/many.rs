@@ -1,4 +1,4 @@
-//! Directories of numbered entries: those that a clone file makes, and huge ones.
+//! Directories of numbered entries that a clone file makes.
 //!
 //! The files of an entry are declared once, whatever the number of entries; their
 //! functions are told which one is meant. Nothing is held for an entry but what a
@@ -135,28 +135,5 @@ impl<S> Many<S> for Clones<'_, S> {
 
     fn version(&self) -> u32 {
         self.version
-    }
-}
-
-type Lookup<'a, S> = Box<dyn Fn(&mut S, &str) -> Option<u64> + 'a>;
-type List<'a, S> = Box<dyn Fn(&mut S, u64, &mut dyn FnMut(u64, &str) -> bool) + 'a>;
-
-/// Entries that two functions know.
-pub(super) struct Huge<'a, S> {
-    pub(super) lookup: Lookup<'a, S>,
-    pub(super) list: List<'a, S>,
-}
-
-impl<S> Many<S> for Huge<'_, S> {
-    fn find(&self, s: &mut S, name: &str) -> Option<u64> {
-        (self.lookup)(s, name).filter(|id| *id <= MAX_ID)
-    }
-
-    fn list(&self, s: &mut S, from: u64, each: &mut dyn FnMut(u64, &str) -> bool) {
-        (self.list)(s, from, &mut |id, name| id <= MAX_ID && each(id, name));
-    }
-
-    fn make(&mut self, _: &mut S) -> Result<u64, Fault> {
-        Err(Errno::EPERM.into())
     }
 }

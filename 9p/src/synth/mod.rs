@@ -13,9 +13,11 @@
 //! | [`Synth::stream`] | has lines to come, for which readers wait |
 //! | [`Synth::flow`] | has bytes to come, in either direction |
 //! | [`Synth::clone_dir`] | is a directory whose file `clone` makes numbered ones |
+//! | [`Synth::special`] | is a file of a kind of one's own |
 //! | [`Synth::huge`] | is a directory whose entries two functions know |
+//! | [`Synth::named`] | is one in which clients make and remove them too |
 //!
-//! The files of what `clone_dir` and `huge` make are declared once, by the functions
+//! The files of what `clone_dir`, `huge` and `named` make are declared once, by the functions
 //! whose names begin with `each_`: those are told which entry is meant.
 //!
 //! ```
@@ -68,14 +70,17 @@ mod ctl;
 mod flow;
 mod kinds;
 mod many;
+mod names;
 mod rec;
 mod tree;
 
 pub(crate) use ctl::echo;
 pub use ctl::{Command, Verb};
 pub use flow::Flow;
+pub use kinds::Special;
 use kinds::{Entry, Kind, Version};
 pub use many::Clones;
+pub use names::{Growing, Names};
 pub use rec::Sink;
 use rec::{Face, Rec};
 pub use tree::{Files, Open};
@@ -95,6 +100,12 @@ const AT: u32 = 22;
 const CLIENTS: usize = 32;
 
 impl Node {
+    /// The same file of another entry of its numbered directory.
+    #[must_use]
+    pub fn of(self, id: u64) -> Node {
+        Node { id, ..self }
+    }
+
     const fn plain(at: u32) -> Node {
         Node { at, face: Face::Plain, id: 0 }
     }
@@ -376,8 +387,18 @@ impl<'a, S> Synth<'a, S> {
     where
         S: 'a,
     {
-        let perm = flow.perm();
-        self.add(dir, name.into(), perm, Kind::Special(Box::new(flow)))
+        self.special(dir, name, flow)
+    }
+
+    /// A file of a kind of one's own, of a numbered entry or not.
+    pub fn special(
+        &mut self,
+        dir: Node,
+        name: impl Into<Cow<'a, str>>,
+        special: impl Special<S> + 'a,
+    ) -> Node {
+        let perm = special.perm();
+        self.add(dir, name.into(), perm, Kind::Special(Box::new(special)))
     }
 
     /// A directory with a file `clone`. Who opens that makes a numbered directory
@@ -418,8 +439,21 @@ impl<'a, S> Synth<'a, S> {
     where
         S: 'a,
     {
-        let huge = many::Huge { lookup: Box::new(lookup), list: Box::new(list) };
-        self.many(at, name.into(), Box::new(huge)).1
+        self.named(at, name, Names::new(lookup, list))
+    }
+
+    /// The same; clients may make and remove entries where the names say how, and the
+    /// tree is served as a [`Growing`].
+    pub fn named(&mut self, at: Node, name: impl Into<Cow<'a, str>>, names: Names<'a, S>) -> Node
+    where
+        S: 'a,
+    {
+        let perm = names.perm();
+        let (dir, like) = self.many(at, name.into(), Box::new(names));
+        if let Some(entry) = self.entries.get_mut(dir.at as usize) {
+            entry.perm = perm;
+        }
+        like
     }
 
     fn many(
@@ -529,7 +563,10 @@ impl<'a, S> Synth<'a, S> {
             (Kind::Stream(pick), _) => {
                 (qid_type::APPEND, pick(state, node.id).map_or(0, |s| s.lines() as u32))
             }
-            (Kind::Special(_), _) => (qid_type::APPEND, 0),
+            (Kind::Special(special), _) => match special.appends() {
+                true => (qid_type::APPEND, 0),
+                false => (qid_type::FILE, 0),
+            },
             // A command is done, wherever it is written: who sends it twice has to name it.
             (Kind::Ctl(..), _) => (qid_type::APPEND, entry.version),
             _ => (qid_type::FILE, entry.version),

@@ -133,6 +133,12 @@ impl<'a, S> Files<'a, S> {
         if let Some(many) = many_of(&mut self.synth, many) {
             many.end(&mut self.state, node.id);
         }
+        self.stir(node);
+    }
+
+    /// Wakes whoever waits in an entry of a numbered directory.
+    pub(super) fn stir(&mut self, node: Node) {
+        let Ok(many) = self.synth.get(node).map(|e| e.many) else { return };
         for i in 0..self.synth.watched.len() {
             let Some((other, _)) = self.synth.watched.get(i).copied() else { return };
             if other.id == node.id && self.synth.get(other).is_ok_and(|e| e.many == many) {
@@ -245,6 +251,7 @@ impl<S> Tree for Files<'_, S> {
         let entry = self.synth.get(node)?;
         let size = match &entry.kind {
             Kind::Bytes(bytes) => bytes.len() as u64,
+            Kind::Special(special) => special.size(&mut self.state, node.id),
             _ => 0,
         };
         let perm = if node.face == Face::Schema { 0o444 } else { entry.perm.into() };
@@ -268,9 +275,14 @@ impl<S> Tree for Files<'_, S> {
     fn set(&mut self, node: Node, set: &SetAttr) -> Result<(), Fault> {
         let entry = self.synth.live(node)?;
         let may = entry.is_writable() && node.face != Face::Schema;
-        match set.valid & !(setattr::SIZE | setattr::TIMES) == 0 && may {
-            true => Ok(()),
-            false => Err(Errno::EPERM.into()),
+        if set.valid & !(setattr::SIZE | setattr::TIMES) != 0 || !may {
+            return Err(Errno::EPERM.into());
+        }
+        match &entry.kind {
+            Kind::Special(special) if set.valid & setattr::SIZE != 0 => {
+                special.cut(&mut self.state, node.id, set.size)
+            }
+            _ => Ok(()),
         }
     }
 
@@ -319,7 +331,7 @@ impl<S> Tree for Files<'_, S> {
                 Ok(pick(&mut self.state, node.id).ok_or(Errno::ESTALE)?.read(cursor, buf))
             }
             (Kind::Special(special), Held::Place(at)) => {
-                special.read(&mut self.state, node.id, at, buf)
+                special.read(&mut self.state, node.id, at, offset, buf)
             }
             _ => {
                 if offset == 0 || !matches!(open.0, Held::Shown(_)) {
@@ -333,7 +345,7 @@ impl<S> Tree for Files<'_, S> {
         }
     }
 
-    fn write(&mut self, node: Node, _: &mut Open, at: u64, data: &[u8]) -> Result<Reply, Fault> {
+    fn write(&mut self, node: Node, open: &mut Open, at: u64, data: &[u8]) -> Result<Reply, Fault> {
         let entry = self.synth.live(node)?;
         if !entry.is_writable() || node.face == Face::Schema {
             return Err(Errno::EACCES.into());
@@ -352,7 +364,10 @@ impl<S> Tree for Files<'_, S> {
                 let now = rec.render(&mut self.state, node.id, Face::Rec);
                 (now.ok().filter(|_| entry.many == 0).map(|now| now.1), false)
             }
-            Kind::Special(special) => return special.write(&mut self.state, node.id, data),
+            Kind::Special(special) => {
+                let Held::Place(place) = &mut open.0 else { return Err(Errno::EBADF.into()) };
+                return special.write(&mut self.state, node.id, place, at, data);
+            }
             _ => return Err(Errno::EACCES.into()),
         };
         if let (Some(version), Some(entry)) =
@@ -398,6 +413,11 @@ impl<S> Tree for Files<'_, S> {
             && let Some(stream) = pick(&mut self.state, node.id)
         {
             stream.close();
+        }
+        if let (Held::Place(place), Ok(Kind::Special(special))) =
+            (&open.0, self.synth.get(node).map(|e| &e.kind))
+        {
+            special.close(&mut self.state, node.id, *place);
         }
         self.release(&mut open);
         self.closed(node);

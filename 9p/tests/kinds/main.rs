@@ -17,6 +17,7 @@ use common::*;
 #[path = "../common/mod.rs"]
 mod common;
 mod limits;
+mod named;
 mod numbered;
 mod records;
 mod streams;
