@@ -15,6 +15,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod conn;
 pub mod guard;
+pub mod guestlog;
 pub mod host;
 pub mod hostdir;
 pub mod joint;
