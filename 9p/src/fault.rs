@@ -45,6 +45,7 @@ errnos! {
     EFAULT = 14, "bad address";
     EBUSY = 16, "busy";
     EEXIST = 17, "file exists";
+    EXDEV = 18, "not on one server";
     ENOTDIR = 20, "not a directory";
     EISDIR = 21, "is a directory";
     EINVAL = 22, "invalid argument";

@@ -114,6 +114,7 @@ pub mod ram;
 pub mod record;
 pub mod server;
 pub mod stream;
+pub mod switch;
 pub mod synth;
 pub mod tree;
 pub mod types;

@@ -89,7 +89,9 @@ pub trait Tree {
     fn attach(&mut self, who: &Who<'_>) -> Result<Self::Node, Fault>;
 
     /// The file of that name in a directory, and its qid; ENOTDIR for what is none.
-    /// `..` at the root is the root, and of a plain file where it lies.
+    /// `..` at the root is the root, and of a plain file where it lies. The qid has
+    /// [`crate::types::qid_type::MOUNT`] where a [`crate::switch::Switch`] is to go on in
+    /// another server.
     fn walk(&mut self, at: Self::Node, name: &str) -> Result<(Self::Node, Qid), Fault>;
 
     /// A second reference to a node. A tree that counts references counts here.

@@ -8,6 +8,9 @@ pub mod qid_type {
     pub const APPEND: u8 = 0x40;
     /// One client at a time has it open.
     pub const EXCLUSIVE: u8 = 0x20;
+    /// A directory in whose place another server's tree is shown (Plan 9's `QTMOUNT`): what
+    /// [`crate::tree::Tree::walk`] says to a [`crate::switch::Switch`], never on a wire.
+    pub const MOUNT: u8 = 0x10;
     /// A symbolic link.
     pub const SYMLINK: u8 = 0x02;
     /// A plain file.

@@ -23,6 +23,7 @@ pub mod joint;
 pub mod mount;
 pub mod record;
 pub mod run;
+pub mod serve;
 pub mod shim;
 pub mod show;
 pub mod socket;

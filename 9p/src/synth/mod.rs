@@ -16,6 +16,7 @@
 //! | [`Synth::special`] | is a file of a kind of one's own |
 //! | [`Synth::huge`] | is a directory whose entries two functions know |
 //! | [`Synth::named`] | is one in which clients make and remove them too |
+//! | [`Synth::mount`] | is a directory in whose place another server's tree is shown |
 //!
 //! The files of what `clone_dir`, `huge` and `named` make are declared once, by the functions
 //! whose names begin with `each_`: those are told which entry is meant.
@@ -70,6 +71,7 @@ mod ctl;
 mod flow;
 mod kinds;
 mod many;
+mod mount;
 mod names;
 mod rec;
 mod tree;
@@ -139,6 +141,8 @@ impl Default for FileLimits {
 pub struct Synth<'a, S> {
     entries: Vec<Entry<'a, S>>,
     versions: Vec<(u32, Version<'a, S>)>,
+    /// Directories that are other servers' roots.
+    mounts: Vec<u32>,
     /// Files with requests that may wait, and how often each is open; sorted.
     watched: Vec<(Node, u32)>,
     /// Files that are to be asked again.
@@ -168,6 +172,7 @@ impl<'a, S> Synth<'a, S> {
         let mut synth = Synth {
             entries: Vec::new(),
             versions: Vec::new(),
+            mounts: Vec::new(),
             watched: Vec::new(),
             stirred: Vec::new(),
             held: 0,

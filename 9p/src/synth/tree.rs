@@ -239,7 +239,11 @@ impl<S> Tree for Files<'_, S> {
             ".." => self.above(at)?,
             _ => self.below(at, name)?,
         };
-        Ok((node, self.qid(node)?))
+        let mut qid = self.qid(node)?;
+        if self.synth.mounts.contains(&node.at) && node.face == Face::Plain {
+            qid.ty |= qid_type::MOUNT;
+        }
+        Ok((node, qid))
     }
 
     fn qid(&mut self, node: Node) -> Result<Qid, Fault> {

@@ -1,0 +1,381 @@
+//! The input and output of a tree and of the servers that are mounted in it: the sockets around
+//! [`atoll_9p::switch::Switch`].
+//!
+//! Every client has a task and a switch of its own, and every server that this client has
+//! walked into a task and a connection. Whoever has received something sends on what came
+//! of it at once, so that a request passes through with one read and one write on each
+//! side. A client that never reads stops itself and its own connections, and nobody else.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::rc::{Rc, Weak};
+
+use atoll_9p::access::Identity;
+use atoll_9p::fault::{Errno, Fault};
+use atoll_9p::server::Limits;
+use atoll_9p::switch::{Switch, UpId, Wish};
+use atoll_9p::tree::Tree;
+use tokio::net::UnixStream;
+use tokio::sync::Notify;
+use tokio::task::spawn_local;
+
+use crate::stream::Stream;
+
+/// What a client may hold, where nothing else was said: messages as large as those of a
+/// guest's own socket.
+pub const LIMITS: Limits = Limits { msize: 64 << 10, fids: 4096, blocked: 256, writes: 256 << 10 };
+/// Bytes that are received at one time.
+const SCRATCH: usize = 128 << 10;
+
+/// Says where the server of a mount point listens: asked with the path of the mount point's
+/// qid ([`atoll_9p::synth::Node::entry_of`] knows which entry that is of), whenever a client
+/// walks into it and has no connection yet. A fault is what that client is told.
+pub type Reach<T> = Box<dyn Fn(&mut T, u64) -> Result<PathBuf, Fault>>;
+
+struct Shared<T: Tree> {
+    tree: RefCell<T>,
+    reach: Reach<T>,
+    limits: Limits,
+    clients: RefCell<BTreeMap<u64, Weak<Client<T>>>>,
+    next: Cell<u64>,
+    scratch: RefCell<Vec<u8>>,
+}
+
+/// A tree that is served on this thread. Clones are the same one.
+pub struct Front<T: Tree>(Rc<Shared<T>>);
+
+impl<T: Tree> Clone for Front<T> {
+    fn clone(&self) -> Self {
+        Front(self.0.clone())
+    }
+}
+
+struct Client<T: Tree> {
+    shared: Rc<Shared<T>>,
+    id: u64,
+    stream: Stream,
+    switch: RefCell<Switch<T>>,
+    /// Told when there is something that its own task has to see to.
+    notify: Notify,
+    ups: RefCell<BTreeMap<UpId, Rc<Link>>>,
+    /// The client can no longer be written to.
+    broken: Cell<bool>,
+    /// Its own task waits for what it sends.
+    listens: Cell<bool>,
+    /// A connection to a server is not read from, because the client does not read.
+    stopped: Cell<bool>,
+}
+
+/// A connection to a server.
+#[derive(Default)]
+struct Link {
+    notify: Notify,
+    stream: RefCell<Option<Rc<Stream>>>,
+    closed: Cell<bool>,
+}
+
+impl<T: Tree + 'static> Front<T> {
+    /// Serves a tree.
+    pub fn new(tree: T, limits: Limits, reach: Reach<T>) -> Front<T> {
+        Front(Rc::new(Shared {
+            tree: RefCell::new(tree),
+            reach,
+            limits,
+            clients: RefCell::new(BTreeMap::new()),
+            next: Cell::new(0),
+            scratch: RefCell::new(vec![0; SCRATCH]),
+        }))
+    }
+
+    /// Does something to the tree; requests that wait for what it changed are answered. Not
+    /// from within a function of the tree's own.
+    pub fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
+        let done = f(&mut self.0.tree.borrow_mut());
+        self.0.settle();
+        done
+    }
+
+    /// Clients that are connected.
+    pub fn clients(&self) -> usize {
+        self.0.clients.borrow().len()
+    }
+
+    /// Serves a client until it is gone. Dropping the future lets it go.
+    pub async fn serve_client(&self, stream: Stream, identity: Identity) {
+        let id = self.0.next.replace(self.0.next.get() + 1);
+        let client = Rc::new(Client {
+            shared: self.0.clone(),
+            id,
+            stream,
+            switch: RefCell::new(Switch::new(self.0.limits, identity)),
+            notify: Notify::new(),
+            ups: RefCell::default(),
+            broken: Cell::new(false),
+            listens: Cell::new(false),
+            stopped: Cell::new(false),
+        });
+        self.0.clients.borrow_mut().insert(id, Rc::downgrade(&client));
+        let seat = Seat(client);
+        // A client's failure is the client's own, and ends with it.
+        let _ = seat.0.run().await;
+    }
+}
+
+impl<T: Tree + 'static> Shared<T> {
+    /// Wakes the requests that wait for nodes that have news.
+    fn settle(&self) {
+        let mut clients: Vec<Rc<Client<T>>> = Vec::new();
+        {
+            let mut tree = self.tree.borrow_mut();
+            let all = self.clients.borrow();
+            let mut waiting: Option<Vec<Rc<Client<T>>>> = None;
+            tree.woken(&mut |node| {
+                let waiting = waiting.get_or_insert_with(|| {
+                    let waits = |c: &Rc<Client<T>>| c.switch.borrow().waiting() > 0;
+                    all.values().filter_map(Weak::upgrade).filter(waits).collect()
+                });
+                waiting.iter().for_each(|c| c.switch.borrow_mut().wake(node));
+            });
+            clients.extend(waiting.into_iter().flatten());
+            for client in &clients {
+                client.switch.borrow_mut().step(&mut tree);
+            }
+        }
+        clients.iter().for_each(|c| c.send());
+    }
+}
+
+/// A client's place, given back when its task ends, however it does.
+struct Seat<T: Tree + 'static>(Rc<Client<T>>);
+
+impl<T: Tree + 'static> Drop for Seat<T> {
+    fn drop(&mut self) {
+        let client = &self.0;
+        client.shared.clients.borrow_mut().remove(&client.id);
+        client.switch.borrow_mut().close(&mut client.shared.tree.borrow_mut());
+        for link in std::mem::take(&mut *client.ups.borrow_mut()).into_values() {
+            link.close();
+        }
+        client.shared.settle();
+    }
+}
+
+impl Link {
+    fn close(&self) {
+        self.closed.set(true);
+        self.notify.notify_one();
+    }
+}
+
+impl<T: Tree + 'static> Client<T> {
+    async fn run(self: &Rc<Self>) -> io::Result<()> {
+        loop {
+            self.send();
+            let (wants, waiting) = {
+                let switch = self.switch.borrow();
+                let waiting = !switch.to_client().is_empty();
+                if self.broken.get() || !waiting && switch.is_dead() {
+                    return Ok(());
+                }
+                self.listens.set(switch.wants());
+                (switch.wants(), waiting)
+            };
+            tokio::select! {
+                () = self.notify.notified() => {}
+                r = self.stream.writable(), if waiting => r?,
+                r = self.stream.readable(), if wants => {
+                    r?;
+                    if !self.read()? {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes what the client has sent. False when that was its end.
+    fn read(self: &Rc<Self>) -> io::Result<bool> {
+        let mut scratch = self.shared.scratch.borrow_mut();
+        match self.stream.try_read(&mut scratch)? {
+            Some(0) => return Ok(false),
+            Some(n) => {
+                let mut tree = self.shared.tree.borrow_mut();
+                let bytes = scratch.get(..n).unwrap_or_default();
+                self.switch.borrow_mut().from_client(&mut tree, bytes);
+            }
+            None => return Ok(true),
+        }
+        drop(scratch);
+        // What it did may be what somebody waits for.
+        self.shared.settle();
+        Ok(true)
+    }
+
+    /// Sends what there is, to both sides, and does what the switch wishes.
+    fn send(self: &Rc<Self>) {
+        loop {
+            let wish = self.switch.borrow_mut().wish();
+            match wish {
+                Some(Wish::Connect(id, mount)) => self.connect(id, mount),
+                Some(Wish::Close(id)) => {
+                    if let Some(link) = self.ups.borrow_mut().remove(&id) {
+                        link.close();
+                    }
+                }
+                None => break,
+            }
+        }
+        let links: Vec<_> = {
+            let (ups, switch) = (self.ups.borrow(), self.switch.borrow());
+            let full = |id: &UpId| !switch.to_upstream(*id).is_empty();
+            ups.iter().filter(|(id, _)| full(id)).map(|(id, link)| (*id, link.clone())).collect()
+        };
+        for (id, link) in links {
+            self.send_up(id, &link);
+        }
+        self.send_down();
+        // What one side has read may be what the other was stopped by.
+        let switch = self.switch.borrow();
+        if switch.is_dead() || switch.wants() != self.listens.get() {
+            self.notify.notify_one();
+        }
+        if self.stopped.get() && switch.wants_upstream() {
+            self.stopped.set(false);
+            self.ups.borrow().values().for_each(|link| link.notify.notify_one());
+        }
+    }
+
+    /// Sends to a server; its task goes on with what it does not take now.
+    fn send_up(&self, id: UpId, link: &Link) {
+        let stream = link.stream.borrow().clone();
+        let Some(stream) = stream else { return };
+        let mut tree = self.shared.tree.borrow_mut();
+        let mut switch = self.switch.borrow_mut();
+        while !switch.to_upstream(id).is_empty() {
+            match stream.try_write(switch.to_upstream(id)) {
+                Ok(Some(n)) => switch.sent_to_upstream(&mut tree, id, n),
+                // That it failed shows when it is read: there may be answers still.
+                Ok(None) | Err(_) => return link.notify.notify_one(),
+            }
+        }
+    }
+
+    /// Sends to the client; its task goes on with what it does not take now.
+    fn send_down(&self) {
+        let mut tree = self.shared.tree.borrow_mut();
+        let mut switch = self.switch.borrow_mut();
+        while !switch.to_client().is_empty() && !self.broken.get() {
+            match self.stream.try_write(switch.to_client()) {
+                Ok(Some(n)) => switch.sent_to_client(&mut tree, n),
+                Ok(None) => return self.notify.notify_one(),
+                Err(_) => {
+                    self.broken.set(true);
+                    self.notify.notify_one();
+                }
+            }
+        }
+    }
+
+    /// Connects to the server of a mount point.
+    fn connect(self: &Rc<Self>, id: UpId, mount: u64) {
+        let link = Rc::new(Link::default());
+        self.ups.borrow_mut().insert(id, link.clone());
+        let path = (self.shared.reach)(&mut self.shared.tree.borrow_mut(), mount);
+        let client = Rc::downgrade(self);
+        spawn_local(async move {
+            let fault = match path {
+                Ok(path) => {
+                    tokio::select! {
+                        connected = UnixStream::connect(&path) => match connected {
+                            Ok(stream) => {
+                                let stream = Rc::new(Stream::Unix(stream));
+                                *link.stream.borrow_mut() = Some(stream.clone());
+                                Client::serve_link(&client, id, &link, &stream).await
+                            }
+                            Err(e) => Fault::new(Errno::ENXIO, format!("{}: {e}", path.display())),
+                        },
+                        () = link.until_closed() => return,
+                    }
+                }
+                Err(fault) => fault,
+            };
+            if let Some(client) = client.upgrade().filter(|_| !link.closed.get()) {
+                client.ups.borrow_mut().remove(&id);
+                client.switch.borrow_mut().lost(&mut client.shared.tree.borrow_mut(), id, &fault);
+                client.shared.settle();
+                client.notify.notify_one();
+            }
+        });
+    }
+
+    /// Moves bytes to and from a server, until that is gone or nobody wants it any more.
+    async fn serve_link(client: &Weak<Self>, id: UpId, link: &Link, stream: &Stream) -> Fault {
+        let mut deaf = false;
+        loop {
+            let (wants, waiting) = {
+                let Some(client) = client.upgrade() else { return Errno::EIO.into() };
+                if link.closed.get() {
+                    return Errno::EIO.into();
+                }
+                let switch = client.switch.borrow();
+                client.stopped.set(client.stopped.get() || !switch.wants_upstream());
+                (switch.wants_upstream(), !switch.to_upstream(id).is_empty() && !deaf)
+            };
+            tokio::select! {
+                () = link.notify.notified() => {}
+                r = stream.writable(), if waiting => {
+                    let Some(client) = client.upgrade() else { continue };
+                    let mut tree = client.shared.tree.borrow_mut();
+                    let mut switch = client.switch.borrow_mut();
+                    match r.and_then(|()| stream.try_write(switch.to_upstream(id))) {
+                        Ok(Some(n)) => switch.sent_to_upstream(&mut tree, id, n),
+                        Ok(None) => {}
+                        Err(_) => deaf = true,
+                    }
+                    drop((tree, switch));
+                    client.notify.notify_one();
+                }
+                r = stream.readable(), if wants => {
+                    let Some(client) = client.upgrade() else { continue };
+                    match r.and_then(|()| client.read_up(id, stream)) {
+                        Ok(true) => {}
+                        Ok(false) => return ended(None),
+                        Err(e) => return ended(Some(&e)),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes what a server has sent. False when that was its end.
+    fn read_up(self: &Rc<Self>, id: UpId, stream: &Stream) -> io::Result<bool> {
+        let mut scratch = self.shared.scratch.borrow_mut();
+        let n = match stream.try_read(&mut scratch)? {
+            Some(0) => return Ok(false),
+            Some(n) => n,
+            None => return Ok(true),
+        };
+        let bytes = scratch.get(..n).unwrap_or_default();
+        self.switch.borrow_mut().from_upstream(&mut self.shared.tree.borrow_mut(), id, bytes);
+        drop(scratch);
+        self.send();
+        Ok(true)
+    }
+}
+
+impl Link {
+    async fn until_closed(&self) {
+        while !self.closed.get() {
+            self.notify.notified().await;
+        }
+    }
+}
+
+fn ended(why: Option<&io::Error>) -> Fault {
+    match why {
+        None => Fault::new(Errno::EIO, "the guest's tree is gone"),
+        Some(e) => Fault::new(Errno::EIO, format!("the guest's tree is gone: {e}")),
+    }
+}
