@@ -52,6 +52,9 @@ pub struct Record {
     /// The guest from which it was forked.
     #[serde(default)]
     pub fork_of: Option<Name>,
+    /// It was forgotten, and its folder may still be there.
+    #[serde(default)]
+    pub gone: bool,
 }
 
 impl Record {
@@ -71,6 +74,7 @@ impl Record {
             restarts: 0,
             from: None,
             fork_of: None,
+            gone: false,
         }
     }
 
