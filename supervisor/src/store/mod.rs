@@ -2,8 +2,14 @@
 //! happened last.
 //!
 //! The core decides and says what is to be stored ([`Change`]); a [`Store`] does that as a
-//! whole or not at all, and what it has acknowledged is there after a crash. `disk` is the
+//! whole or not at all, and what it has acknowledged is there after a crash. [`disk`] is the
 //! real one, `memory` the one of tests, which fails on demand.
+
+mod apply;
+pub mod disk;
+#[cfg(test)]
+pub mod memory;
+mod rows;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
