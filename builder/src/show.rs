@@ -86,6 +86,7 @@ fn on_fault(f: OnFault) -> &'static str {
     match f {
         OnFault::Restart => "restart",
         OnFault::Stop => "stop",
+        OnFault::Restore => "restore",
     }
 }
 

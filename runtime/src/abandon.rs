@@ -2,7 +2,7 @@
 //!
 //! A component that was stopped in the middle of a dispatch, or that asked for more
 //! than it may have, is not trusted any more. The guest's policy says whether it is
-//! made anew or the guest stops.
+//! made anew, the guest stops, or all of it goes back to its last checkpoint.
 
 use alloc::vec::Vec;
 use core::mem;
@@ -20,7 +20,7 @@ use crate::sponsor::Amount;
 /// A component abandoned so often in a row stops its guest, whatever the policy.
 const HOPELESS: u32 = 8;
 /// The status of a guest that stopped because a component failed.
-const FAILED: u8 = 1;
+pub(crate) const FAILED: u8 = 1;
 
 /// Why a dispatch was abandoned, as an error and in words.
 pub(crate) fn reason(why: Why) -> (Errno, &'static str) {
@@ -42,6 +42,10 @@ impl Core<'_> {
             }
         }
         let policy = self.payload.on_fault;
+        #[cfg(feature = "atoms")]
+        if policy == OnFault::Restore {
+            return self.go_back(id, reason(why).1);
+        }
         let Some(slot) = self.slots.get_mut(id) else { return };
         slot.failures += 1;
         let hopeless = policy == OnFault::Stop || slot.failures >= HOPELESS;

@@ -354,6 +354,64 @@ fn who_keeps_checkpoints_hears_what_the_guest_wants() {
     assert_eq!(lines(&mut b, tag).as_deref(), Some("checkpoint 4\n"));
 }
 
+/// A guest that goes back when a dispatch is abandoned.
+fn goes_back() -> Guest {
+    Guest::new(Payload { on_fault: OnFault::Restore, ..atoms(&[("a", ""), ("b", "")]) })
+}
+
+#[test]
+fn a_fault_puts_the_whole_guest_back() {
+    let mut g = goes_back();
+    let wanted = g.p.open_file(WANTED);
+    let tag = g.p.read_next(wanted);
+    g.tell("a", "put k old");
+    g.tell("b", "put k old");
+    let kept = read(&mut g, NEW).expect("a checkpoint");
+    g.tell("a", "put k new");
+    seen();
+    // One atom fails, and both are as they were; until then nothing happens.
+    assert!(g.try_tell("b", "put k new; trap").is_err());
+    assert_eq!(lines(&mut g, tag).as_deref(), Some("back\n"));
+    assert!(g.w.fake.log.iter().any(|l| l.contains("the guest goes back")));
+    assert_eq!(errno(write(&mut g, "ctl", b"checkpoint")), Errno::EBUSY);
+    assert_eq!(errno(read(&mut g, NEW)), Errno::EBUSY);
+    assert_eq!(errno(g.try_tell("a", "get k")), Errno::EBUSY);
+    assert_eq!(write(&mut g, RESTORE, &kept), Ok(()));
+    assert_eq!(g.tell("a", "get k").last().map(String::as_str), Some("0 get old"));
+    assert_eq!(g.tell("b", "get k"), ["1 get old"]);
+    // It goes on, and back again; to the same one eight times at most.
+    for _ in 0..7 {
+        let tag = g.p.read_next(wanted);
+        assert!(g.try_tell("b", "trap").is_err());
+        assert!(lines(&mut g, tag).expect("a line").ends_with("back\n"));
+        assert_eq!(write(&mut g, RESTORE, &kept), Ok(()));
+    }
+    assert!(read(&mut g, NEW).is_ok());
+    for _ in 0..8 {
+        assert!(g.try_tell("b", "trap").is_err());
+        assert_eq!(write(&mut g, RESTORE, &kept), Ok(()));
+    }
+    assert!(g.w.rt.exit().is_none());
+    assert!(g.try_tell("b", "trap").is_err());
+    assert_eq!(g.w.rt.exit().map(|e| e.status), Some(1));
+}
+
+#[test]
+fn a_guest_without_a_checkpoint_stops_at_a_fault() {
+    for (keeper, says) in [(false, "nobody keeps checkpoints"), (true, "it has no checkpoint")] {
+        let mut g = goes_back();
+        if keeper {
+            let wanted = g.p.open_file(WANTED);
+            g.p.read_next(wanted);
+        } else {
+            read(&mut g, NEW).expect("a checkpoint");
+        }
+        assert!(g.try_tell("a", "trap").is_err());
+        assert_eq!(g.w.rt.exit().map(|e| e.status), Some(1));
+        assert!(g.w.fake.log.iter().any(|l| l.contains(says)), "{:?}", g.w.fake.log);
+    }
+}
+
 #[test]
 fn one_checkpoint_is_under_way_at_a_time_and_takes_what_there_is() {
     let mut g = two();

@@ -81,6 +81,9 @@ pub enum OnFault {
     Restart,
     /// The guest stops, and says which component failed and why.
     Stop,
+    /// The whole guest goes back to its last checkpoint: it is what is consistent, and never
+    /// one component. Where nobody keeps checkpoints of it, it stops. Only a guest with atoms.
+    Restore,
 }
 
 /// The root sponsor of a guest: an account that everything it uses is charged to.

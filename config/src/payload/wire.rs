@@ -26,6 +26,7 @@ pub(super) fn payload(body: &[u8]) -> Option<Payload<'_>> {
         on_fault: match r.int()? {
             0 => OnFault::Restart,
             1 => OnFault::Stop,
+            2 if ATOMS => OnFault::Restore,
             _ => return None,
         },
         budget: Budget {

@@ -38,7 +38,7 @@ pub(super) fn check(
     };
     let memory = c.memory(&raw.guest);
     let platforms = c.platforms(raw.guest.platforms.as_ref());
-    let on_fault = c.on_fault(raw.guest.on_fault.as_ref());
+    let on_fault = c.on_fault(raw.guest.on_fault.as_ref(), !raw.atoms.is_empty());
     let components: Vec<_> =
         raw.components.iter().filter_map(|r| c.component(r, raw.guest.test)).collect();
     let whole = memory.unwrap_or(rules::MAX_MEMORY);
@@ -210,17 +210,26 @@ impl Check<'_> {
         out
     }
 
-    fn on_fault(&mut self, given: Option<&Text>) -> OnFault {
+    fn on_fault(&mut self, given: Option<&Text>, atoms: bool) -> OnFault {
         let Some(text) = given else {
             return OnFault::Restart;
         };
         match text.get_ref().as_str() {
             "restart" => return OnFault::Restart,
             "stop" => return OnFault::Stop,
+            "restore" if atoms => return OnFault::Restore,
+            "restore" => self.problems.push(
+                Problem::new(
+                    text.span(),
+                    "`restore` needs a checkpoint, and only a guest with atoms has any",
+                )
+                .label("no [[atom]] in this file")
+                .help("use `restart` or `stop`"),
+            ),
             other => self.problems.push(
                 Problem::new(text.span(), format!("unknown `on_fault`: `{other}`"))
                     .label("not known")
-                    .help(suggest::help(other, ["restart", "stop"].into_iter())),
+                    .help(suggest::help(other, ["restart", "stop", "restore"].into_iter())),
             ),
         }
         OnFault::Restart

@@ -157,6 +157,7 @@ impl Core<'_> {
     /// Somebody has all of a checkpoint: the next increment builds on it.
     pub fn kept(&mut self, cut: Cut) {
         self.snaps.base = Some(cut.base);
+        self.snaps.back.kept();
     }
 
     /// A checkpoint was not read to its end: what it says has changed is remembered.

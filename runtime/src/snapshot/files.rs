@@ -5,7 +5,7 @@
 //! | `new` | opening it takes a checkpoint, which it then reads as; it is kept until the file is closed |
 //! | `since` | the same of what has changed since the last that was read to its end |
 //! | `restore` | takes a checkpoint, written from its start; with the last byte, the guest becomes it |
-//! | `wanted` | lines `checkpoint N` and `restore N`: what the guest's own ctl was told |
+//! | `wanted` | lines `checkpoint N` and `restore N`: what the guest's own ctl was told; `back`: the guest is to be given its last one |
 //!
 //! One of the first three is open at a time, so that a guest holds one checkpoint at most.
 
@@ -67,7 +67,10 @@ pub(crate) fn add<'a>(t: &mut Synth<'a, Core<'a>>, root: Node) -> Nodes {
 /// Does what the guest's ctl is told of checkpoints: it tells who reads `wanted`.
 pub(crate) fn ctl(core: &mut Core<'_>, c: &Command<'_>) -> Result<(), Fault> {
     let n = match c.verb {
-        "checkpoint" => core.snaps.wanted + 1,
+        "checkpoint" => {
+            core.may_run()?;
+            core.snaps.wanted + 1
+        }
         _ => c.number(0)?,
     };
     if !core.snaps.lines.has_readers() {

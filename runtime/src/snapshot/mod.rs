@@ -12,6 +12,7 @@
 //! What is here is linked with the feature `atoms` only.
 
 mod apply;
+mod back;
 mod capture;
 mod cut;
 pub(crate) mod files;
@@ -42,6 +43,8 @@ pub(crate) struct Snaps {
     pub(crate) lines: Stream,
     /// Nothing is dispatched until a checkpoint was restored.
     pub(crate) hold: bool,
+    /// How to go back to one.
+    pub(crate) back: back::Back,
     /// What the next increment builds on.
     base: Option<cut::Base>,
     /// What has changed in the memories, beside what they know themselves.
@@ -54,6 +57,7 @@ impl Snaps {
             wanted,
             lines: Stream::new(WANTED).from_newest(),
             hold: false,
+            back: back::Back::default(),
             base: None,
             changed: cut::Changed::new(),
         }
@@ -81,7 +85,7 @@ impl Core<'_> {
     /// Whether anything is dispatched.
     pub(crate) fn may_run(&self) -> Result<(), Fault> {
         if self.snaps.hold {
-            let text = "the guest has not begun: it waits for checkpoint/restore";
+            let text = "the guest rests: it waits for checkpoint/restore";
             return Err(Fault::new(Errno::EBUSY, text).blame(Blame::Host));
         }
         Ok(())

@@ -5,15 +5,19 @@
 //! ctl needs no way to the host's files.
 
 use std::cell::RefCell;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
+use anyhow::Context;
+use atoll_9p::fault::Errno;
 use atoll_9p::types::OpenFlags;
 use atoll_config::payload::Hash;
 use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
 
 use super::{Error, Source, State, Target, give, take};
-use crate::conn::Conn;
+use crate::conn::{self, Conn};
 use crate::guard::Guard;
 use crate::joint::Joint;
 use crate::run::inside;
@@ -21,6 +25,8 @@ use crate::show::Printer;
 
 /// How long the guest may take to ask for what its ctl was told.
 const ASKS: Duration = Duration::from_secs(9);
+/// How long until it is given a checkpoint again, while another is under way.
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// Keeps a guest's checkpoints in a folder. Clones are the same.
 #[derive(Clone)]
@@ -81,7 +87,8 @@ impl Keeper {
     async fn serve_one(&self, wanted: Wanted) {
         let (what, done) = match wanted {
             Wanted::Checkpoint(n) => (format!("checkpoint {n}"), self.keep(n).await),
-            Wanted::Restore(n) => (format!("restore {n}"), self.go_back(n).await),
+            Wanted::Restore(n) => (format!("restore {n}"), self.go_back(&self.state.file(n)).await),
+            Wanted::Back => ("going back".into(), self.back().await),
         };
         match done {
             Ok(text) => self.printer.say(&text),
@@ -103,11 +110,36 @@ impl Keeper {
         Ok(format!("checkpoint {n} is in {}", path.display()))
     }
 
-    async fn go_back(&self, n: u64) -> anyhow::Result<String> {
-        let from = Source::open(&self.state.file(n), &mut ())?;
+    async fn go_back(&self, path: &Path) -> anyhow::Result<String> {
+        let from = Source::open(path, &mut ())?;
         from.fits(self.payload)?;
-        give(&mut self.conn().await?, &from).await?;
-        Ok(format!("goes on from checkpoint {n}"))
+        let mut conn = self.conn().await?;
+        let until = Instant::now() + ASKS;
+        // Another may be taking one just now.
+        while let Err(e) = give(&mut conn, &from).await {
+            let busy =
+                matches!(&e, Error::Conn(conn::Error::Refused(f)) if f.errno == Errno::EBUSY);
+            if !busy || Instant::now() > until {
+                return Err(e.into());
+            }
+            sleep(AGAIN).await;
+        }
+        let name = path.file_stem().unwrap_or_default();
+        Ok(format!("goes on from checkpoint {}", name.display()))
+    }
+
+    /// Gives the guest its last checkpoint. It does nothing before it has that; where there
+    /// is none to give, it is to end.
+    async fn back(&self) -> anyhow::Result<String> {
+        let last = self.state.latest()?.context("there is no checkpoint");
+        let done = match last {
+            Ok(path) => self.go_back(&path).await,
+            Err(why) => Err(why),
+        };
+        if done.is_err() {
+            self.conn().await?.write_file("ctl", b"stop 1").await?;
+        }
+        done
     }
 
     /// Has the guest ask for a last checkpoint, and waits until it is kept, or cannot be.
@@ -132,11 +164,16 @@ enum Wanted {
     Checkpoint(u64),
     /// Go on from the one with this number.
     Restore(u64),
+    /// Go on from the last one.
+    Back,
 }
 
 impl Wanted {
     /// Reads a line of `checkpoint/wanted`.
     fn parse(line: &[u8]) -> Option<Wanted> {
+        if line == b"back" {
+            return Some(Wanted::Back);
+        }
         let (verb, n) = std::str::from_utf8(line).ok()?.split_once(' ')?;
         let n = n.parse().ok()?;
         match verb {
@@ -155,7 +192,8 @@ mod tests {
     fn lines_of_wanted_are_read() {
         assert_eq!(Wanted::parse(b"checkpoint 3"), Some(Wanted::Checkpoint(3)));
         assert_eq!(Wanted::parse(b"restore 18446744073709551615"), Some(Wanted::Restore(u64::MAX)));
-        for bad in ["", "checkpoint", "checkpoint x", "gap 3", "restore -1"] {
+        assert_eq!(Wanted::parse(b"back"), Some(Wanted::Back));
+        for bad in ["", "back 1", "checkpoint", "checkpoint x", "gap 3", "restore -1"] {
             assert_eq!(Wanted::parse(bad.as_bytes()), None, "{bad}");
         }
     }

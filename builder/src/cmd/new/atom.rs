@@ -13,7 +13,8 @@ name = "{name}"
 version = "1"
 memory = "8MiB"             # of its machine: 2MiB to 3GiB
 #platforms = ["qemu"]       # where it may run; everywhere when not given
-#on_fault = "stop"          # an atom that fails ends the guest ("restart": it is made anew)
+#on_fault = "stop"          # an atom that fails ends the guest ("restart": it is made anew;
+#                            "restore": the guest goes back to its last checkpoint)
 
 # An atom; its files are at export/{name}/.
 [[atom]]

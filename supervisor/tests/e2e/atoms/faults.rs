@@ -115,3 +115,35 @@ fn where_the_policy_is_to_stop_the_guest_stops_and_says_why() {
         }
     }
 }
+
+#[test]
+fn where_the_policy_is_to_go_back_all_of_the_guest_does() {
+    let image = build(&toml("faults-back", "restore"), include_str!("faults.wat"));
+    for on in backends() {
+        let place = Place::new();
+        let state = place.dir.path().join("state");
+        let with = ["--state", state.to_str().unwrap()];
+        let guest = Guest::start_image(&place, "faults-back", &image, on, &with);
+        let c = connect(&place, "faults-back");
+        c.write("export/good/do", b"n").unwrap();
+        c.write("ctl", b"checkpoint").unwrap();
+        guest.wait_for("checkpoint 1 is in");
+        c.write("export/good/do", b"n").unwrap();
+        c.write("export/bad/do", b"n").unwrap();
+        assert_eq!(shows(&c, "export/good/count"), "2", "{on}");
+        // One fails, and the other is as it was, too.
+        refusal(c.write("export/bad/do", b"da"));
+        guest.wait_for("goes on from checkpoint 1");
+        assert_eq!(shows(&c, "export/good/count"), "1", "{on}");
+        assert_eq!(shows(&c, "export/bad/count"), "0", "{on}");
+        // Its checkpoint is damaged: it does not go on as something else.
+        std::fs::write(state.join("1.checkpoint"), "nonsense").unwrap();
+        refusal(c.write("export/bad/do", b"da"));
+        drop(c);
+        let (code, said) = guest.wait();
+        assert_eq!(code, Some(1), "{on}: {said}");
+        assert!(said.contains("going back failed: ") && said.contains("status 1"), "{on}: {said}");
+        std::fs::remove_dir_all(&state).unwrap();
+        place.assert_empty();
+    }
+}
