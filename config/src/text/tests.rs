@@ -212,7 +212,11 @@ fn platforms_and_faults_are_known_ones() {
     one(&guest("platforms = []"), "4:13", &["able to run somewhere"]);
     one(&guest("platforms = [\"qemu\", \"qemu\"]"), "4:22", &["named twice"]);
     one(&guest("on_fault = \"reboot\""), "4:12", &["unknown `on_fault`", "`restart`, `stop`"]);
-    one(&guest("on_fault = \"restore\""), "4:12", &["only a guest with atoms", "no [[atom]]"]);
+    one(
+        &guest("on_fault = \"restore\""),
+        "4:12",
+        &["only a guest with atoms", "use `restart` or `stop`"],
+    );
     one(&guest("version = \"a\\nb\""), "4:11", &["one line of text"]);
 }
 
