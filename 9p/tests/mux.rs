@@ -114,6 +114,16 @@ fn a_client_need_not_wait_for_its_answers() {
 }
 
 #[test]
+fn a_position_in_a_list_of_attributes_ends_nobody() {
+    let mut j = Joint::new(8192, Share::default());
+    let id = j.greeted(8192, "9P2000.L.atoll");
+    j.ask(id, &frame(1, &attach(0)));
+    j.ask(id, &frame(1, &Tmsg::Xattrwalk { fid: 0, newfid: 1, name: "" }));
+    let read = Tmsg::Read { fid: 1, offset: 1 << 63, count: 9 };
+    assert_eq!(errno(&j.ask(id, &frame(1, &read))[0]), Errno::EINVAL.0);
+}
+
+#[test]
 fn bytes_that_come_before_the_server_has_greeted_are_not_lost() {
     let mut m = Mux::new(8192, Share::default());
     let id = m.open();

@@ -150,6 +150,10 @@ impl<T: Tree, const PLAIN: bool> Session<T, PLAIN> {
         let f = self.fids.get(fid)?;
         let opened = match &mut f.state {
             State::Open(opened) if opened.flags.reads() => opened,
+            // Whoever asks for a position is told one, or why not.
+            State::Attributes if self.dialect == Dialect::Atoll && offset & seq::READ != 0 => {
+                return Err(Fault::new(Errno::EINVAL, "not a stream: it has no positions"));
+            }
             State::Attributes => {
                 self.nothing_more(tag)?;
                 return Ok(Reply::Done(0));
