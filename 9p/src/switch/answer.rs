@@ -4,7 +4,7 @@ use alloc::string::String;
 
 use super::request::is_error;
 use super::up::{Attached, Own, Up};
-use super::{Asked, Effect, Place, Switch, UpId, Wish};
+use super::{Asked, Effect, Place, Switch, UpId, Used, Wish};
 use crate::client::Broken;
 use crate::dialect::Dialect;
 use crate::fault::{Blame, Errno, Fault};
@@ -88,7 +88,7 @@ impl<T: Tree> Switch<T> {
             self.stepped(tree, tag, frame);
             return Ok(());
         }
-        let moved = matches!(asked.effect, Effect::Move { .. });
+        let moved = matches!(asked.effect, Effect::Move { .. } | Effect::Make { .. });
         self.change(tree, &asked, &answer);
         self.hand_on(id, &asked, frame);
         if moved {
@@ -115,7 +115,10 @@ impl<T: Tree> Switch<T> {
         let failed = matches!(answer, Rmsg::Lerror { .. } | Rmsg::Error { .. });
         match asked.effect {
             Effect::Make { fid, born, names } => match answer {
-                Rmsg::Walk { count, last } if *count == names => self.is_now(fid, born, *last),
+                Rmsg::Walk { count, last } if *count == names => {
+                    self.moved(fid, born);
+                    self.is_now(fid, born, *last);
+                }
                 Rmsg::Xattrwalk { .. } => {}
                 _ => self.unbind_if(fid, born),
             },
@@ -131,7 +134,12 @@ impl<T: Tree> Switch<T> {
                 Rmsg::Lopen { qid, .. }
                 | Rmsg::Lcreate { qid, .. }
                 | Rmsg::Open { qid, .. }
-                | Rmsg::Create { qid, .. } => self.is_now(fid, born, Some(*qid)),
+                | Rmsg::Create { qid, .. } => {
+                    self.is_now(fid, born, Some(*qid));
+                    if let Some(f) = self.fids.get_mut(&fid).filter(|f| f.born == born) {
+                        f.used = Used::Open;
+                    }
+                }
                 _ => {}
             },
             Effect::Flush { tag } if !failed => self.flushed(tree, tag),

@@ -4,7 +4,7 @@
 //! changed: more data than one of its messages holds, and what of our own dialect it does
 //! not speak.
 
-use super::{Asked, Effect, Fid, Place, Switch, UpId};
+use super::{Asked, Effect, Fid, Place, Switch, UpId, Used};
 use crate::dialect::Dialect;
 use crate::fault::{Errno, Fault};
 use crate::fids::{Change, Fids};
@@ -104,7 +104,7 @@ impl<T: Tree> Switch<T> {
         match effect {
             Effect::Make { fid, born, .. } => {
                 self.born = born;
-                self.fids.insert(fid, Fid { born, ..known });
+                self.fids.insert(fid, Fid { born, used: Used::Attributes, ..known });
                 self.users(id, 1);
             }
             // Whatever the answer will be.

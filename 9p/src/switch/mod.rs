@@ -102,6 +102,16 @@ struct Fid {
     /// When it was made: another of the same number was made at another time.
     born: u64,
     place: Place,
+    used: Used,
+}
+
+/// What was done with a fid since it was walked to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Used {
+    No,
+    Open,
+    /// It is the list of a file's attributes.
+    Attributes,
 }
 
 /// Where a fid is.

@@ -1,6 +1,6 @@
 //! Where a request goes.
 
-use super::{Fid, OWN_FIDS, OWN_TAGS, Place, Switch, USERS, User};
+use super::{Fid, OWN_FIDS, OWN_TAGS, Place, Switch, USERS, Used, User};
 use crate::fault::{Errno, Fault};
 use crate::fids::{self, Change, Fids};
 use crate::msg::{self, Rmsg, Tmsg, ty};
@@ -110,7 +110,16 @@ impl<T: Tree> Switch<T> {
                 let answer = self.ask(tree, frame);
                 let born = self.is_born();
                 if let Some(known) = self.fids.get(&fid).filter(|_| !is_error(&answer)) {
-                    self.fids.insert(newfid, Fid { born, ..*known });
+                    self.fids.insert(newfid, Fid { born, used: Used::Attributes, ..*known });
+                }
+                self.tx.bytes.extend_from_slice(&answer);
+            }
+            (_, Change::Turn) => {
+                let answer = self.ask(tree, frame);
+                if !is_error(&answer)
+                    && let Some(fid) = about.on.and_then(|on| self.fids.get_mut(&on.fid))
+                {
+                    fid.used = Used::Open;
                 }
                 self.tx.bytes.extend_from_slice(&answer);
             }
@@ -170,7 +179,8 @@ impl<T: Tree> Switch<T> {
         let answer = self.ask(tree, frame);
         if !is_error(&answer) {
             let born = self.is_born();
-            self.fids.insert(fid, Fid { who: who as u16, born, place: Place::Local });
+            self.fids
+                .insert(fid, Fid { who: who as u16, born, place: Place::Local, used: Used::No });
         }
         self.tx.bytes.extend_from_slice(&answer);
         Ok(())

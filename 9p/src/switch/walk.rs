@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 use super::local::{put_walk, walked};
 use super::request::{gone, is_error};
 use super::up::{Attached, Own, Root, Up};
-use super::{Asked, Effect, Fid, IDLE, Place, Switch, UpId, Wish};
+use super::{Asked, Effect, Fid, IDLE, Place, Switch, UpId, Used, Wish};
 use crate::fault::{Errno, Fault};
 use crate::msg::{Names, Rmsg, Tmsg, put_qid, ty};
 use crate::tree::Tree;
@@ -95,10 +95,17 @@ impl<T: Tree> Switch<T> {
         names: Names<'_>,
         frame: &[u8],
     ) -> Result<(), Fault> {
-        let Some(Fid { who, place, .. }) = self.fids.get(&fid).copied() else {
+        let Some(Fid { who, place, used, .. }) = self.fids.get(&fid).copied() else {
             self.pass(tree, frame);
             return Ok(());
         };
+        match used {
+            Used::Attributes => return Err(Errno::EBADF.into()),
+            Used::Open if newfid == fid => {
+                return Err(Fault::new(Errno::EBUSY, "an open fid cannot be walked"));
+            }
+            _ => {}
+        }
         if newfid != fid && self.fids.len() + self.jobs.len() >= self.limits.fids as usize {
             return Err(Errno::EMFILE.into());
         }
@@ -137,6 +144,11 @@ impl<T: Tree> Switch<T> {
                     Effect::Move { fid, born, names }
                 } else {
                     let born = self.bind(newfid, who, id, ty, path);
+                    if let Some(Fid { place: Place::Up { moving, .. }, .. }) =
+                        self.fids.get_mut(&newfid)
+                    {
+                        *moving = 1;
+                    }
                     Effect::Make { fid: newfid, born, names }
                 };
                 self.asked.insert(tag, Asked { up: id, ty: ty::TWALK, effect });
@@ -177,7 +189,7 @@ impl<T: Tree> Switch<T> {
             }
             if whole && newfid != fid {
                 let born = self.is_born();
-                self.fids.insert(newfid, Fid { who, born, place: Place::Local });
+                self.fids.insert(newfid, Fid { who, born, place: Place::Local, used: Used::No });
             }
             for qid in answer.get_mut(QIDS..).unwrap_or_default().chunks_exact_mut(Qid::SIZE) {
                 qid.first_mut().into_iter().for_each(|ty| *ty &= !qid_type::MOUNT);
@@ -433,7 +445,8 @@ impl<T: Tree> Switch<T> {
             return self.fail(tree, tag, Job { qids: Vec::new(), ..job }, Ok(frame));
         }
         let born = self.is_born();
-        self.fids.insert(job.newfid, Fid { who: job.who, born, place: Place::Local });
+        self.fids
+            .insert(job.newfid, Fid { who: job.who, born, place: Place::Local, used: Used::No });
         self.say_walked(tag, &job.qids);
         self.ended(tree, job);
     }
@@ -462,7 +475,10 @@ impl<T: Tree> Switch<T> {
     /// A fid of the client's is at a server.
     fn bind(&mut self, fid: u32, who: u16, up: UpId, ty: u8, path: u64) -> u64 {
         let born = self.is_born();
-        self.fids.insert(fid, Fid { who, born, place: Place::Up { up, ty, path, moving: 0 } });
+        self.fids.insert(
+            fid,
+            Fid { who, born, place: Place::Up { up, ty, path, moving: 0 }, used: Used::No },
+        );
         self.users(up, 1);
         born
     }
