@@ -17,11 +17,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use crate::mount::umount::remove_dead;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 /// The hidden command that a guard runs as.
 pub const COMMAND: &str = "__guard";
+
+/// How long a process that was killed may take to be gone.
+const GONE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
 /// The supervisor's end.
 #[derive(Debug)]
@@ -33,10 +37,16 @@ pub struct Guard {
 impl Guard {
     /// Starts a guard, out of reach of the terminal's signals.
     pub fn start(atoll: &Path) -> io::Result<Guard> {
+        Guard::holding(atoll, Stdio::null())
+    }
+
+    /// The same, with something that it holds open until all is cleaned up: a file's
+    /// lock is not free before.
+    pub fn holding(atoll: &Path, held: impl Into<Stdio>) -> io::Result<Guard> {
         let mut child = Command::new(atoll)
             .arg(COMMAND)
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(held)
             .stderr(Stdio::null())
             .process_group(0)
             .spawn()?;
@@ -55,6 +65,11 @@ impl Guard {
     /// There is, or soon will be, a folder of that name that is ours.
     pub fn folder(&mut self, path: &Path) -> io::Result<()> {
         self.tell("folder", path.as_os_str().as_bytes())
+    }
+
+    /// There is a folder that is to go when nothing is in it any more.
+    pub fn empty(&mut self, path: &Path) -> io::Result<()> {
+        self.tell("empty", path.as_os_str().as_bytes())
     }
 
     /// There will be a file of that name, which nobody else would choose.
@@ -100,6 +115,7 @@ struct Ours {
     names: Vec<PathBuf>,
     files: Vec<(u64, u64, PathBuf)>,
     folders: Vec<PathBuf>,
+    empty: Vec<PathBuf>,
     trees: Vec<PathBuf>,
     mounts: Vec<PathBuf>,
 }
@@ -115,6 +131,7 @@ pub fn run(from: impl BufRead) -> io::Result<()> {
         let rest = rest.get(1..).unwrap_or_default();
         match what {
             b"bye" => return Ok(()),
+            b"empty" => ours.empty.push(path(rest)),
             b"folder" => ours.folders.push(path(rest)),
             // Only the demo's word; it starts this command by itself.
             b"tree" => ours.trees.push(path(rest)),
@@ -153,6 +170,11 @@ fn clean(ours: &Ours) {
     for child in &ours.children {
         let _ = pidfd_send_signal(child, Signal::KILL);
     }
+    // What is held is held until they are gone.
+    for child in &ours.children {
+        let mut ends = [PollFd::new(child, PollFlags::IN)];
+        let _ = poll(&mut ends, Some(&GONE));
+    }
     for mount in &ours.mounts {
         remove_dead(mount);
     }
@@ -172,6 +194,9 @@ fn clean(ours: &Ours) {
         if let Some(parent) = folder.parent() {
             let _ = std::fs::remove_dir(parent);
         }
+    }
+    for folder in &ours.empty {
+        let _ = std::fs::remove_dir(folder);
     }
     for tree in &ours.trees {
         remove_tree(tree);

@@ -95,6 +95,11 @@ impl Joint {
         self.inner.borrow().mux.is_ready()
     }
 
+    /// Clients there are, our own among them.
+    pub fn clients(&self) -> usize {
+        self.inner.borrow().clients.len()
+    }
+
     /// Waits until there is room for another client.
     pub async fn room(&self) {
         while self.inner.borrow().clients.len() >= MAX_CLIENTS {

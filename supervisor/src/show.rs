@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write};
 
 use crate::record::printable;
+use crate::run::Voice;
 use atoll_9p::types::{Stat, mode};
 
 /// Prints on standard error, with a guest's name before its lines.
@@ -19,9 +20,10 @@ impl Printer {
         let no = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
         Printer { name: name.into(), quiet, colour: !no && std::io::stderr().is_terminal() }
     }
+}
 
-    /// A line of the guest's log.
-    pub fn log(&self, line: &[u8]) {
+impl Voice for Printer {
+    fn log(&self, line: &[u8]) {
         if self.quiet {
             return;
         }
@@ -30,15 +32,15 @@ impl Printer {
         let _ = writeln!(std::io::stderr(), "{dim}{} |{plain} {}", self.name, line.trim_end());
     }
 
-    /// A line about the guest. Shown unless all is quiet.
-    pub fn say(&self, line: &str) {
+    /// Shown unless all is quiet.
+    fn say(&self, line: &str) {
         if !self.quiet {
             self.tell(line);
         }
     }
 
-    /// A line about the guest that is shown in any case.
-    pub fn tell(&self, line: &str) {
+    /// Shown in any case.
+    fn tell(&self, line: &str) {
         let _ = writeln!(std::io::stderr(), "{}: {line}", self.name);
     }
 }

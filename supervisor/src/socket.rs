@@ -61,19 +61,47 @@ pub fn own_folder(path: &Path) -> Result<(), Error> {
 #[derive(Debug)]
 pub struct Private {
     path: PathBuf,
+    /// Folders above it that go with the last of their kind, the innermost first.
+    above: Vec<PathBuf>,
+    /// Its name was given: nothing goes but sockets.
+    named: bool,
 }
+
+/// The sockets that a named one may have.
+const NAMES: [&str; 4] = ["control", "host", "monitor", "shim"];
 
 impl Private {
     /// Makes the folder of this process in the folder of all sockets.
     pub fn new(all: &Path, guard: &mut Guard) -> Result<Private, Error> {
         let path = all.join(format!("run-{}", std::process::id()));
         guard.folder(&path).map_err(at(&path))?;
-        // The last to leave takes `all` away, perhaps just now: so try again.
+        Private::make(path, vec![all.into()])
+    }
+
+    /// Makes a folder that nobody else may have now, for sockets of known names; those
+    /// that are left there of somebody who had it go. The folder above it is one of such
+    /// folders, in the one of all sockets.
+    pub fn named(path: &Path, guard: &mut Guard) -> Result<Private, Error> {
+        for name in NAMES {
+            guard.name(&path.join(name)).map_err(at(path))?;
+        }
+        for folder in path.ancestors().take(3) {
+            guard.empty(folder).map_err(at(folder))?;
+        }
+        remove_sockets(path);
+        let above = path.ancestors().skip(1).take(2).map(PathBuf::from).collect();
+        let mut private = Private::make(path.into(), above)?;
+        private.named = true;
+        Ok(private)
+    }
+
+    fn make(path: PathBuf, above: Vec<PathBuf>) -> Result<Private, Error> {
+        // The last to leave takes those above away, perhaps just now: so try again.
         for _ in 0..8 {
-            own_folder(all)?;
-            match own_folder(&path) {
+            let made = above.iter().rev().try_for_each(|folder| own_folder(folder));
+            match made.and_then(|()| own_folder(&path)) {
                 Err(Error::Io { why, .. }) if why.kind() == io::ErrorKind::NotFound => {}
-                done => return done.map(|()| Private { path }),
+                done => return done.map(|()| Private { path, above, named: false }),
             }
         }
         Err(at(&path)(io::ErrorKind::NotFound.into()))
@@ -87,6 +115,42 @@ impl Private {
     }
 }
 
+/// Removes the sockets of a named folder, and nothing else.
+fn remove_sockets(folder: &Path) {
+    for path in NAMES.map(|name| folder.join(name)) {
+        if std::fs::symlink_metadata(&path).is_ok_and(|m| m.file_type().is_socket()) {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Removes what is left of the sockets of a guest that is gone: those in its folder, and
+/// the public one if nobody serves there.
+pub fn clear(folder: &Path, public: &Path) {
+    let _ = remove_stale(public);
+    remove_sockets(folder);
+    for folder in folder.ancestors().take(3) {
+        let _ = std::fs::remove_dir(folder);
+    }
+}
+
+/// Listens at `path`, for this user alone, and makes the folder if it is not there.
+pub fn listen_in(path: &Path, guard: &mut Guard) -> Result<(Public, UnixListener), Error> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    guard.empty(folder).map_err(at(folder))?;
+    // The last to leave takes it away, perhaps just now: so try again.
+    for _ in 0..8 {
+        if !folder.exists() {
+            own_folder(folder)?;
+        }
+        match Public::listen(path, guard) {
+            Err(Error::Io { why, .. }) if why.kind() == io::ErrorKind::NotFound => {}
+            done => return done,
+        }
+    }
+    Err(at(path)(io::ErrorKind::NotFound.into()))
+}
+
 /// A listening socket for this user alone.
 fn bind(path: &Path) -> Result<UnixListener, Error> {
     let listener = UnixListener::bind(path).map_err(at(path))?;
@@ -96,10 +160,15 @@ fn bind(path: &Path) -> Result<UnixListener, Error> {
 
 impl Drop for Private {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.path);
-        if let Some(all) = self.path.parent() {
+        if self.named {
+            remove_sockets(&self.path);
+            let _ = std::fs::remove_dir(&self.path);
+        } else {
+            let _ = std::fs::remove_dir_all(&self.path);
+        }
+        for above in &self.above {
             // Fails while another guest is served there, as it should.
-            let _ = std::fs::remove_dir(all);
+            let _ = std::fs::remove_dir(above);
         }
     }
 }

@@ -1,30 +1,26 @@
 //! Where a guest runs. A backend is a program to start and a way to read how it
 //! ended; all else is the same for every one.
 //!
-//! The program inherits three descriptors, with the same numbers each time, so
+//! The program inherits three descriptors or four, with the same numbers each time, so
 //! that a command line can be printed before there is anything to run.
 
-use std::cell::RefCell;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
-use std::rc::Rc;
+use std::process::ExitStatus;
 
-use command_fds::{CommandFdExt, FdMapping};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
-use tokio::process::{Child, ChildStderr, Command};
-use tokio::sync::Notify;
 
-use crate::guard::Guard;
 use crate::record::{Parser, Record};
-use crate::socket::Private;
-use crate::stream::Stream;
 
 pub mod kvm;
+mod machine;
+mod monitor;
 pub mod process;
 pub mod qemu;
+
+pub use machine::{Machine, Still, start};
 
 /// The listening socket of the `control` stream, in the program.
 pub const CONTROL_FD: i32 = 3;
@@ -32,11 +28,11 @@ pub const CONTROL_FD: i32 = 3;
 pub const HOST_FD: i32 = 4;
 /// The pipe for early log lines and the record.
 pub const DEBUG_FD: i32 = 5;
+/// The listening socket of the monitor, where there is one.
+pub const MONITOR_FD: i32 = 6;
 
 /// The hidden command that starts a program which ends with its parent.
 pub const EXEC: &str = "__exec";
-/// The most of a program's complaints that is kept.
-const MAX_STDERR: usize = 16 << 10;
 
 /// What is to run.
 #[derive(Clone, Debug)]
@@ -73,109 +69,14 @@ pub trait Backend {
     /// Whether the program sees by itself to it that it does not outlive its parent.
     fn follows_parent(&self) -> bool;
 
+    /// Whether the program has a monitor that is asked to let the guest stand still. One
+    /// without is stopped as a process.
+    fn has_monitor(&self) -> bool {
+        false
+    }
+
     /// Reads the program's end.
     fn ended(&self, status: ExitStatus, stderr: &str) -> Ended;
-}
-
-/// A guest's machine, running.
-#[derive(Debug)]
-pub struct Machine {
-    child: Child,
-    /// The connection of the `control` stream.
-    pub control: Option<Stream>,
-    /// The connection of the `host` stream.
-    pub host: Option<Stream>,
-    /// Early log lines and the record.
-    pub debug: Option<pipe::Receiver>,
-    stderr: Option<ChildStderr>,
-    said: Rc<RefCell<Vec<u8>>>,
-}
-
-/// Starts a machine.
-pub fn start(
-    backend: &dyn Backend,
-    spec: &Spec,
-    atoll: &Path,
-    private: &Private,
-    guard: &mut Guard,
-) -> anyhow::Result<Machine> {
-    let line = backend.line(spec);
-    let mut command = if backend.follows_parent() {
-        let mut command = Command::new(&line[0]);
-        command.args(&line[1..]);
-        command
-    } else {
-        let mut command = Command::new(atoll);
-        command.arg(EXEC).arg(std::process::id().to_string()).args(&line);
-        command
-    };
-    let (control_at, control) = private.listen("control")?;
-    let (host_at, host) = private.listen("host")?;
-    let (debug, debug_end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-    let map = |fd, child_fd| FdMapping { parent_fd: fd, child_fd };
-    // Out of the terminal's reach: an interrupt is for the supervisor to judge.
-    command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    command.kill_on_drop(true);
-    command.as_std_mut().fd_mappings(vec![
-        map(control.into(), CONTROL_FD),
-        map(host.into(), HOST_FD),
-        map(debug_end, DEBUG_FD),
-    ])?;
-    let mut child =
-        command.spawn().map_err(|e| anyhow::anyhow!("cannot start {}: {e}", line[0].display()))?;
-    if let Some(pid) = child.id() {
-        guard.child(pid)?;
-    }
-    let connect = |path: &Path| -> io::Result<Stream> {
-        let stream = std::os::unix::net::UnixStream::connect(path)?;
-        std::fs::remove_file(path)?;
-        stream.try_into()
-    };
-    let (control, host) = (connect(&control_at)?, connect(&host_at)?);
-    // What was handed over is closed here with the command that holds it. Not before:
-    // a program that ends at once would be seen as a refused connection, and what it
-    // said as to why not at all.
-    drop(command);
-    Ok(Machine {
-        control: Some(control),
-        host: Some(host),
-        debug: Some(pipe::Receiver::from_owned_fd(debug)?),
-        stderr: child.stderr.take(),
-        child,
-        said: Rc::default(),
-    })
-}
-
-impl Machine {
-    /// Waits for the end, and brings it about when told to.
-    pub async fn wait(&mut self, backend: &dyn Backend, kill: &Notify) -> io::Result<Ended> {
-        let said = self.said.clone();
-        let stderr = self.stderr.take();
-        let listen = async move {
-            let Some(mut stderr) = stderr else { return };
-            let mut buf = [0; 4096];
-            while let Ok(n) = stderr.read(&mut buf).await {
-                let mut said = said.borrow_mut();
-                let room = MAX_STDERR.saturating_sub(said.len());
-                said.extend_from_slice(&buf[..n.min(room)]);
-                if n == 0 {
-                    break;
-                }
-            }
-        };
-        let child = &mut self.child;
-        let wait = async {
-            tokio::select! {
-                status = child.wait() => return status,
-                () = kill.notified() => {}
-            }
-            child.kill().await?;
-            child.wait().await
-        };
-        let (status, ()) = tokio::join!(wait, listen);
-        let said = String::from_utf8_lossy(&self.said.borrow()).trim().to_owned();
-        Ok(backend.ended(status?, &said))
-    }
 }
 
 /// Reads a debug stream to its end.

@@ -6,7 +6,7 @@ use std::process::ExitStatus;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Backend, CONTROL_FD, DEBUG_FD, Ended, HOST_FD, Spec};
+use super::{Backend, CONTROL_FD, DEBUG_FD, Ended, HOST_FD, MONITOR_FD, Spec};
 
 /// What executes the guest's instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +43,10 @@ impl Backend for Qemu {
         false
     }
 
+    fn has_monitor(&self) -> bool {
+        true
+    }
+
     fn line(&self, spec: &Spec) -> Vec<OsString> {
         let mut line: Vec<OsString> = vec![self.program.clone().into()];
         let mut add = |words: &str| line.extend(words.split(' ').map(OsString::from));
@@ -64,6 +68,8 @@ impl Backend for Qemu {
         // Without `append` it would be truncated, which a pipe cannot be.
         add(&format!("-add-fd fd={DEBUG_FD},set=1"));
         add("-chardev file,id=dbg,path=/dev/fdset/1,append=on");
+        add(&format!("-chardev socket,id=mon,fd={MONITOR_FD},server=on,wait=off"));
+        add("-mon chardev=mon,mode=control");
         add("-device isa-debugcon,iobase=0xe9,chardev=dbg");
         add("-device isa-debug-exit,iobase=0xf4,iosize=1");
         line.extend([OsString::from("-kernel"), spec.image.clone().into()]);
@@ -107,6 +113,7 @@ mod tests {
             "-chardev socket,id=control,fd=3,server=on,wait=off -device \
              virtserialport,chardev=control,name=control,nr=1",
             "-add-fd fd=5,set=1 -chardev file,id=dbg,path=/dev/fdset/1,append=on",
+            "-chardev socket,id=mon,fd=6,server=on,wait=off -mon chardev=mon,mode=control",
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }

@@ -5,7 +5,7 @@
 //! ctl needs no way to the host's files.
 
 use std::cell::RefCell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -20,8 +20,8 @@ use super::{Error, Source, State, Target, give, take};
 use crate::conn::{self, Conn};
 use crate::guard::Guard;
 use crate::joint::Joint;
-use crate::run::inside;
-use crate::show::Printer;
+use crate::run::{Voice, inside};
+use crate::shim::{Order, Report};
 
 /// How long the guest may take to ask for what its ctl was told.
 const ASKS: Duration = Duration::from_secs(9);
@@ -34,7 +34,7 @@ pub struct Keeper {
     state: Rc<State>,
     payload: Hash,
     joint: Joint,
-    printer: Printer,
+    voice: Rc<dyn Voice>,
     guard: Rc<RefCell<Guard>>,
     /// Told whenever a checkpoint was kept, or could not be.
     done: Rc<Notify>,
@@ -46,10 +46,10 @@ impl Keeper {
         state: State,
         payload: Hash,
         joint: Joint,
-        printer: Printer,
+        voice: Rc<dyn Voice>,
         guard: Rc<RefCell<Guard>>,
     ) -> Keeper {
-        Keeper { state: Rc::new(state), payload, joint, printer, guard, done: Rc::default() }
+        Keeper { state: Rc::new(state), payload, joint, voice, guard, done: Rc::default() }
     }
 
     /// Does what the guest asks for, until it is gone.
@@ -57,7 +57,7 @@ impl Keeper {
         let Some(mut conn) = inside(&self.joint).await else { return };
         if let Err(e) = self.read(&mut conn).await {
             let text = format!("no checkpoint is kept any more: {:#}", anyhow::Error::from(e));
-            self.printer.tell(&text);
+            self.voice.tell(&text);
         }
     }
 
@@ -85,17 +85,36 @@ impl Keeper {
     }
 
     async fn serve_one(&self, wanted: Wanted) {
-        let (what, done) = match wanted {
-            Wanted::Checkpoint(n) => (format!("checkpoint {n}"), self.keep(n).await),
-            Wanted::Restore(n) => (format!("restore {n}"), self.go_back(&self.state.file(n)).await),
-            Wanted::Back => ("going back".into(), self.back().await),
-        };
-        match done {
-            Ok(text) => self.printer.say(&text),
-            Err(e) => self.printer.tell(&format!("{what} failed: {e:#}")),
+        match wanted {
+            Wanted::Checkpoint(n) => {
+                match self.keep(n).await {
+                    Ok(path) => {
+                        self.voice.say(&format!("checkpoint {n} is in {}", path.display()));
+                        self.voice.report(&Report::Checkpoint(path));
+                    }
+                    Err(e) => {
+                        self.voice.tell(&format!("checkpoint {n} failed: {e:#}"));
+                        self.voice.report(&Report::Failed(Order::Checkpoint, format!("{e:#}")));
+                    }
+                }
+                self.done.notify_waiters();
+            }
+            Wanted::Restore(n) => match self.go_back(&self.state.file(n)).await {
+                Ok(text) => self.voice.say(&text),
+                Err(e) => self.voice.tell(&format!("restore {n} failed: {e:#}")),
+            },
+            Wanted::Back => match self.back().await {
+                Ok(text) => self.voice.say(&text),
+                Err(e) => self.voice.tell(&format!("going back failed: {e:#}")),
+            },
         }
-        if matches!(wanted, Wanted::Checkpoint(_)) {
-            self.done.notify_waiters();
+    }
+
+    /// Has the guest ask for a checkpoint, as one who writes that to its ctl.
+    pub async fn ask(self) {
+        let asked = async { Ok(self.conn().await?.write_file("ctl", b"checkpoint").await?) };
+        if let Err::<(), anyhow::Error>(e) = asked.await {
+            self.voice.report(&Report::Failed(Order::Checkpoint, format!("{e:#}")));
         }
     }
 
@@ -103,11 +122,11 @@ impl Keeper {
         inside(&self.joint).await.ok_or_else(|| anyhow::anyhow!("the guest is gone"))
     }
 
-    async fn keep(&self, n: u64) -> anyhow::Result<String> {
+    async fn keep(&self, n: u64) -> anyhow::Result<PathBuf> {
         let path = self.state.file(n);
         let to = Target::new(&path, &mut self.guard.borrow_mut())?;
         take(&mut self.conn().await?, to).await?;
-        Ok(format!("checkpoint {n} is in {}", path.display()))
+        Ok(path)
     }
 
     async fn go_back(&self, path: &Path) -> anyhow::Result<String> {
@@ -151,7 +170,7 @@ impl Keeper {
         match asked.await {
             Ok(()) => drop(tokio::time::timeout(ASKS, kept).await),
             Err::<(), anyhow::Error>(e) => {
-                self.printer.tell(&format!("keeps no last checkpoint: {e:#}"));
+                self.voice.tell(&format!("keeps no last checkpoint: {e:#}"));
             }
         }
     }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::conn::Error;
-use crate::{backend, guard, socket};
+use crate::{backend, guard, shim, socket};
 
 mod checkpoint;
 mod export;
@@ -109,6 +109,9 @@ fn internal() -> Option<anyhow::Result<bool>> {
     let command = args.next()?;
     if command == guard::COMMAND {
         return Some(guard::run(std::io::stdin().lock()).map(|()| true).map_err(Into::into));
+    }
+    if command == shim::COMMAND {
+        return Some(shim::run(args.next()?.as_ref()));
     }
     if command == backend::EXEC {
         let parent = args.next()?.to_str()?.parse().ok()?;

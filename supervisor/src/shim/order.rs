@@ -34,6 +34,23 @@ impl fmt::Display for Order {
     }
 }
 
+impl std::str::FromStr for Order {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Order, ()> {
+        match text {
+            "kill" => Ok(Order::Kill),
+            "pause" => Ok(Order::Pause),
+            "resume" => Ok(Order::Resume),
+            "checkpoint" => Ok(Order::Checkpoint),
+            _ => {
+                let ms = text.strip_prefix("stop ").ok_or(())?;
+                ms.parse().map(Order::Stop).map_err(|_| ())
+            }
+        }
+    }
+}
+
 atoll_9p::record! {
     /// What a guest's machine does.
     pub enum State {

@@ -130,6 +130,9 @@ impl Spec {
                 return bad("image, exports, restore, state, sockets", "paths begin with /");
             }
         }
+        if !self.sockets.ends_with(Path::new("guests").join(&self.name)) {
+            return bad("sockets", "a guest's own folder is called guests/NAME");
+        }
         let (least, most) = (atoll_config::rules::MIN_MEMORY, atoll_config::rules::MAX_MEMORY);
         if self.memory.is_some_and(|m| !(least..=most).contains(&m)) {
             return bad("memory", "it is from 2 MiB to 3 GiB");
@@ -190,12 +193,13 @@ mod tests {
 
     #[test]
     fn what_no_daemon_writes_is_refused() {
-        let wrong: [fn(&mut Spec); 9] = [
+        let wrong: [fn(&mut Spec); 10] = [
             |s| s.format = 2,
             |s| s.name = "../a".into(),
             |s| s.run = 0,
             |s| s.image = "a.img".into(),
             |s| s.sockets = "a".into(),
+            |s| s.sockets = "/home/somebody".into(),
             |s| s.memory = Some(1),
             |s| s.listen = vec!["192.0.2.1:5".parse().unwrap()],
             |s| s.exports = vec![("a".into(), "b".into())],

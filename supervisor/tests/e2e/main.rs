@@ -12,4 +12,5 @@ mod ends;
 mod fixture;
 mod killed;
 mod plan9;
+mod shim;
 mod trees;

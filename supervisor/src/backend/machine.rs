@@ -1,0 +1,184 @@
+//! The machine of a guest: its process, its streams, and its end.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::process::Stdio;
+use std::rc::Rc;
+
+use command_fds::{CommandFdExt, FdMapping};
+use rustix::fd::OwnedFd;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
+use tokio::process::{Child, ChildStderr, Command};
+use tokio::sync::Notify;
+
+use super::monitor::Monitor;
+use super::{Backend, CONTROL_FD, DEBUG_FD, EXEC, Ended, HOST_FD, MONITOR_FD, Spec};
+use crate::guard::Guard;
+use crate::socket::Private;
+use crate::stream::Stream;
+
+/// The most of a program's complaints that is kept.
+const MAX_STDERR: usize = 16 << 10;
+
+/// What lets a machine stand still and go on.
+#[derive(Debug)]
+pub struct Still(How);
+
+#[derive(Debug)]
+enum How {
+    /// The process is stopped.
+    Process(OwnedFd),
+    /// A monitor is asked.
+    Monitor(Monitor),
+}
+
+impl Still {
+    /// Lets the guest stand still. Nothing of it is lost, and it uses no processor.
+    pub async fn pause(&mut self) -> io::Result<()> {
+        match &mut self.0 {
+            How::Process(process) => Ok(pidfd_send_signal(process, Signal::STOP)?),
+            How::Monitor(monitor) => monitor.run("stop").await,
+        }
+    }
+
+    /// Lets it go on.
+    pub async fn resume(&mut self) -> io::Result<()> {
+        match &mut self.0 {
+            How::Process(process) => Ok(pidfd_send_signal(process, Signal::CONT)?),
+            How::Monitor(monitor) => monitor.run("cont").await,
+        }
+    }
+}
+
+/// A guest's machine, running.
+#[derive(Debug)]
+pub struct Machine {
+    child: Child,
+    /// The connection of the `control` stream.
+    pub control: Option<Stream>,
+    /// The connection of the `host` stream.
+    pub host: Option<Stream>,
+    /// Early log lines and the record.
+    pub debug: Option<pipe::Receiver>,
+    /// What lets it stand still and go on.
+    pub still: Option<Still>,
+    stderr: Option<ChildStderr>,
+    said: Rc<RefCell<Vec<u8>>>,
+}
+
+/// Starts a machine. `held` is an open file that is not closed before the machine's end,
+/// or before it is sure to end with this process.
+pub fn start(
+    backend: &dyn Backend,
+    spec: &Spec,
+    atoll: &Path,
+    private: &Private,
+    guard: &mut Guard,
+    held: Option<File>,
+) -> anyhow::Result<Machine> {
+    let line = backend.line(spec);
+    let mut command = if backend.follows_parent() {
+        let mut command = Command::new(&line[0]);
+        command.args(&line[1..]);
+        command
+    } else {
+        let mut command = Command::new(atoll);
+        command.arg(EXEC).arg(std::process::id().to_string()).args(&line);
+        command
+    };
+    let (control_at, control) = private.listen("control")?;
+    let (host_at, host) = private.listen("host")?;
+    let (debug, debug_end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    let monitor = match backend.has_monitor() {
+        true => Some(private.listen("monitor")?),
+        false => None,
+    };
+    let map = |fd, child_fd| FdMapping { parent_fd: fd, child_fd };
+    // Out of the terminal's reach: an interrupt is for the supervisor to judge.
+    command
+        .process_group(0)
+        .stdin(held.map_or(Stdio::null(), Stdio::from))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    command.kill_on_drop(true);
+    let mut mappings =
+        vec![map(control.into(), CONTROL_FD), map(host.into(), HOST_FD), map(debug_end, DEBUG_FD)];
+    let monitor = monitor.map(|(path, listener)| {
+        mappings.push(map(listener.into(), MONITOR_FD));
+        path
+    });
+    command.as_std_mut().fd_mappings(mappings)?;
+    let mut child =
+        command.spawn().map_err(|e| anyhow::anyhow!("cannot start {}: {e}", line[0].display()))?;
+    let mut process = None;
+    if let Some(pid) = child.id() {
+        guard.child(pid)?;
+        // Nobody has waited for it yet: the number is its own.
+        let pid = Pid::from_raw(pid as i32);
+        process = pid.and_then(|p| pidfd_open(p, PidfdFlags::empty()).ok());
+    }
+    let connect = |path: &Path| -> io::Result<Stream> {
+        let stream = std::os::unix::net::UnixStream::connect(path)?;
+        std::fs::remove_file(path)?;
+        stream.try_into()
+    };
+    let (control, host) = (connect(&control_at)?, connect(&host_at)?);
+    let still = match monitor {
+        Some(path) => Some(Still(How::Monitor(Monitor::new(connect(&path)?)))),
+        None => process.map(|p| Still(How::Process(p))),
+    };
+    // What was handed over is closed here with the command that holds it. Not before:
+    // a program that ends at once would be seen as a refused connection, and what it
+    // said as to why not at all.
+    drop(command);
+    Ok(Machine {
+        control: Some(control),
+        host: Some(host),
+        debug: Some(pipe::Receiver::from_owned_fd(debug)?),
+        still,
+        stderr: child.stderr.take(),
+        child,
+        said: Rc::default(),
+    })
+}
+
+impl Machine {
+    /// The number of its process, until that was waited for.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Waits for the end, and brings it about when told to.
+    pub async fn wait(&mut self, backend: &dyn Backend, kill: &Notify) -> io::Result<Ended> {
+        let said = self.said.clone();
+        let stderr = self.stderr.take();
+        let listen = async move {
+            let Some(mut stderr) = stderr else { return };
+            let mut buf = [0; 4096];
+            while let Ok(n) = stderr.read(&mut buf).await {
+                let mut said = said.borrow_mut();
+                let room = MAX_STDERR.saturating_sub(said.len());
+                said.extend_from_slice(&buf[..n.min(room)]);
+                if n == 0 {
+                    break;
+                }
+            }
+        };
+        let child = &mut self.child;
+        let wait = async {
+            tokio::select! {
+                status = child.wait() => return status,
+                () = kill.notified() => {}
+            }
+            child.kill().await?;
+            child.wait().await
+        };
+        let (status, ()) = tokio::join!(wait, listen);
+        let said = String::from_utf8_lossy(&self.said.borrow()).trim().to_owned();
+        Ok(backend.ended(status?, &said))
+    }
+}

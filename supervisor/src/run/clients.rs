@@ -1,0 +1,96 @@
+//! Who comes to a guest's tree: people through its sockets, and this program itself.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::Context;
+use atoll_9p::types::OpenFlags;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::task::spawn_local;
+use tokio::time::sleep;
+
+use super::{BOOT, Voice};
+use crate::checkpoint::{self, Keeper, Source};
+use crate::conn::Conn;
+use crate::joint::Joint;
+use crate::shim::Report;
+use crate::stream::Stream;
+
+/// Says that the guest is up, and then its log for as long as there is one.
+pub(super) async fn follow_log(joint: Joint, voice: Rc<dyn Voice>, on: String, at: String) {
+    let Some(mut conn) = inside(&joint).await else { return };
+    voice.say(&format!("on {on}, tree at {at}"));
+    voice.report(&Report::Running(on));
+    if conn.walk("log").await.is_err() || conn.open_file(OpenFlags::RDONLY).await.is_err() {
+        return;
+    }
+    let (mut line, mut offset) = (Vec::new(), 0);
+    while let Ok(bytes) = conn.read(offset).await {
+        if bytes.is_empty() {
+            break;
+        }
+        offset += bytes.len() as u64;
+        for &b in &bytes {
+            if b == b'\n' {
+                voice.log(&line);
+                line.clear();
+            } else if line.len() < 4096 {
+                line.push(b);
+            }
+        }
+    }
+    if !line.is_empty() {
+        voice.log(&line);
+    }
+}
+
+/// Gives a guest the checkpoint that it goes on from.
+pub(super) async fn restore(joint: &Joint, from: &Source) -> anyhow::Result<()> {
+    let mut conn = inside(joint).await.context("it ended before it could be asked")?;
+    Ok(checkpoint::give(&mut conn, from).await?)
+}
+
+/// Asks the guest to stop, after a last checkpoint if they are kept. It may be gone before
+/// it has answered.
+pub(super) async fn stop(joint: Joint, keeper: Option<Keeper>) {
+    if let Some(keeper) = keeper {
+        keeper.last().await;
+    }
+    if let Some(mut conn) = inside(&joint).await {
+        let _ = conn.write_file("ctl", b"stop").await;
+    }
+}
+
+/// A client of our own.
+pub(crate) async fn inside(joint: &Joint) -> Option<Conn> {
+    let (ours, theirs) = Stream::pair().ok()?;
+    let joint = joint.clone();
+    spawn_local(async move { joint.serve_client(theirs).await });
+    Conn::attach(ours, BOOT).await.ok()
+}
+
+pub(super) async fn accept_unix(joint: Joint, listener: UnixListener) {
+    loop {
+        joint.room().await;
+        match listener.accept().await {
+            Ok((stream, _)) => client(&joint, Stream::Unix(stream)),
+            // Out of descriptors, most likely: others will be given back.
+            Err(_) => sleep(Duration::from_millis(100)).await,
+        }
+    }
+}
+
+pub(super) async fn accept_tcp(joint: Joint, listener: TcpListener) {
+    loop {
+        joint.room().await;
+        match listener.accept().await {
+            Ok((stream, _)) => client(&joint, stream.into()),
+            Err(_) => sleep(Duration::from_millis(100)).await,
+        }
+    }
+}
+
+fn client(joint: &Joint, stream: Stream) {
+    let joint = joint.clone();
+    spawn_local(async move { joint.serve_client(stream).await });
+}

@@ -1,0 +1,261 @@
+//! The life of a guest that was started: one loop, whoever gives the orders.
+//!
+//! `atoll run` makes orders of signals and prints what is said; a shim takes them from
+//! the daemon and writes it down. What happens in between is the same.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::bail;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::spawn_local;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::clients::{accept_tcp, accept_unix, follow_log, restore, stop};
+use super::{KEEP, Plan, STOP, Voice};
+use crate::backend::{self, Backend, Ended, Machine, Still};
+use crate::checkpoint::{Keeper, Source};
+use crate::guard::Guard;
+use crate::host;
+use crate::hostdir::HostDirs;
+use crate::joint::{self, Joint};
+use crate::record::Record;
+use crate::shim::{Order, Report};
+use crate::socket::Private;
+
+/// How long what a guest has said before its end may take to arrive.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Where people find its tree.
+pub(crate) struct Doors {
+    /// How they call it.
+    pub(crate) at: String,
+    pub(crate) unix: UnixListener,
+    pub(crate) tcp: Vec<TcpListener>,
+}
+
+/// How it ended, and all that is known of that.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) ended: Ended,
+    /// What it wrote when it failed.
+    pub(crate) record: Option<Record>,
+    /// Whether it was asked to stop, or to be killed.
+    pub(crate) asked: bool,
+    /// Why it could not go on from its checkpoint, if that was all.
+    pub(crate) refused: Option<String>,
+}
+
+/// A guest that was started.
+pub(crate) struct Guest {
+    backend: Box<dyn Backend>,
+    voice: Rc<dyn Voice>,
+    exports: HostDirs,
+    machine: Machine,
+    joint: Joint,
+    /// Keeps its checkpoints.
+    keeper: Option<Keeper>,
+    /// What it is to go on from.
+    from: Option<Source>,
+}
+
+impl Guest {
+    /// Starts its machine, which holds `held` for as long as it lives.
+    pub(crate) fn start(
+        plan: Plan,
+        voice: &Rc<dyn Voice>,
+        atoll: &std::path::Path,
+        private: &Private,
+        guard: &Rc<RefCell<Guard>>,
+        held: Option<File>,
+    ) -> anyhow::Result<Guest> {
+        let Plan { manifest, backend, spec, exports, state, from } = plan;
+        let machine =
+            backend::start(&*backend, &spec, atoll, private, &mut guard.borrow_mut(), held)?;
+        let joint = Joint::new();
+        let keeper = state.map(|state| {
+            let (joint, voice, guard) = (joint.clone(), voice.clone(), guard.clone());
+            Keeper::new(state, manifest.payload_hash, joint, voice, guard)
+        });
+        let voice = voice.clone();
+        Ok(Guest { backend, voice, exports, machine, joint, keeper, from })
+    }
+
+    /// The number of its machine's process.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.machine.pid()
+    }
+
+    /// Where its clients meet.
+    pub(crate) fn joint(&self) -> &Joint {
+        &self.joint
+    }
+
+    /// Whether its checkpoints are kept.
+    pub(crate) fn has_keeper(&self) -> bool {
+        self.keeper.is_some()
+    }
+
+    /// How long it is given to stop if nobody says: with a last checkpoint that takes more.
+    pub(crate) fn usual_stop(&self) -> Duration {
+        if self.has_keeper() { STOP + KEEP } else { STOP }
+    }
+
+    /// Lives its life, to the end.
+    pub(crate) async fn run(
+        mut self,
+        doors: Doors,
+        mut orders: mpsc::UnboundedReceiver<Order>,
+    ) -> anyhow::Result<Outcome> {
+        let joint = self.joint;
+        let (control, host, debug) =
+            (self.machine.control.take(), self.machine.host.take(), self.machine.debug.take());
+        let (Some(control), Some(host), Some(debug)) = (control, host, debug) else {
+            bail!("a machine has its streams once");
+        };
+        let mut tree = std::mem::take(&mut self.exports);
+        spawn_local(async move { host::serve(&host, &mut tree).await });
+        let j = joint.clone();
+        let mut guest = spawn_local(async move { j.serve_guest(control).await });
+        let v = self.voice.clone();
+        let record = spawn_local(backend::follow(debug, move |l| v.log(l.as_bytes())));
+        let (j, v, keeper) = (joint.clone(), self.voice.clone(), self.keeper.clone());
+        let on = self.backend.name();
+        // Whoever comes to the tree finds the guest as it is to be.
+        let open = move || {
+            if let Some(keeper) = keeper {
+                spawn_local(keeper.serve());
+            }
+            spawn_local(accept_unix(j.clone(), doors.unix));
+            for listener in doors.tcp {
+                spawn_local(accept_tcp(j.clone(), listener));
+            }
+            spawn_local(follow_log(j, v, on, doors.at))
+        };
+        let (mut log, mut shut) = match self.from.is_some() {
+            true => (None, Some(open)),
+            false => (Some(open()), None),
+        };
+        let (j, from) = (joint.clone(), self.from.take());
+        let mut giving = spawn_local(async move {
+            match from {
+                Some(from) => restore(&j, &from).await,
+                None => Ok(()),
+            }
+        });
+
+        let kill = Rc::new(Notify::new());
+        let still = self.machine.still.take().map(|still| stands_still(still, &self.voice));
+        let backend = self.backend;
+        let k = kill.clone();
+        let mut machine = self.machine;
+        let mut wait = spawn_local(async move { machine.wait(&*backend, &k).await });
+        let mut asked = false;
+        let mut deadline: Option<Instant> = None;
+        let mut lost = None;
+        let mut refused = None;
+        let ended = loop {
+            let late = deadline.unwrap_or_else(Instant::now);
+            tokio::select! {
+                ended = &mut wait => break ended??,
+                Some(order) = orders.recv() => match order {
+                    Order::Kill => {
+                        asked = true;
+                        kill.notify_one();
+                    }
+                    Order::Stop(ms) => {
+                        let late = Instant::now() + Duration::from_millis(ms);
+                        deadline = Some(deadline.map_or(late, |d| d.min(late)));
+                        if asked {
+                            continue;
+                        }
+                        asked = true;
+                        self.voice.say("is asked to stop");
+                        self.voice.report(&Report::Stopping);
+                        if let Some(still) = &still {
+                            let _ = still.send(Order::Resume);
+                        }
+                        let keeper = self.keeper.clone().filter(|_| shut.is_none());
+                        spawn_local(stop(joint.clone(), keeper));
+                    }
+                    Order::Pause | Order::Resume => {
+                        let none = "it has no process";
+                        match &still {
+                            Some(still) => drop(still.send(order)),
+                            None => self.voice.report(&Report::Failed(order, none.into())),
+                        }
+                    }
+                    Order::Checkpoint => match self.keeper.clone() {
+                        Some(keeper) => drop(spawn_local(keeper.ask())),
+                        None => {
+                            let none = "no folder keeps its state".into();
+                            self.voice.report(&Report::Failed(order, none));
+                        }
+                    },
+                },
+                done = &mut giving, if shut.is_some() => {
+                    let open = shut.take();
+                    match done? {
+                        Ok(()) => log = open.map(|open| open()),
+                        Err(why) => {
+                            let why = format!("does not go on: {why:#}");
+                            self.voice.tell(&why);
+                            refused = Some(why);
+                            kill.notify_one();
+                        }
+                    }
+                }
+                () = sleep_until(late), if deadline.is_some() => {
+                    deadline = None;
+                    kill.notify_one();
+                }
+                end = &mut guest, if lost.is_none() => {
+                    // Most often it is about to end. If not, it is of no use.
+                    let end = end?;
+                    if !matches!(end, joint::Ended::Closed) {
+                        self.voice.tell(&format!("{:#}", anyhow::Error::from(end)));
+                    }
+                    lost = Some(());
+                    deadline.get_or_insert(Instant::now() + STOP);
+                }
+            }
+        };
+        if lost.is_none() {
+            let _ = timeout(LAST_WORDS, guest).await;
+        }
+        if let Some(log) = log {
+            let _ = timeout(LAST_WORDS, log).await;
+        }
+        let record = timeout(LAST_WORDS, record).await.ok().and_then(Result::ok).flatten();
+        refused = refused.filter(|_| matches!(ended, Ended::Lost(_)) && record.is_none());
+        Ok(Outcome { ended, record, asked, refused })
+    }
+}
+
+/// Lets a machine stand still and go on, in the order in which that is wanted, and tells
+/// what came of it.
+fn stands_still(mut still: Still, voice: &Rc<dyn Voice>) -> mpsc::UnboundedSender<Order> {
+    let (to, mut wanted) = mpsc::unbounded_channel();
+    let voice = voice.clone();
+    spawn_local(async move {
+        let mut stands = false;
+        while let Some(order) = wanted.recv().await {
+            let pause = order == Order::Pause;
+            if pause == stands {
+                continue;
+            }
+            let done = if pause { still.pause().await } else { still.resume().await };
+            match done {
+                Ok(()) => {
+                    stands = pause;
+                    voice.report(if pause { &Report::Paused } else { &Report::Resumed });
+                }
+                Err(e) => voice.report(&Report::Failed(order, e.to_string())),
+            }
+        }
+    });
+    to
+}

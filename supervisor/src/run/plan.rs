@@ -1,0 +1,162 @@
+//! What is found out before a guest is started: all that may fail and needs no process.
+
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, bail};
+use atoll_config::image::{Image, Manifest, Platform};
+use atoll_config::launch::Launch;
+
+use super::{On, Options, Restore, Voice};
+use crate::backend::process::Process;
+use crate::backend::qemu::Qemu;
+use crate::backend::{Backend, Spec, find_program, kvm};
+use crate::checkpoint::{self, Source, State};
+use crate::hostdir::{HostDirs, Mount};
+
+/// How a guest is to be started.
+pub(crate) struct Plan {
+    /// What its image says.
+    pub(crate) manifest: Manifest,
+    /// Where it runs.
+    pub(crate) backend: Box<dyn Backend>,
+    /// What its machine is told.
+    pub(crate) spec: Spec,
+    /// What it imports.
+    pub(crate) exports: HostDirs,
+    /// Where its checkpoints are kept.
+    pub(crate) state: Option<State>,
+    /// What it goes on from.
+    pub(crate) from: Option<Source>,
+}
+
+/// What an image says of its guest.
+pub(crate) fn manifest(image: &Path) -> anyhow::Result<Manifest> {
+    let image = Image::open(image).with_context(|| format!("{}", image.display()))?;
+    Ok(image.manifest().clone())
+}
+
+impl Plan {
+    /// Finds all of it out.
+    pub(crate) async fn new(
+        options: &Options,
+        manifest: Manifest,
+        atoll: &Path,
+        voice: &dyn Voice,
+    ) -> anyhow::Result<Plan> {
+        let exports = exports(&manifest, &options.exports)?;
+        let backend = choose(options, &manifest, atoll, voice).await?;
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let state = match (&options.state, options.print) {
+            (Some(path), false) => Some(State::open(path)?),
+            _ => None,
+        };
+        let from = from(options, &manifest, state.as_ref(), voice)?;
+        let wall = u64::try_from(wall.as_nanos()).unwrap_or(0);
+        let launch = Launch { wall, restore: from.is_some() };
+        let spec = Spec {
+            image: std::path::absolute(&options.image)?,
+            memory: options.memory.unwrap_or(manifest.memory),
+            launch: launch.to_string(),
+        };
+        Ok(Plan { manifest, backend, spec, exports, state, from })
+    }
+}
+
+/// The checkpoint that the guest is to go on from, checked.
+fn from(
+    options: &Options,
+    manifest: &Manifest,
+    state: Option<&State>,
+    voice: &dyn Voice,
+) -> anyhow::Result<Option<Source>> {
+    if (options.state.is_some() || options.restore.is_some()) && !manifest.can_checkpoint() {
+        return Err(checkpoint::Error::Cannot.into());
+    }
+    let path = match &options.restore {
+        None => return Ok(None),
+        Some(Restore::File(path)) => path.clone(),
+        Some(Restore::Latest) => match state.map(State::latest).transpose()?.flatten() {
+            Some(path) => path,
+            None => {
+                voice.say("there is no checkpoint yet: it begins anew");
+                return Ok(None);
+            }
+        },
+    };
+    let source = Source::open(&path, &mut ()).and_then(|from| {
+        from.fits(manifest.payload_hash)?;
+        Ok(from)
+    });
+    source.map(Some).map_err(|e| match e {
+        // It names the file already.
+        e @ checkpoint::Error::Io { .. } => e.into(),
+        e => anyhow::Error::from(e).context(path.display().to_string()),
+    })
+}
+
+/// The folders for a guest's imports, each of which must be bound, and no other.
+fn exports(manifest: &Manifest, given: &[(String, PathBuf)]) -> anyhow::Result<HostDirs> {
+    let mut dirs = HostDirs::new(Mount::Guest);
+    for (i, (name, dir)) in given.iter().enumerate() {
+        if !manifest.imports.iter().any(|m| m.name == *name) {
+            let known: Vec<&str> = manifest.imports.iter().map(|m| m.name.as_str()).collect();
+            let known = if known.is_empty() { "nothing".into() } else { known.join(", ") };
+            bail!("--export {name}: {} imports {known}", manifest.name);
+        }
+        if given[..i].iter().any(|(n, _)| n == name) {
+            bail!("--export {name}: given twice");
+        }
+        dirs.add(name, dir).with_context(|| format!("--export {name}={}", dir.display()))?;
+    }
+    for import in &manifest.imports {
+        if !given.iter().any(|(n, _)| *n == import.name) {
+            bail!(
+                "{} imports {} (at {}): say which folder that is with --export {}=DIR",
+                manifest.name,
+                import.name,
+                import.at,
+                import.name
+            );
+        }
+    }
+    Ok(dirs)
+}
+
+/// Where to run, and with what.
+async fn choose(
+    options: &Options,
+    manifest: &Manifest,
+    atoll: &Path,
+    voice: &dyn Voice,
+) -> anyhow::Result<Box<dyn Backend>> {
+    let can = |p: Platform| manifest.platforms.contains(&p);
+    let program = || find_program("qemu-system-x86_64", "ATOLL_QEMU", atoll);
+    let platform = match options.on {
+        On::Qemu => Platform::Qemu,
+        On::Process => Platform::Process,
+        On::Auto if can(Platform::Qemu) && program().is_some() => Platform::Qemu,
+        On::Auto if can(Platform::Process) => Platform::Process,
+        On::Auto => Platform::Qemu,
+    };
+    if !can(platform) {
+        let names: Vec<&str> = manifest.platforms.iter().map(|p| p.name()).collect();
+        bail!("this image runs on {} only, not on {}", names.join(", "), platform.name());
+    }
+    if platform == Platform::Process {
+        let program = find_program("atoll-tender", "ATOLL_TENDER", atoll)
+            .context("atoll-tender is neither beside atoll nor on the PATH")?;
+        return Ok(Box::new(Process { program }));
+    }
+    let program = program().context(
+        "qemu-system-x86_64 is not on the PATH: install it (qemu-system-x86), or use --on process",
+    )?;
+    let (accel, why) = match options.accel {
+        Some(accel) => (accel, "as asked for".into()),
+        None => kvm::choose(&program).await,
+    };
+    if options.verbose {
+        voice.tell(&format!("{accel:?}: {why}").to_lowercase());
+    }
+    Ok(Box::new(Qemu { program, accel }))
+}

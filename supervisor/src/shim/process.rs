@@ -1,0 +1,207 @@
+//! The process that a guest runs under: `atoll __shim FOLDER`.
+//!
+//! It is started with a connection to the daemon as its standard input and the folder's
+//! lock as its standard output, so there is no instant in which it is there and cannot be
+//! seen. From then on it needs nobody: the daemon may go, and another comes to its socket.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use rustix::fd::AsFd;
+use rustix::stdio::{dup2_stdin, dup2_stdout};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::mpsc;
+use tokio::task::{LocalSet, spawn_local};
+use tokio::time::sleep;
+
+use super::folder::Folder;
+use super::serving::Serving;
+use super::voice::Voice;
+use super::{End, FORMAT, How, Report, Spec, history, tree, usage};
+use crate::backend::Ended;
+use crate::guard::Guard;
+use crate::guestlog::Writer;
+use crate::run::{self, Doors, Guest, Options, Outcome, Plan};
+use crate::socket::{self, Private, Public};
+use crate::stream::Stream;
+
+/// The hidden command that a shim runs as.
+pub const COMMAND: &str = "__shim";
+/// What it ends with when the folder's lock is not its own.
+pub(super) const NOT_OURS: i32 = 4;
+/// How long until it is tried again to write down how the guest ended.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// Runs the guest of a folder; whether there was one to run.
+pub fn run(folder: &Path) -> anyhow::Result<bool> {
+    // Out of reach of the daemon's terminal.
+    let _ = rustix::process::setsid();
+    let daemon = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+    let lock = File::from(std::io::stdout().as_fd().try_clone_to_owned()?);
+    // What was given is not for those who are started here.
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    dup2_stdin(&null)?;
+    dup2_stdout(&null)?;
+    let folder = Folder::at(folder)?;
+    if !folder.is_locked_by(&lock) {
+        anyhow::bail!("this is for the supervisor alone: it has the lock of the guest's folder");
+    }
+    let spec = folder.spec()?.context("there is nothing to start")?;
+    std::env::set_current_dir("/")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, live(folder, spec, daemon, lock))?;
+    Ok(true)
+}
+
+/// Milliseconds since 1970 UTC.
+fn now() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}
+
+async fn live(folder: Folder, spec: Spec, daemon: UnixStream, lock: File) -> anyhow::Result<()> {
+    let started = now();
+    let (to, orders) = mpsc::unbounded_channel();
+    let log = Writer::open(&folder.log()).context("the log cannot be written")?;
+    let serving = Serving::new(tree::files(tree::Guest::new(&spec, to.clone(), started)));
+    serving.serve(Stream::try_from(daemon)?);
+    let voice = Rc::new(Voice::new(serving.clone(), log));
+    let (outcome, rest) = match start(&folder, &spec, &serving, &voice, &lock).await {
+        Ok((guest, doors, rest)) => {
+            run::signals(to, guest.usual_stop())?;
+            let outcome = guest.run(doors, orders).await;
+            (outcome.map_err(|e| (How::Lost, e)), Some(rest))
+        }
+        Err(e) => (Err((How::Unstarted, e)), None),
+    };
+    let (how, why, asked, record) = judge(outcome);
+    let cpu = usage::of_children();
+    let (name, run, epoch) = (spec.name.clone(), spec.run, spec.epoch);
+    let text = if why.is_empty() { "stopped".into() } else { why.clone() };
+    run::Voice::tell(&*voice, &text);
+    let (log, ended) = (voice.position(), now());
+    let end =
+        End { format: FORMAT, name, run, epoch, how, why: text, asked, started, ended, cpu, log };
+    serving.change(|g| g.has_none(cpu));
+    if let Err(e) = history::keep(&folder, &end, record.as_deref()) {
+        let _ =
+            writeln!(std::io::stderr(), "atoll: {}: nothing is kept of its run: {e}", spec.name);
+    }
+    run::Voice::report(&*voice, &Report::Ended(end.clone()));
+    // Nobody else knows how it ended: that is not given up.
+    while let Err(e) = folder.set_end(&end) {
+        let _ = writeln!(std::io::stderr(), "atoll: {}: its end is not kept yet: {e}", spec.name);
+        sleep(AGAIN).await;
+    }
+    if let Some(rest) = rest {
+        rest.clear();
+    }
+    Ok(())
+}
+
+/// What there is besides the machine, and goes behind it.
+struct Rest {
+    public: Public,
+    private: Private,
+    guard: Rc<RefCell<Guard>>,
+}
+
+impl Rest {
+    fn clear(self) {
+        drop(self.public);
+        drop(self.private);
+        // What may still have it cleans up nothing any more.
+        if let Some(guard) = Rc::into_inner(self.guard) {
+            guard.into_inner().bye();
+        }
+    }
+}
+
+/// Starts the guest's machine, and opens the doors to its tree.
+async fn start(
+    folder: &Folder,
+    spec: &Spec,
+    serving: &Serving<tree::Guest>,
+    voice: &Rc<Voice>,
+    lock: &File,
+) -> anyhow::Result<(Guest, Doors, Rest)> {
+    let atoll = std::env::current_exe().context("which program is this?")?;
+    let manifest = run::manifest(&spec.image)?;
+    let voice: Rc<dyn run::Voice> = voice.clone();
+    let plan = Plan::new(&options(spec), manifest, &atoll, &*voice).await?;
+    let held = lock.try_clone().context("cannot start the guard")?;
+    let mut guard = Guard::holding(&atoll, held).context("cannot start the guard")?;
+    guard.name(&folder.path().join("end.new"))?;
+    let (public, listener) = socket::listen_in(&spec.socket, &mut guard)?;
+    let private = Private::named(&spec.sockets, &mut guard)?;
+    let (_, shim) = private.listen(super::SOCKET)?;
+    shim.set_nonblocking(true)?;
+    let shim = UnixListener::from_std(shim)?;
+    let s = serving.clone();
+    spawn_local(async move {
+        loop {
+            match shim.accept().await {
+                Ok((stream, _)) => s.serve(Stream::Unix(stream)),
+                // Out of descriptors, most likely: others will be given back.
+                Err(_) => sleep(Duration::from_millis(100)).await,
+            }
+        }
+    });
+    let mut tcp = Vec::new();
+    for addr in &spec.listen {
+        let listener = TcpListener::bind(addr).await.with_context(|| format!("tcp:{addr}"))?;
+        voice.say(&format!("tree at tcp:{}", listener.local_addr()?));
+        tcp.push(listener);
+    }
+    let guard = Rc::new(RefCell::new(guard));
+    let held = lock.try_clone()?;
+    let guest = Guest::start(plan, &voice, &atoll, &private, &guard, Some(held))?;
+    serving.change(|g| g.has_machine(guest.pid(), guest.joint().clone(), guest.has_keeper()));
+    let unix = UnixListener::from_std(listener)?;
+    let doors = Doors { at: format!("unix:{}", public.path().display()), unix, tcp };
+    Ok((guest, doors, Rest { public, private, guard }))
+}
+
+fn options(spec: &Spec) -> Options {
+    Options {
+        image: spec.image.clone(),
+        on: spec.on,
+        exports: spec.exports.clone(),
+        memory: spec.memory,
+        accel: spec.accel,
+        restore: spec.restore.clone(),
+        state: spec.state.clone(),
+        ..Options::default()
+    }
+}
+
+/// How a run ended: how, why (nothing when all was well), whether that was asked for, and
+/// the record.
+fn judge(outcome: Result<Outcome, (How, anyhow::Error)>) -> (How, String, bool, Option<String>) {
+    let Outcome { ended, record, asked, refused } = match outcome {
+        Ok(outcome) => outcome,
+        Err((how, e)) => return (how, format!("{e:#}"), false, None),
+    };
+    if let Some(why) = refused {
+        return (How::Unstarted, why, asked, None);
+    }
+    if let Some(record) = record {
+        let text = format!("{}\n{}", record.summary(), record.details());
+        return (How::Crashed, record.summary(), asked, Some(text));
+    }
+    let (how, why) = match ended {
+        Ended::Status(0) => (How::Exited(0), String::new()),
+        Ended::Status(n) => (How::Exited(n), format!("it ended with status {n}")),
+        Ended::Recorded => (How::Crashed, "it failed, and its record did not arrive".into()),
+        Ended::Lost(why) if asked => (How::Killed, why),
+        Ended::Lost(why) => (How::Lost, why),
+        Ended::Unstarted(why) => (How::Unstarted, why),
+    };
+    (how, why, asked, None)
+}
