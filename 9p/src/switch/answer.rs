@@ -88,10 +88,11 @@ impl<T: Tree> Switch<T> {
             self.stepped(tree, tag, frame);
             return Ok(());
         }
-        let moved = matches!(asked.effect, Effect::Move { .. } | Effect::Make { .. });
+        let moved =
+            matches!(asked.effect, Effect::Move { .. } | Effect::Make { .. } | Effect::Open { .. });
         self.change(tree, &asked, &answer);
         self.hand_on(id, &asked, frame);
-        if moved {
+        if moved && !self.held.is_empty() {
             self.unhold(tree);
         }
         Ok(())
@@ -130,18 +131,21 @@ impl<T: Tree> Switch<T> {
                     self.is_now(fid, born, *last);
                 }
             }
-            Effect::Open { fid, born } => match answer {
-                Rmsg::Lopen { qid, .. }
-                | Rmsg::Lcreate { qid, .. }
-                | Rmsg::Open { qid, .. }
-                | Rmsg::Create { qid, .. } => {
-                    self.is_now(fid, born, Some(*qid));
-                    if let Some(f) = self.fids.get_mut(&fid).filter(|f| f.born == born) {
-                        f.used = Used::Open;
+            Effect::Open { fid, born } => {
+                self.moved(fid, born);
+                match answer {
+                    Rmsg::Lopen { qid, .. }
+                    | Rmsg::Lcreate { qid, .. }
+                    | Rmsg::Open { qid, .. }
+                    | Rmsg::Create { qid, .. } => {
+                        self.is_now(fid, born, Some(*qid));
+                        if let Some(f) = self.fids.get_mut(&fid).filter(|f| f.born == born) {
+                            f.used = Used::Open;
+                        }
                     }
+                    _ => {}
                 }
-                _ => {}
-            },
+            }
             Effect::Flush { tag } if !failed => self.flushed(tree, tag),
             _ => {}
         }
@@ -157,7 +161,16 @@ impl<T: Tree> Switch<T> {
         }
     }
 
-    /// A walk that could have taken a fid elsewhere is over.
+    /// A request is underway that may make a fid another file, or an open one.
+    pub(super) fn moves(&mut self, fid: u32) {
+        if let Some(f) = self.fids.get_mut(&fid)
+            && let Place::Up { moving, .. } = &mut f.place
+        {
+            *moving = moving.saturating_add(1);
+        }
+    }
+
+    /// Such a request is over.
     pub(super) fn moved(&mut self, fid: u32, born: u64) {
         if let Some(f) = self.fids.get_mut(&fid).filter(|f| f.born == born)
             && let Place::Up { moving, .. } = &mut f.place

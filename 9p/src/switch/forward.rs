@@ -104,9 +104,14 @@ impl<T: Tree> Switch<T> {
         match effect {
             Effect::Make { fid, born, .. } => {
                 self.born = born;
-                self.fids.insert(fid, Fid { born, used: Used::Attributes, ..known });
+                let place = match known.place {
+                    Place::Up { up, ty, path, .. } => Place::Up { up, ty, path, moving: 0 },
+                    other => other,
+                };
+                self.fids.insert(fid, Fid { born, place, used: Used::Attributes, ..known });
                 self.users(id, 1);
             }
+            Effect::Open { fid, .. } => self.moves(fid),
             // Whatever the answer will be.
             Effect::End { fid } => self.unbind(fid),
             _ => {}

@@ -124,7 +124,7 @@ enum Place {
         /// The type and path of its file's qid, as its server calls it.
         ty: u8,
         path: u64,
-        /// Walks underway that change it.
+        /// Requests underway that may change it.
         moving: u16,
     },
     /// It was at a server that is gone.

@@ -17,7 +17,9 @@ impl<T: Tree> Switch<T> {
                 fid
             }
             Effect::End { fid } => fid,
-            Effect::Move { fid, born, .. } => return self.moved(fid, born),
+            Effect::Move { fid, born, .. } | Effect::Open { fid, born } => {
+                return self.moved(fid, born);
+            }
             _ => return,
         };
         // Nobody can tell whether it was done. What was made since has shown that it was.

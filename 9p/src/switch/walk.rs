@@ -135,20 +135,12 @@ impl<T: Tree> Switch<T> {
                 up.tx.bytes.extend_from_slice(frame);
                 let names = names.len() as u16;
                 let effect = if newfid == fid {
-                    let born = self.fids.get_mut(&fid).map_or(0, |f| {
-                        if let Place::Up { moving, .. } = &mut f.place {
-                            *moving = moving.saturating_add(1);
-                        }
-                        f.born
-                    });
+                    self.moves(fid);
+                    let born = self.fids.get(&fid).map_or(0, |f| f.born);
                     Effect::Move { fid, born, names }
                 } else {
                     let born = self.bind(newfid, who, id, ty, path);
-                    if let Some(Fid { place: Place::Up { moving, .. }, .. }) =
-                        self.fids.get_mut(&newfid)
-                    {
-                        *moving = 1;
-                    }
+                    self.moves(newfid);
                     Effect::Make { fid: newfid, born, names }
                 };
                 self.asked.insert(tag, Asked { up: id, ty: ty::TWALK, effect });

@@ -62,8 +62,10 @@ struct Client<T: Tree> {
     ups: RefCell<BTreeMap<UpId, Rc<Link>>>,
     /// The client can no longer be written to.
     broken: Cell<bool>,
-    /// Its own task waits for what it sends.
+    /// Its own task waits for what it sends,
     listens: Cell<bool>,
+    /// and until it takes more.
+    writes: Cell<bool>,
     /// A connection to a server is not read from, because the client does not read.
     stopped: Cell<bool>,
 }
@@ -102,6 +104,18 @@ impl<T: Tree + 'static> Front<T> {
         self.0.clients.borrow().len()
     }
 
+    /// Requests that wait for something in the tree.
+    pub fn waiting(&self) -> usize {
+        let clients = self.0.clients.borrow();
+        clients.values().filter_map(Weak::upgrade).map(|c| c.switch.borrow().waiting()).sum()
+    }
+
+    /// Bytes of memory behind all clients' sessions.
+    pub fn held(&self) -> usize {
+        let clients = self.0.clients.borrow();
+        clients.values().filter_map(Weak::upgrade).map(|c| c.switch.borrow().held()).sum()
+    }
+
     /// Serves a client until it is gone. Dropping the future lets it go.
     pub async fn serve_client(&self, stream: Stream, identity: Identity) {
         let id = self.0.next.replace(self.0.next.get() + 1);
@@ -114,6 +128,7 @@ impl<T: Tree + 'static> Front<T> {
             ups: RefCell::default(),
             broken: Cell::new(false),
             listens: Cell::new(false),
+            writes: Cell::new(false),
             stopped: Cell::new(false),
         });
         self.0.clients.borrow_mut().insert(id, Rc::downgrade(&client));
@@ -172,7 +187,7 @@ impl Link {
 impl<T: Tree + 'static> Client<T> {
     async fn run(self: &Rc<Self>) -> io::Result<()> {
         loop {
-            self.send();
+            self.flush();
             let (wants, waiting) = {
                 let switch = self.switch.borrow();
                 let waiting = !switch.to_client().is_empty();
@@ -180,6 +195,7 @@ impl<T: Tree + 'static> Client<T> {
                     return Ok(());
                 }
                 self.listens.set(switch.wants());
+                self.writes.set(waiting);
                 (switch.wants(), waiting)
             };
             tokio::select! {
@@ -213,8 +229,22 @@ impl<T: Tree + 'static> Client<T> {
         Ok(true)
     }
 
-    /// Sends what there is, to both sides, and does what the switch wishes.
+    /// The same, for others than its own task, which is told if it waits for the wrong
+    /// things now.
     fn send(self: &Rc<Self>) {
+        self.flush();
+        let switch = self.switch.borrow();
+        if switch.is_dead()
+            || self.broken.get()
+            || switch.wants() != self.listens.get()
+            || !switch.to_client().is_empty() && !self.writes.get()
+        {
+            self.notify.notify_one();
+        }
+    }
+
+    /// Sends what there is, to both sides, and does what the switch wishes.
+    fn flush(self: &Rc<Self>) {
         loop {
             let wish = self.switch.borrow_mut().wish();
             match wish {
@@ -237,11 +267,7 @@ impl<T: Tree + 'static> Client<T> {
         }
         self.send_down();
         // What one side has read may be what the other was stopped by.
-        let switch = self.switch.borrow();
-        if switch.is_dead() || switch.wants() != self.listens.get() {
-            self.notify.notify_one();
-        }
-        if self.stopped.get() && switch.wants_upstream() {
+        if self.stopped.get() && self.switch.borrow().wants_upstream() {
             self.stopped.set(false);
             self.ups.borrow().values().for_each(|link| link.notify.notify_one());
         }
@@ -269,11 +295,8 @@ impl<T: Tree + 'static> Client<T> {
         while !switch.to_client().is_empty() && !self.broken.get() {
             match self.stream.try_write(switch.to_client()) {
                 Ok(Some(n)) => switch.sent_to_client(&mut tree, n),
-                Ok(None) => return self.notify.notify_one(),
-                Err(_) => {
-                    self.broken.set(true);
-                    self.notify.notify_one();
-                }
+                Ok(None) => return,
+                Err(_) => self.broken.set(true),
             }
         }
     }
@@ -379,3 +402,6 @@ fn ended(why: Option<&io::Error>) -> Fault {
         Some(e) => Fault::new(Errno::EIO, format!("the guest's tree is gone: {e}")),
     }
 }
+
+#[cfg(test)]
+mod tests;
