@@ -197,7 +197,8 @@ impl Guest {
             }
             Act::Stop(ms) => {
                 let due = now.mono.saturating_add(ms).saturating_add(GRACE);
-                self.due = Some(self.due.map_or(due, |d| d.min(due)));
+                let before = self.due.filter(|_| from.state == State::Stopping);
+                self.due = Some(before.map_or(due, |d| d.min(due)));
                 Some(Order::Stop(ms))
             }
             Act::Kill => Some(Order::Kill),
@@ -226,7 +227,11 @@ impl Guest {
     /// What is said and waited for because of the state that it has now.
     fn entered(&mut self, from: State, now: Now, turn: &mut Turn) {
         match self.life.state {
-            State::Stopping => turn.events.push(What::Stopping),
+            State::Stopping => {
+                let ms = self.stop_ms().saturating_add(GRACE);
+                self.due = Some(now.mono.saturating_add(ms));
+                turn.events.push(What::Stopping);
+            }
             State::Killing => turn.events.push(What::Killing),
             State::Stopped if matches!(from, State::Waiting | State::Backoff) => {
                 turn.events.push(What::Cancelled);

@@ -9,6 +9,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::define::STOP;
+
 /// Where a guest is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
@@ -171,8 +173,8 @@ pub enum Told {
     Paused,
     /// It goes on.
     Resumed,
-    /// It was asked to stop, by whomever.
-    Stopping,
+    /// It was asked to stop, by whomever; a guest is given so many milliseconds.
+    Stopping(u64),
     /// Standing still was not possible.
     NotPaused,
     /// Going on was not possible.
@@ -325,8 +327,8 @@ fn tell(life: Life, told: Told) -> Move {
         // Others may speak to a shim too, so these come unasked.
         (Told::Paused, Starting | Running | Pausing | Resuming) => move_to(Paused),
         (Told::Resumed, Pausing | Paused | Resuming) => move_to(Running),
-        (Told::Stopping, Starting | Running | Pausing | Paused | Resuming) => {
-            to(Stopping, Goal::Stop(0), Act::Nothing)
+        (Told::Stopping(ms), Starting | Running | Pausing | Paused | Resuming) => {
+            to(Stopping, Goal::Stop(ms), Act::Nothing)
         }
         (Told::NotPaused, Pausing) => move_to(Running),
         (Told::NotResumed, Resuming) => move_to(Paused),
@@ -355,11 +357,15 @@ fn adopt(goal: Goal, found: Found) -> Move {
         Alive::Stopping => State::Stopping,
     };
     match (found, goal) {
+        (Found::Alive(Alive::Stopping), Goal::Stop(_) | Goal::Restart(_)) => {
+            to(State::Stopping, goal, Act::Nothing)
+        }
         (Found::Alive(_), Goal::Stop(ms) | Goal::Restart(ms)) => {
             to(State::Stopping, goal, Act::Stop(ms))
         }
         (Found::Alive(_), Goal::Kill) => to(State::Killing, goal, Act::Kill),
-        (Found::Alive(Alive::Stopping), _) => to(State::Stopping, Goal::Stop(0), Act::Nothing),
+        // Somebody has told its shim while no supervisor was there.
+        (Found::Alive(Alive::Stopping), _) => to(State::Stopping, Goal::Stop(STOP), Act::Nothing),
         // A store that is older than what runs: what runs counts.
         (Found::Alive(a), Goal::Up | Goal::Down) => to(alive(a), Goal::Up, Act::Nothing),
         (Found::Ended(again), _) => ended(goal, again),

@@ -30,6 +30,8 @@ mod needs;
 pub mod record;
 mod report;
 mod save;
+#[cfg(test)]
+mod tests;
 pub mod verb;
 
 pub use define::{Bind, Definition, Expect, Policy, Restart, Then};
@@ -118,8 +120,9 @@ impl Ctx<'_> {
 }
 
 impl Core {
-    /// A supervisor that knows what is stored. Give it [`Input::Adopted`] for each of
-    /// [`Core::unadopted`], and for every other folder of a guest.
+    /// A supervisor that knows what is stored. Give it [`Input::Tick`], for it may have
+    /// something to finish, and then [`Input::Adopted`] for each of [`Core::unadopted`] and
+    /// for every other folder of a guest.
     pub fn new(loaded: Loaded) -> Core {
         let mut core = Core {
             guests: BTreeMap::new(),
@@ -299,7 +302,7 @@ impl Core {
                 save::event(self.now.wall, Some(name), run, What::Forgotten),
             ],
             after: asks.iter().map(answer).collect(),
-            asks,
+            asks: Vec::new(),
             undo: None,
         });
     }

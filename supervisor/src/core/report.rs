@@ -38,7 +38,10 @@ impl Core {
             Report::Paused => self.told(&name, Told::Paused, |_, ctx| ctx.event(What::Paused)),
             Report::Resumed => self.told(&name, Told::Resumed, |_, ctx| ctx.event(What::Resumed)),
             // Its event is that of the state.
-            Report::Stopping => self.told(&name, Told::Stopping, |_, _| {}),
+            Report::Stopping => {
+                let ms = guest.stop_ms();
+                self.told(&name, Told::Stopping(ms), |_, _| {});
+            }
             Report::Failed(order, why) => self.order_failed(&name, order, why),
             Report::Checkpoint(path) => self.kept(&name, path),
             Report::Ended(end) => self.ended(&name, end),
@@ -202,6 +205,13 @@ impl Core {
                 _ if underway => Found::Unbegun,
                 _ => idle,
             };
+            if found == Found::Unbegun && guest.record.goal != Goal::Up {
+                // Nobody wants that run any more, and it has no other end.
+                let why = "it was not begun before it was to end".to_owned();
+                let (run, wall) = (guest.record.run, ctx.now.wall);
+                let end = End { how: How::Unstarted, ..lost(ctx.name, guest, run, why, wall) };
+                guest.note_end(end, ctx.now, &mut ctx.turn);
+            }
             let _ = ctx.advance(guest, Stimulus::Found(found));
             if matches!(found, Found::Alive(Alive::Running | Alive::Paused)) {
                 guest.record.from = None;

@@ -195,6 +195,9 @@ impl Core {
         let ready = self.pipe.ready.len().min(BATCH);
         batch.extend(self.pipe.ready.drain(..ready));
         if batch.is_empty() {
+            // There is nothing to be tried again.
+            self.pipe.trouble = None;
+            self.pipe.retry = None;
             return;
         }
         let mut seq = self.log.next();
@@ -276,14 +279,21 @@ impl Core {
         let asks = mem::take(&mut txn.asks);
         let name = txn.guest.clone();
         let mut fault = fault.clone();
+        // A guest that was made by this is gone, and perhaps made anew by whoever waited.
+        let removed = matches!(txn.undo, Some(Undo::Remove));
         match txn.undo.take() {
             Some(undo) => self.undo(name.as_ref(), undo),
             None => {
-                // What was asked of a shim is asked even so.
+                // What was asked of a shim is asked even so. That a guest is forgotten is
+                // stored, and only its name is not free yet.
+                let forgotten = txn.changes.iter().any(|c| matches!(c, Change::Drop(_)));
                 let after = mem::take(&mut txn.after);
-                let (now, later): (Vec<_>, Vec<_>) = after.into_iter().partition(is_order);
+                let (now, later): (Vec<_>, Vec<_>) =
+                    after.into_iter().partition(|o| forgotten || is_order(o));
                 txn.after = later;
-                fault = all_the_same(fault, &now);
+                if !forgotten {
+                    fault = all_the_same(fault, &now);
+                }
                 self.release(now);
                 match name.as_ref().and_then(|n| self.guests.get_mut(n)) {
                     Some(guest) => {
@@ -297,7 +307,7 @@ impl Core {
         for ask in asks {
             self.answer(ask, Err(fault.clone()));
         }
-        if let Some(name) = name {
+        if let Some(name) = name.filter(|_| !removed) {
             self.open_door(&name);
         }
     }
