@@ -270,7 +270,7 @@ impl<T: Tree> Switch<T> {
             }
             // Whatever it says: the fid is free.
             (Own::Clunk { fid }, Rmsg::Clunk | Rmsg::Lerror { .. } | Rmsg::Error { .. }) => {
-                if fid >= super::OWN_FIDS {
+                if super::OWN_FIDS.contains(&fid) {
                     up.numbers.give_back(fid);
                 }
                 Ok(())

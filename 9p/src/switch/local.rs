@@ -70,14 +70,14 @@ impl<T: Tree> Switch<T> {
         names: impl Iterator<Item = &'n str>,
     ) -> Walked {
         let mut frame = Vec::new();
-        put_walk(&mut frame, OWN_TAGS, fid, newfid, names);
+        put_walk(&mut frame, OWN_TAGS.start, fid, newfid, names);
         let answer = self.ask(tree, &frame);
         walked(&answer).ok_or(answer)
     }
 
     pub(super) fn local_clunk(&mut self, tree: &mut T, fid: u32) {
         let mut frame = Vec::new();
-        Tmsg::Clunk { fid }.encode(OWN_TAGS, &mut frame);
+        Tmsg::Clunk { fid }.encode(OWN_TAGS.start, &mut frame);
         let answers = self.ask(tree, &frame);
         // Before its own answer there are those of requests that waited for the fid.
         let own = answers.len().saturating_sub(HEADER);

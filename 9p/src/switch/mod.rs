@@ -18,8 +18,9 @@
 //!
 //! # What is one's own
 //!
-//! The switch needs fids and tags beside those of its client: fids from [`OWN_FIDS`] and tags from
-//! [`OWN_TAGS`] on are its own, and a client that uses one is refused. None is known that does.
+//! The switch needs fids and tags beside those of its client: [`OWN_FIDS`] and [`OWN_TAGS`] are
+//! its own, and a client that uses one is refused. Clients count from 0, or down from the
+//! largest number, and do not come there.
 //!
 //! # When a server goes
 //!
@@ -30,6 +31,7 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use crate::access::Identity;
 use crate::dialect::Dialect;
@@ -54,10 +56,10 @@ mod undo;
 mod up;
 mod walk;
 
-/// The first of the fids that are the switch's own.
-pub const OWN_FIDS: u32 = 0xffff_0000;
-/// The first of the tags that are the switch's own.
-pub const OWN_TAGS: u16 = 0xff00;
+/// The fids that are the switch's own.
+pub const OWN_FIDS: Range<u32> = 0xa701_0000..0xa702_0000;
+/// The tags that are the switch's own.
+pub const OWN_TAGS: Range<u16> = 0xa700..0xa800;
 /// The largest first message, before a size is agreed on.
 const FIRST_MSIZE: u32 = 8192;
 /// Bytes of answers that a client has not read, or of requests that a server has not, with

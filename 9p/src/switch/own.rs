@@ -3,9 +3,8 @@
 use alloc::vec::Vec;
 
 use super::OWN_FIDS;
-use crate::wire::NOFID;
 
-/// Fids from [`OWN_FIDS`] on.
+/// Fids of [`OWN_FIDS`], but the last.
 #[derive(Debug, Default)]
 pub(super) struct Numbers {
     next: u32,
@@ -18,8 +17,8 @@ impl Numbers {
         if let Some(fid) = self.free.pop() {
             return Some(fid);
         }
-        let fid = OWN_FIDS + self.next;
-        if fid >= NOFID - 1 {
+        let fid = OWN_FIDS.start + self.next;
+        if fid >= OWN_FIDS.end - 1 {
             return None;
         }
         self.next += 1;

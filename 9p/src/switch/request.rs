@@ -5,7 +5,6 @@ use crate::fault::{Errno, Fault};
 use crate::fids::{self, Change, Fids};
 use crate::msg::{self, Rmsg, Tmsg, ty};
 use crate::tree::Tree;
-use crate::wire::{NOFID, NOTAG};
 
 /// Whether an answer is an error.
 pub(super) fn is_error(frame: &[u8]) -> bool {
@@ -30,8 +29,8 @@ impl<T: Tree> Switch<T> {
                 self.pass(tree, frame);
                 Ok(())
             }
-            Ok(_) if (OWN_TAGS..NOTAG).contains(&tag) => {
-                Err(Fault::new(Errno::EINVAL, "tags from 0xff00 on are the server's own"))
+            Ok(_) if OWN_TAGS.contains(&tag) => {
+                Err(Fault::new(Errno::EINVAL, "tags from 0xa700 to 0xa7ff are the server's own"))
             }
             Ok(_) if self.is_busy(tag) => {
                 Err(Fault::new(Errno::EINVAL, "this tag has a request outstanding"))
@@ -56,8 +55,11 @@ impl<T: Tree> Switch<T> {
         frame: &[u8],
     ) -> Result<(), Fault> {
         let about = fids::of(&m);
-        if about.all().any(|at| at.fid >= OWN_FIDS && at.fid != NOFID) {
-            return Err(Fault::new(Errno::EBADF, "fids from 0xffff0000 on are the server's own"));
+        if about.all().any(|at| OWN_FIDS.contains(&at.fid)) {
+            return Err(Fault::new(
+                Errno::EBADF,
+                "fids from 0xa7010000 to 0xa701ffff are the server's own",
+            ));
         }
         if self.must_wait(&m, &about) {
             self.held_bytes += frame.len();

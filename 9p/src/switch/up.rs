@@ -10,7 +10,6 @@ use crate::dialect::Dialect;
 use crate::frames::{Incoming, Outgoing};
 use crate::msg::Tmsg;
 use crate::types::Qid;
-use crate::wire::NOTAG;
 
 /// The connection to a server.
 #[derive(Debug)]
@@ -100,7 +99,7 @@ impl Up {
     /// Asks for something under a tag of its own. False when there is none left: the server
     /// does not answer.
     pub(super) fn ask(&mut self, m: &Tmsg<'_>, what: Own) -> bool {
-        let Some(tag) = (OWN_TAGS..NOTAG).find(|tag| !self.own.contains_key(tag)) else {
+        let Some(tag) = OWN_TAGS.into_iter().find(|tag| !self.own.contains_key(tag)) else {
             return false;
         };
         self.own.insert(tag, what);

@@ -15,15 +15,15 @@ use alloc::vec::Vec;
 use super::local::{put_walk, walked};
 use super::request::{gone, is_error};
 use super::up::{Attached, Own, Root, Up};
-use super::{Asked, Effect, Fid, IDLE, Place, Switch, UpId, Used, Wish};
+use super::{Asked, Effect, Fid, IDLE, OWN_FIDS, Place, Switch, UpId, Used, Wish};
 use crate::fault::{Errno, Fault};
 use crate::msg::{Names, Rmsg, Tmsg, put_qid, ty};
 use crate::tree::Tree;
 use crate::types::{Qid, qid_type};
-use crate::wire::{NOFID, Writer};
+use crate::wire::Writer;
 
 /// The switch's local fid for looking around. It is never left in use.
-const PROBE: u32 = NOFID - 1;
+const PROBE: u32 = OWN_FIDS.end - 1;
 /// Bytes of an Rwalk before its qids.
 const QIDS: usize = 9;
 

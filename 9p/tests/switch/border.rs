@@ -145,11 +145,11 @@ fn a_server_that_speaks_less_is_asked_for_less() {
 #[test]
 fn numbers_of_the_switch_are_not_for_clients() {
     let mut net = net();
-    for fid in [OWN_FIDS, NOFID - 1] {
+    for fid in [OWN_FIDS.start, OWN_FIDS.end - 1] {
         assert_eq!(errno(&net.walk(0, fid, "x")), Errno::EBADF.0);
         assert_eq!(errno(&net.ask(&Tmsg::Clunk { fid })), Errno::EBADF.0);
     }
-    for tag in [OWN_TAGS, 0xfffe] {
+    for tag in [OWN_TAGS.start, OWN_TAGS.end - 1] {
         let answer = net.one(&frame(tag, &Tmsg::Getattr { fid: 0, mask: 0 }));
         assert_eq!((errno(&answer), tag_of(&answer)), (Errno::EINVAL.0, tag));
     }
