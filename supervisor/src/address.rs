@@ -1,5 +1,6 @@
-//! Where a guest's tree is: a socket's path, `unix:PATH`, `tcp:HOST:PORT`, or the
-//! guest's name, which stands for the socket that `atoll run` makes by default.
+//! Where a tree is: a socket's path, `unix:PATH`, `tcp:HOST:PORT`, a guest's name, which
+//! stands for the socket that is made for it by default, or `@`, which stands for the
+//! supervisor.
 
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -17,6 +18,9 @@ pub enum Address {
 impl Address {
     /// Reads what a user wrote.
     pub fn parse(text: &str) -> Result<Address, String> {
+        if text == SUPERVISOR {
+            return Address::supervisor();
+        }
         if let Some(path) = text.strip_prefix("unix:") {
             return Ok(Address::Unix(path.into()));
         }
@@ -35,6 +39,31 @@ impl Address {
             ));
         }
         Ok(Address::Unix(default_socket(text)))
+    }
+}
+
+/// What stands for the supervisor.
+pub const SUPERVISOR: &str = "@";
+/// The variable that says where the supervisor is.
+pub const HOST: &str = "ATOLL_HOST";
+
+impl Address {
+    /// The supervisor's control tree: where a variable says, or this user's own.
+    pub fn supervisor() -> Result<Address, String> {
+        match std::env::var(HOST) {
+            Ok(text) if text == SUPERVISOR => {
+                Err(format!("{HOST} is {SUPERVISOR}, which is itself"))
+            }
+            Ok(text) if !text.is_empty() => {
+                Address::parse(&text).map_err(|why| format!("{HOST}: {why}"))
+            }
+            _ => Ok(Address::Unix(supervisor_socket())),
+        }
+    }
+
+    /// Whether it is the supervisor's.
+    pub fn is_supervisor(&self) -> bool {
+        Address::supervisor().is_ok_and(|a| a == *self)
     }
 }
 
@@ -74,6 +103,11 @@ pub fn guest_sockets(name: &str) -> PathBuf {
     socket_dir().join("guests").join(name)
 }
 
+/// The socket of the supervisor. No guest can have it, for a guest's ends with `.sock`.
+pub fn supervisor_socket() -> PathBuf {
+    socket_dir().join("supervisor")
+}
+
 /// A place to listen at, which must be on this machine: there is no
 /// authentication yet, so nobody else may reach a guest's tree.
 pub fn loopback(text: &str) -> Result<SocketAddr, String> {
@@ -101,7 +135,8 @@ mod tests {
         assert_eq!(Address::parse("unix:a"), unix("a"));
         assert_eq!(Address::parse("tcp:[::1]:564"), Ok(Address::Tcp("[::1]:564".into())));
         assert_eq!(Address::parse("hello"), Ok(Address::Unix(default_socket("hello"))));
-        for bad in ["", "tcp:host", "tcp:host:x", "Hello", "a.sock"] {
+        assert_eq!(Address::parse("@"), unix(supervisor_socket().to_str().unwrap()));
+        for bad in ["", "@a", "tcp:host", "tcp:host:x", "Hello", "a.sock"] {
             assert!(Address::parse(bad).is_err(), "{bad}");
         }
     }

@@ -2,12 +2,13 @@
 //! one file at a time, and errors that say what to do.
 
 use std::future::Future;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::time::Duration;
 
 use atoll_9p::client::{Broken, tokio as client};
 use atoll_9p::fault::{Errno, Fault};
-use atoll_9p::types::{OpenFlags, Stat};
+use atoll_9p::types::{OpenFlags, Stat, unlink};
 use tokio::net::{TcpStream, UnixStream};
 
 pub use atoll_9p::client::blocking::Name;
@@ -21,6 +22,14 @@ pub enum Error {
     /// Nobody is there.
     #[error("no guest at {address}: {why}; is it running? (atoll run IMAGE)")]
     NoGuest {
+        /// Where.
+        address: Address,
+        /// What the system said.
+        why: io::Error,
+    },
+    /// The supervisor is not there.
+    #[error("no supervisor at {address}: {why}; start one with: atoll serve")]
+    NoSupervisor {
         /// Where.
         address: Address,
         /// What the system said.
@@ -41,7 +50,7 @@ pub enum Error {
     #[error("the connection failed")]
     Io(#[source] io::Error),
     /// The guest closed the connection, or is gone.
-    #[error("the guest closed the connection")]
+    #[error("the other end closed the connection")]
     Closed,
     /// The server does not speak as it should.
     #[error(transparent)]
@@ -84,12 +93,35 @@ impl Conn {
                 let address = address.clone();
                 match why.kind() {
                     io::ErrorKind::PermissionDenied => Error::Denied { address, why },
+                    _ if address.is_supervisor() => Error::NoSupervisor { address, why },
                     _ => Error::NoGuest { address, why },
                 }
             })
         })
         .await?;
         Conn::attach(stream, limit).await
+    }
+
+    /// The same over connections that break: it is connected again whenever that is possible,
+    /// and what is read goes on where it was.
+    pub async fn open_again(address: &Address, limit: Duration) -> Result<Conn, Error> {
+        // What is wrong with the first connection is told in the usual words.
+        drop(Conn::open(address, limit).await?);
+        let client = RandomState::new().build_hasher().finish();
+        let address = address.clone();
+        let connect = move || -> client::Connecting {
+            let address = address.clone();
+            Box::pin(async move {
+                match &address {
+                    Address::Unix(path) => {
+                        UnixStream::connect(path).await.map(client::Stream::Unix)
+                    }
+                    Address::Tcp(host) => TcpStream::connect(host).await.map(client::Stream::from),
+                }
+            })
+        };
+        let conn = within(limit, client::Connection::reconnecting(client, connect)).await?;
+        Ok(Conn { conn, file: None, limit })
     }
 
     /// Attaches over a stream that is connected.
@@ -175,6 +207,49 @@ impl Conn {
             }
             Err(e) => Err(e),
         }
+    }
+
+    /// Writes a text to a file that is there, as one message if it fits; waits for the
+    /// answer for as long as that takes.
+    pub async fn tell(&mut self, path: &str, bytes: &[u8]) -> Result<(), Error> {
+        self.walk(path).await?;
+        self.open_file(OpenFlags::WRONLY).await?;
+        self.file()?.write_all(0, bytes.to_vec()).await?;
+        self.clunk().await
+    }
+
+    /// Writes a file that is there from its start, with several messages underway.
+    pub async fn put(&mut self, path: &str, bytes: &[u8]) -> Result<(), Error> {
+        self.walk(path).await?;
+        self.open_file(OpenFlags::WRONLY).await?;
+        self.file()?.write_all(0, bytes.to_vec()).await?;
+        self.clunk().await
+    }
+
+    /// Reads a file that waits for nothing, to its end.
+    pub async fn read_file(&mut self, path: &str) -> Result<Vec<u8>, Error> {
+        self.walk(path).await?;
+        self.open_file(OpenFlags::RDONLY).await?;
+        let mut all = Vec::new();
+        loop {
+            let bytes = self.read_now(all.len() as u64).await?;
+            if bytes.is_empty() {
+                break;
+            }
+            all.extend_from_slice(&bytes);
+        }
+        self.clunk().await?;
+        Ok(all)
+    }
+
+    /// Makes a directory.
+    pub async fn mkdir(&mut self, path: &str) -> Result<(), Error> {
+        within(self.limit, self.conn.mkdir(path, 0o755)).await
+    }
+
+    /// Removes a directory.
+    pub async fn rmdir(&mut self, path: &str) -> Result<(), Error> {
+        within(self.limit, self.conn.remove(path, unlink::DIR)).await
     }
 
     /// Writes a text to a file, as one message if it fits. A file that is not there is

@@ -6,6 +6,7 @@
 //! out; one that does serves a [`Growing`].
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 use super::kinds::{Kind, Many};
 use super::many::MAX_ID;
@@ -97,9 +98,40 @@ fn never_removed() -> Fault {
     Fault::new(Errno::EPERM, "no files can be removed here")
 }
 
-/// A [`Synth`](super::Synth) and its state, as a [`Tree`] in which clients make and remove the entries
-/// of those directories that let them.
-pub struct Growing<'a, S>(pub Files<'a, S>);
+/// Whether somebody may attach.
+type Gate<'a, S> = Box<dyn Fn(&mut S, &Who<'_>) -> Result<(), Fault> + 'a>;
+/// Which nodes have news, as the state knows.
+type News<'a, S> = Box<dyn Fn(&mut S) -> Vec<Node> + 'a>;
+
+/// A [`Synth`](super::Synth) and its state, as a [`Tree`] in which clients make and remove
+/// the entries of those directories that let them.
+pub struct Growing<'a, S> {
+    /// The files.
+    pub files: Files<'a, S>,
+    gate: Option<Gate<'a, S>>,
+    news: Option<News<'a, S>>,
+}
+
+impl<'a, S> Growing<'a, S> {
+    /// A tree of these files.
+    pub fn new(files: Files<'a, S>) -> Growing<'a, S> {
+        Growing { files, gate: None, news: None }
+    }
+
+    /// Asks a function about everybody who attaches.
+    #[must_use]
+    pub fn gate(self, f: impl Fn(&mut S, &Who<'_>) -> Result<(), Fault> + 'a) -> Self {
+        Growing { gate: Some(Box::new(f)), ..self }
+    }
+
+    /// Asks a function which requests that wait are to be asked again, beside those that
+    /// [`Synth::wake`](super::Synth::wake) names: for functions of files, which have the
+    /// state alone.
+    #[must_use]
+    pub fn news(self, f: impl Fn(&mut S) -> Vec<Node> + 'a) -> Self {
+        Growing { news: Some(Box::new(f)), ..self }
+    }
+}
 
 impl<S> Files<'_, S> {
     /// Makes an entry that a client named.
@@ -144,31 +176,34 @@ impl<S> Tree for Growing<'_, S> {
     type Open = Open;
 
     fn attach(&mut self, who: &Who<'_>) -> Result<Node, Fault> {
-        self.0.attach(who)
+        if let Some(gate) = &self.gate {
+            gate(&mut self.files.state, who)?;
+        }
+        self.files.attach(who)
     }
 
     fn walk(&mut self, at: Node, name: &str) -> Result<(Node, Qid), Fault> {
-        self.0.walk(at, name)
+        self.files.walk(at, name)
     }
 
     fn qid(&mut self, node: Node) -> Result<Qid, Fault> {
-        self.0.qid(node)
+        self.files.qid(node)
     }
 
     fn stat(&mut self, node: Node) -> Result<Stat, Fault> {
-        self.0.stat(node)
+        self.files.stat(node)
     }
 
     fn may(&mut self, node: Node, user: User, want: Want) -> Result<(), Fault> {
-        self.0.may(node, user, want)
+        self.files.may(node, user, want)
     }
 
     fn set(&mut self, node: Node, set: &SetAttr) -> Result<(), Fault> {
-        self.0.set(node, set)
+        self.files.set(node, set)
     }
 
     fn open(&mut self, node: &mut Node, flags: OpenFlags) -> Result<Open, Fault> {
-        self.0.open(node, flags)
+        self.files.open(node, flags)
     }
 
     fn read(
@@ -178,7 +213,7 @@ impl<S> Tree for Growing<'_, S> {
         offset: u64,
         buf: &mut [u8],
     ) -> Result<Reply, Fault> {
-        self.0.read(node, open, offset, buf)
+        self.files.read(node, open, offset, buf)
     }
 
     fn write(
@@ -188,19 +223,19 @@ impl<S> Tree for Growing<'_, S> {
         offset: u64,
         data: &[u8],
     ) -> Result<Reply, Fault> {
-        self.0.write(node, open, offset, data)
+        self.files.write(node, open, offset, data)
     }
 
     fn once(&mut self) -> Option<&mut Once> {
-        self.0.once()
+        self.files.once()
     }
 
     fn seek(&mut self, node: Node, open: &mut Open, to: u64) -> Result<(), Fault> {
-        self.0.seek(node, open, to)
+        self.files.seek(node, open, to)
     }
 
     fn position(&mut self, node: Node, open: &mut Open) -> Option<u64> {
-        self.0.position(node, open)
+        self.files.position(node, open)
     }
 
     fn list(
@@ -210,22 +245,25 @@ impl<S> Tree for Growing<'_, S> {
         cookie: u64,
         sink: &mut Entries<'_>,
     ) -> Result<(), Fault> {
-        self.0.list(node, open, cookie, sink)
+        self.files.list(node, open, cookie, sink)
     }
 
     fn close(&mut self, node: Node, open: Open) {
-        self.0.close(node, open);
+        self.files.close(node, open);
     }
 
     fn create(&mut self, dir: Node, make: &Make<'_>) -> Result<Node, Fault> {
-        self.0.make_entry(dir, make)
+        self.files.make_entry(dir, make)
     }
 
     fn remove(&mut self, dir: Node, name: &str, what: Remove) -> Result<(), Fault> {
-        self.0.remove_entry(dir, name, what)
+        self.files.remove_entry(dir, name, what)
     }
 
     fn woken(&mut self, wake: &mut dyn FnMut(Node)) {
-        self.0.woken(wake);
+        if let Some(news) = &self.news {
+            news(&mut self.files.state).into_iter().for_each(|node| self.files.synth.wake(node));
+        }
+        self.files.woken(wake);
     }
 }

@@ -10,6 +10,7 @@ struct Shop {
     machines: BTreeMap<u64, Machine>,
     made: u64,
     closed: u32,
+    stirred: Vec<Node>,
 }
 
 #[derive(Default)]
@@ -139,7 +140,8 @@ fn shop() -> (Growing<'static, Shop>, Node) {
         Ok(())
     });
     t.huge(root, "fixed", |_, name| (name == "one").then_some(1), |_, _, _| {});
-    (Growing(Files { synth: t, state: Shop::default() }), ctl)
+    let files = Files { synth: t, state: Shop::default() };
+    (Growing::new(files).news(|s| std::mem::take(&mut s.stirred)), ctl)
 }
 
 const DIR: u32 = 5;
@@ -178,7 +180,7 @@ fn clients_make_and_remove_named_directories() {
     assert_eq!(p.errno(&mut t, &rmdir("press")), Errno::ENOENT.0);
     let read = Tmsg::Read { fid: 6, offset: 0, count: 9 };
     assert_eq!(p.errno(&mut t, &read), Errno::ESTALE.0);
-    assert_eq!(t.0.state.made, 1);
+    assert_eq!(t.files.state.made, 1);
     // Nothing else can be made or removed, here or elsewhere.
     p.ask(&mut t, &mkdir("lathe"));
     for dir in ["machines/lathe", "fixed", ""] {
@@ -191,6 +193,23 @@ fn clients_make_and_remove_named_directories() {
         p.ask(&mut t, &Tmsg::Clunk { fid: 7 });
     }
     p.s.close(&mut t);
+}
+
+#[test]
+fn who_attaches_is_asked_about() {
+    let (t, _) = shop();
+    let mut t = t.gate(|s, who| match who.uname {
+        "u" => Err(Fault::new(Errno::EACCES, "closed")),
+        _ => {
+            s.made += 100;
+            Ok(())
+        }
+    });
+    let user = atoll_9p::access::Identity::Owner.user(0);
+    let fault = t.attach(&Who { uname: "u", user, aname: "" }).unwrap_err();
+    assert_eq!((fault.errno, t.files.state.made), (Errno::EACCES, 0));
+    t.attach(&Who { uname: "v", user, aname: "" }).unwrap();
+    assert_eq!(t.files.state.made, 100);
 }
 
 #[test]
@@ -225,13 +244,16 @@ fn a_command_may_be_answered_later_and_those_of_one_file_keep_their_order() {
         assert!(p.raw(&mut t, &sent).is_empty(), "there is no answer yet");
     }
     let orders = |t: &Growing<'_, Shop>| {
-        t.0.state.machines[&1].orders.iter().map(|o| o.0.clone()).collect::<Vec<_>>()
+        t.files.state.machines[&1].orders.iter().map(|o| o.0.clone()).collect::<Vec<_>>()
     };
     assert_eq!(orders(&t), ["first"], "the second stands in line");
     assert_eq!(p.errno(&mut t, &rmdir("press")), Errno::EBUSY.0);
     for (tag, n) in [(20, 0), (21, 1)] {
-        t.0.state.machines.get_mut(&1).unwrap().orders[n].1 = true;
-        t.0.synth.wake(ctl.of(1));
+        t.files.state.machines.get_mut(&1).unwrap().orders[n].1 = true;
+        match n {
+            0 => t.files.synth.wake(ctl.of(1)),
+            _ => t.files.state.stirred.push(ctl.of(1)),
+        }
         let mut woken = Vec::new();
         t.woken(&mut |n| woken.push(n));
         assert_eq!(woken, [ctl.of(1)]);
@@ -244,7 +266,7 @@ fn a_command_may_be_answered_later_and_those_of_one_file_keep_their_order() {
     let sent = frame(22, &Tmsg::Write { fid: 6, offset: 0, data: b"third", op: None });
     assert!(p.raw(&mut t, &sent).is_empty());
     p.s.close(&mut t);
-    assert_eq!(t.0.state.closed, 1);
+    assert_eq!(t.files.state.closed, 1);
 }
 
 #[test]

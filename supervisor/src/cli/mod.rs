@@ -13,9 +13,11 @@ use crate::{backend, guard, shim, socket};
 mod checkpoint;
 mod export;
 mod files;
+mod guests;
 mod image;
 mod mount;
 mod run;
+mod serve;
 mod tail;
 
 /// Boots guests, and reads and writes their trees.
@@ -33,16 +35,76 @@ Examples:
   atoll cat hello /status
   atoll write hello /ctl stop
 
-Exit status: 0 done, 1 failed, 2 usage, 3 no such guest, 4 wrong state, 5 denied, 7 timeout.";
+  atoll serve                            look after guests, in one terminal
+  atoll run -d hello.img                 in another
+  atoll ps
+  atoll logs -f hello
+
+Exit status: 0 done, 1 failed, 2 usage, 3 no such guest, 4 wrong state, 5 denied, \
+6 no supervisor, 7 timeout.";
 
 const WHERE: &str = "\
-A guest is named by what `atoll run` calls it, or by its socket: PATH (with a slash), unix:PATH, \
-tcp:HOST:PORT.";
+A guest is named by what `atoll run` or `atoll ps` calls it, or by its socket: PATH (with a \
+slash), unix:PATH, tcp:HOST:PORT. The tree of the supervisor itself is @.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Boot one guest in the foreground
     Run(run::Args),
+    /// Look after guests that run in the background: the supervisor
+    Serve(serve::Serve),
+    /// List the supervisor's guests
+    #[command(after_help = guests::WHERE)]
+    Ps(guests::list::Ps),
+    /// Make a guest of an image, and do not start it
+    Create(guests::launch::Create),
+    /// Start guests
+    #[command(after_help = guests::WHERE)]
+    Start(guests::verbs::Guests),
+    /// Ask guests to stop, and kill those that do not
+    #[command(after_help = guests::WHERE)]
+    Stop(guests::verbs::Stop),
+    /// Kill guests
+    #[command(after_help = guests::WHERE)]
+    Kill(guests::verbs::Guests),
+    /// Let guests stand still
+    #[command(after_help = guests::WHERE)]
+    Pause(guests::verbs::Guests),
+    /// Let guests go on that stand still
+    #[command(after_help = guests::WHERE)]
+    Resume(guests::verbs::Guests),
+    /// Stop guests, and start them again
+    #[command(after_help = guests::WHERE)]
+    Restart(guests::verbs::Stop),
+    /// Forget guests that are stopped
+    #[command(after_help = guests::WHERE)]
+    Rm(guests::verbs::Rm),
+    /// Let a guest go on as another one too
+    #[command(after_help = guests::WHERE)]
+    Fork(guests::verbs::Fork),
+    /// Show all about a guest
+    #[command(after_help = guests::WHERE)]
+    Show(guests::list::Show),
+    /// Print what a guest says
+    #[command(after_help = guests::WHERE)]
+    Logs(guests::watch::Logs),
+    /// Print what happens to guests
+    #[command(after_help = guests::WHERE)]
+    Events(guests::watch::Events),
+    /// Show what guests use
+    #[command(after_help = guests::WHERE)]
+    Stats(guests::list::Stats),
+    /// Wait until guests have ended; fails unless all ended well
+    #[command(after_help = guests::WHERE)]
+    Wait(guests::watch::Wait),
+    /// Write a line to a guest's ctl, or list what it takes now
+    #[command(after_help = guests::WHERE)]
+    Ctl(guests::verbs::Ctl),
+    /// List, add and remove the supervisor's images
+    #[command(after_help = guests::WHERE)]
+    Images(guests::images::Images),
+    /// Say what this machine lacks, and what was left behind
+    Doctor(guests::doctor::Doctor),
     /// Serve folders of this machine in the foreground
     Export(export::Args),
     /// List a directory of a guest's tree
@@ -83,6 +145,25 @@ enum Command {
 fn asked() -> anyhow::Result<bool> {
     match Cli::parse().command {
         Command::Run(args) => block_on(run::run(args)),
+        Command::Serve(args) => block_on(serve::serve(args)),
+        Command::Ps(args) => block_on(guests::list::ps(args)),
+        Command::Create(args) => block_on(guests::launch::create(args)),
+        Command::Start(args) => block_on(guests::verbs::one(args, "start")),
+        Command::Stop(args) => block_on(guests::verbs::timed(args, "stop")),
+        Command::Kill(args) => block_on(guests::verbs::one(args, "kill")),
+        Command::Pause(args) => block_on(guests::verbs::one(args, "pause")),
+        Command::Resume(args) => block_on(guests::verbs::one(args, "resume")),
+        Command::Restart(args) => block_on(guests::verbs::timed(args, "restart")),
+        Command::Rm(args) => block_on(guests::verbs::rm(args)),
+        Command::Fork(args) => block_on(guests::verbs::fork(args)),
+        Command::Show(args) => block_on(guests::list::show(args)),
+        Command::Logs(args) => block_on(guests::watch::logs(args)),
+        Command::Events(args) => block_on(guests::watch::events(args)),
+        Command::Stats(args) => block_on(guests::list::stats(args)),
+        Command::Wait(args) => block_on(guests::watch::wait(args)),
+        Command::Ctl(args) => block_on(guests::verbs::ctl(args)),
+        Command::Images(args) => block_on(guests::images::images(args)),
+        Command::Doctor(args) => block_on(guests::doctor::doctor(args)),
         Command::Export(args) => export::run(&args),
         Command::Ls(args) => block_on(files::ls(args)),
         Command::Cat(args) => block_on(files::cat(args)),
@@ -152,11 +233,18 @@ fn code(e: &anyhow::Error) -> u8 {
     if let Some(e) = of_a_guest {
         return match e {
             Error::NoGuest { .. } => 3,
+            Error::NoSupervisor { .. } => 6,
             Error::Denied { .. } => 5,
             Error::Refused(fault) if matches!(fault.errno.0, 1 | 13 | 30) => 5,
             Error::Timeout(_) => 7,
             _ => 1,
         };
+    }
+    if let Some(e) = e.downcast_ref::<guests::Failed>() {
+        return e.code();
+    }
+    if let Some(crate::store::Error::Taken(_)) = e.downcast_ref() {
+        return 4;
     }
     if let Some(e) = e.downcast_ref::<crate::mount::Error>() {
         return e.code();

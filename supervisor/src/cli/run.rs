@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
+use super::guests::launch::{Create, RestartArg};
 use crate::address;
 use crate::backend::qemu::Accel;
 use crate::run::{On, Options, Restore};
@@ -13,6 +14,18 @@ use crate::run::{On, Options, Restore};
 pub(super) struct Args {
     /// The image, as `cargo xtask build` makes it
     image: PathBuf,
+    /// Give it to the supervisor (`atoll serve`), which goes on when this command has ended
+    #[arg(short, long, conflicts_with_all = ["socket", "restore", "state", "print"])]
+    detach: bool,
+    /// With -d: what to call the guest, if not what its image calls itself
+    #[arg(long, requires = "detach")]
+    name: Option<String>,
+    /// With -d: when to start it again after its end
+    #[arg(long, value_enum, default_value = "never", requires = "detach")]
+    restart: RestartArg,
+    /// With -d: let every start go on from its newest checkpoint
+    #[arg(long, requires = "detach")]
+    resume: bool,
     /// Where to run it
     #[arg(long, value_enum, default_value = "auto")]
     on: OnArg,
@@ -56,12 +69,13 @@ Examples:
   atoll run reader.img --export data=/srv/data
   atoll run hello.img --on qemu --print
   atoll run counter.img --state kept --restore latest
+  atoll run -d hello.img                 in the background; see atoll serve, atoll ps
 
 Its tree is at the socket until it ends. Ctrl-C asks it to stop; a second one, or two seconds, \
 kill it. Ends with 0 when the guest ended well, else with 1.";
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum OnArg {
+pub(super) enum OnArg {
     /// QEMU where image and host allow it, else a process
     Auto,
     /// A virtual machine
@@ -71,14 +85,14 @@ enum OnArg {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum AccelArg {
+pub(super) enum AccelArg {
     /// QEMU's own translator
     Tcg,
     /// The processor
     Kvm,
 }
 
-fn export(text: &str) -> Result<(String, PathBuf), String> {
+pub(super) fn export(text: &str) -> Result<(String, PathBuf), String> {
     match text.split_once('=') {
         Some((name, dir)) if !name.is_empty() && !name.contains('/') && !dir.is_empty() => {
             Ok((name.into(), dir.into()))
@@ -95,29 +109,25 @@ fn restore(text: &str) -> Result<Restore, String> {
     })
 }
 
-/// A size in bytes, or with a unit of powers of 1024.
-fn size(text: &str) -> Result<u64, String> {
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, unit) = text.split_at(digits);
-    let shift = match unit.trim() {
-        "" | "B" => 0,
-        "K" | "KiB" => 10,
-        "M" | "MiB" => 20,
-        "G" | "GiB" => 30,
-        _ => return Err(format!("{text}: the units are KiB, MiB and GiB")),
-    };
-    let bytes = number.parse::<u64>().ok().and_then(|n| n.checked_mul(1 << shift));
-    match bytes {
-        Some(n)
-            if (atoll_config::rules::MIN_MEMORY..=atoll_config::rules::MAX_MEMORY).contains(&n) =>
-        {
-            Ok(n)
-        }
-        _ => Err(format!("{text}: from 2MiB to 3GiB")),
-    }
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    crate::serve::units::memory(text)
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<bool> {
+    if args.detach {
+        let create = Create {
+            image: args.image,
+            name: args.name,
+            on: args.on,
+            listen: args.listen,
+            exports: args.exports,
+            memory: args.memory,
+            accel: args.accel,
+            restart: args.restart,
+            resume: args.resume,
+        };
+        return super::guests::launch::run(create).await;
+    }
     if args.restore == Some(Restore::Latest) && args.state.is_none() {
         let text = "--restore latest needs --state DIR, in which to look for it";
         return Err(super::Usage(text.into()).into());
@@ -144,19 +154,4 @@ pub(super) async fn run(args: Args) -> anyhow::Result<bool> {
         print: args.print,
     };
     crate::run::run(&options).await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_have_units_and_limits() {
-        assert_eq!(size("4MiB"), Ok(4 << 20));
-        assert_eq!(size("4194304"), Ok(4 << 20));
-        assert_eq!(size("2M"), Ok(2 << 20));
-        for bad in ["", "4", "4MB", "1GiB2", "99999999999999GiB", "-4MiB"] {
-            assert!(size(bad).is_err(), "{bad}");
-        }
-    }
 }

@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use anyhow::Context;
 use atoll_9p::types::OpenFlags;
 
-use super::files::{Where, copy, print};
+use super::files::{Where, print};
+use crate::conn::Conn;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Tail {
@@ -24,41 +25,58 @@ pub(super) async fn tail(args: Tail) -> anyhow::Result<bool> {
     let done = async {
         conn.walk(path).await?;
         conn.open_file(OpenFlags::RDONLY).await?;
-        let (mut last, mut offset) = (Last::new(args.lines), 0);
-        // What is there now, up to its end or to where a read has to wait.
-        loop {
-            let mut read = std::pin::pin!(conn.read(offset));
-            let (bytes, waited) = tokio::select! {
-                biased;
-                bytes = &mut read => (bytes?, false),
-                asked = conn.ping() => {
-                    asked?;
-                    last.print()?;
-                    let bytes = tokio::select! {
-                        bytes = &mut read => bytes?,
-                        _ = tokio::signal::ctrl_c() => return Ok(()),
-                    };
-                    (bytes, true)
-                }
-            };
-            offset += bytes.len() as u64;
-            if waited {
-                print(&bytes)?;
-                if !bytes.is_empty() {
-                    copy(&conn, offset).await?;
-                }
-                break;
-            }
-            if bytes.is_empty() {
-                last.print()?;
-                break;
-            }
-            last.push(&bytes);
-        }
-        Ok::<_, anyhow::Error>(())
+        follow(&conn, Some(args.lines), true, &mut |bytes| print(bytes)).await
     };
     done.await.with_context(|| format!("tail {path}"))?;
     Ok(true)
+}
+
+/// Takes out the last lines of the file that was opened, or all of them, up to its end or to
+/// where a read has to wait; and then, if that is wanted, what comes, until its end or an
+/// interrupt.
+pub(super) async fn follow(
+    conn: &Conn,
+    lines: Option<usize>,
+    on: bool,
+    out: &mut dyn FnMut(&[u8]) -> std::io::Result<()>,
+) -> anyhow::Result<()> {
+    let (mut last, mut offset) = (Last::new(lines.unwrap_or(0)), 0);
+    loop {
+        let mut read = std::pin::pin!(conn.read(offset));
+        let bytes = tokio::select! {
+            biased;
+            bytes = &mut read => bytes?,
+            asked = conn.ping() => {
+                asked?;
+                last.lines.iter().try_for_each(|line| out(line))?;
+                if !on {
+                    return Ok(());
+                }
+                let mut bytes = tokio::select! {
+                    bytes = &mut read => bytes?,
+                    _ = tokio::signal::ctrl_c() => return Ok(()),
+                };
+                while !bytes.is_empty() {
+                    offset += bytes.len() as u64;
+                    out(&bytes)?;
+                    bytes = tokio::select! {
+                        bytes = conn.read(offset) => bytes?,
+                        // The read that is dropped is taken back.
+                        _ = tokio::signal::ctrl_c() => return Ok(()),
+                    };
+                }
+                return Ok(());
+            }
+        };
+        offset += bytes.len() as u64;
+        if bytes.is_empty() {
+            return Ok(last.lines.iter().try_for_each(|line| out(line))?);
+        }
+        match lines {
+            Some(_) => last.push(&bytes),
+            None => out(&bytes)?,
+        }
+    }
 }
 
 /// The last so many lines, the newest perhaps unfinished.
@@ -70,10 +88,6 @@ struct Last {
 impl Last {
     fn new(max: usize) -> Last {
         Last { max, lines: VecDeque::new() }
-    }
-
-    fn print(&self) -> std::io::Result<()> {
-        self.lines.iter().try_for_each(|line| print(line))
     }
 
     fn push(&mut self, bytes: &[u8]) {

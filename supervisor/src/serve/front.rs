@@ -21,6 +21,7 @@ use tokio::net::UnixStream;
 use tokio::sync::Notify;
 use tokio::task::spawn_local;
 
+use super::authority::Caller;
 use crate::stream::Stream;
 
 /// What a client may hold, where nothing else was said: messages as large as those of a
@@ -34,9 +35,13 @@ const SCRATCH: usize = 128 << 10;
 /// walks into it and has no connection yet. A fault is what that client is told.
 pub type Reach<T> = Box<dyn Fn(&mut T, u64) -> Result<PathBuf, Fault>>;
 
+/// Tells the tree whose requests come next.
+pub type Enter<T> = Box<dyn Fn(&mut T, &Caller)>;
+
 struct Shared<T: Tree> {
     tree: RefCell<T>,
     reach: Reach<T>,
+    enter: Enter<T>,
     limits: Limits,
     clients: RefCell<BTreeMap<u64, Weak<Client<T>>>>,
     next: Cell<u64>,
@@ -54,7 +59,7 @@ impl<T: Tree> Clone for Front<T> {
 
 struct Client<T: Tree> {
     shared: Rc<Shared<T>>,
-    id: u64,
+    caller: Caller,
     stream: Stream,
     switch: RefCell<Switch<T>>,
     /// Told when there is something that its own task has to see to.
@@ -81,9 +86,15 @@ struct Link {
 impl<T: Tree + 'static> Front<T> {
     /// Serves a tree.
     pub fn new(tree: T, limits: Limits, reach: Reach<T>) -> Front<T> {
+        Front::entering(tree, limits, reach, Box::new(|_, _| {}))
+    }
+
+    /// Serves a tree that is told whose requests come next.
+    pub fn entering(tree: T, limits: Limits, reach: Reach<T>, enter: Enter<T>) -> Front<T> {
         Front(Rc::new(Shared {
             tree: RefCell::new(tree),
             reach,
+            enter,
             limits,
             clients: RefCell::new(BTreeMap::new()),
             next: Cell::new(0),
@@ -116,12 +127,20 @@ impl<T: Tree + 'static> Front<T> {
         clients.values().filter_map(Weak::upgrade).map(|c| c.switch.borrow().held()).sum()
     }
 
-    /// Serves a client until it is gone. Dropping the future lets it go.
+    /// Serves a client until it is gone, of whom nothing is known. Dropping the future lets
+    /// it go.
     pub async fn serve_client(&self, stream: Stream, identity: Identity) {
+        let nobody = Caller { client: 0, uid: None, gid: None, pid: None };
+        self.serve_caller(stream, identity, nobody).await;
+    }
+
+    /// The same, of whom this is known; its number is given here.
+    pub async fn serve_caller(&self, stream: Stream, identity: Identity, caller: Caller) {
         let id = self.0.next.replace(self.0.next.get() + 1);
+        let caller = Caller { client: id, ..caller };
         let client = Rc::new(Client {
             shared: self.0.clone(),
-            id,
+            caller,
             stream,
             switch: RefCell::new(Switch::new(self.0.limits, identity)),
             notify: Notify::new(),
@@ -155,6 +174,7 @@ impl<T: Tree + 'static> Shared<T> {
             });
             clients.extend(waiting.into_iter().flatten());
             for client in &clients {
+                (self.enter)(&mut tree, &client.caller);
                 client.switch.borrow_mut().step(&mut tree);
             }
         }
@@ -168,7 +188,7 @@ struct Seat<T: Tree + 'static>(Rc<Client<T>>);
 impl<T: Tree + 'static> Drop for Seat<T> {
     fn drop(&mut self) {
         let client = &self.0;
-        client.shared.clients.borrow_mut().remove(&client.id);
+        client.shared.clients.borrow_mut().remove(&client.caller.client);
         client.switch.borrow_mut().close(&mut client.shared.tree.borrow_mut());
         for link in std::mem::take(&mut *client.ups.borrow_mut()).into_values() {
             link.close();
@@ -219,6 +239,7 @@ impl<T: Tree + 'static> Client<T> {
             Some(n) => {
                 let mut tree = self.shared.tree.borrow_mut();
                 let bytes = scratch.get(..n).unwrap_or_default();
+                (self.shared.enter)(&mut tree, &self.caller);
                 self.switch.borrow_mut().from_client(&mut tree, bytes);
             }
             None => return Ok(true),
@@ -279,6 +300,7 @@ impl<T: Tree + 'static> Client<T> {
         let Some(stream) = stream else { return };
         let mut tree = self.shared.tree.borrow_mut();
         let mut switch = self.switch.borrow_mut();
+        (self.shared.enter)(&mut tree, &self.caller);
         while !switch.to_upstream(id).is_empty() {
             match stream.try_write(switch.to_upstream(id)) {
                 Ok(Some(n)) => switch.sent_to_upstream(&mut tree, id, n),
@@ -292,6 +314,7 @@ impl<T: Tree + 'static> Client<T> {
     fn send_down(&self) {
         let mut tree = self.shared.tree.borrow_mut();
         let mut switch = self.switch.borrow_mut();
+        (self.shared.enter)(&mut tree, &self.caller);
         while !switch.to_client().is_empty() && !self.broken.get() {
             match self.stream.try_write(switch.to_client()) {
                 Ok(Some(n)) => switch.sent_to_client(&mut tree, n),
@@ -352,6 +375,7 @@ impl<T: Tree + 'static> Client<T> {
                     let Some(client) = client.upgrade() else { continue };
                     let mut tree = client.shared.tree.borrow_mut();
                     let mut switch = client.switch.borrow_mut();
+                    (client.shared.enter)(&mut tree, &client.caller);
                     match r.and_then(|()| stream.try_write(switch.to_upstream(id))) {
                         Ok(Some(n)) => switch.sent_to_upstream(&mut tree, id, n),
                         Ok(None) => {}
@@ -381,7 +405,10 @@ impl<T: Tree + 'static> Client<T> {
             None => return Ok(true),
         };
         let bytes = scratch.get(..n).unwrap_or_default();
-        self.switch.borrow_mut().from_upstream(&mut self.shared.tree.borrow_mut(), id, bytes);
+        let mut tree = self.shared.tree.borrow_mut();
+        (self.shared.enter)(&mut tree, &self.caller);
+        self.switch.borrow_mut().from_upstream(&mut tree, id, bytes);
+        drop(tree);
         drop(scratch);
         self.send();
         Ok(true)

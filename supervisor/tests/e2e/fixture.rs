@@ -129,6 +129,31 @@ impl Place {
         found
     }
 
+    /// Kills all processes that know of this place. For a test that has failed, or that is
+    /// about guests which outlive everybody else.
+    pub(crate) fn kill_all(&self) {
+        for _ in 0..100 {
+            let pids = self.pids();
+            if pids.is_empty() {
+                return;
+            }
+            for pid in pids {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn pids(&self) -> Vec<Pid> {
+        let needle = format!("XDG_RUNTIME_DIR={}\0", self.dir.path().display());
+        let entries = std::fs::read_dir("/proc").unwrap().flatten();
+        let ours = entries.filter(|entry| {
+            let environ = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+            environ.windows(needle.len()).any(|w| w == needle.as_bytes())
+        });
+        ours.filter_map(|e| Pid::from_raw(e.file_name().to_str()?.parse().ok()?)).collect()
+    }
+
     /// Waits until no process and no file is left.
     pub(crate) fn assert_empty(&self) {
         let until = Instant::now() + Duration::from_secs(5);

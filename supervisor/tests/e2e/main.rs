@@ -12,5 +12,6 @@ mod ends;
 mod fixture;
 mod killed;
 mod plan9;
+mod serve;
 mod shim;
 mod trees;

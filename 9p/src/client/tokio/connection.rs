@@ -225,6 +225,22 @@ impl Connection {
         Ok(file)
     }
 
+    /// Makes a directory.
+    pub async fn mkdir(&self, path: &str, mode: u32) -> Result<(), Error> {
+        let (dir, name) = split(path);
+        let dir = self.walk(dir).await?;
+        let m = Tmsg::Mkdir { dfid: dir.fid, name, mode, gid: NOFID };
+        self.call(&m, |r| matches!(r, Rmsg::Mkdir { .. }).then_some(())).await
+    }
+
+    /// Removes a file, or with [`crate::types::unlink::DIR`] a directory.
+    pub async fn remove(&self, path: &str, flags: u32) -> Result<(), Error> {
+        let (dir, name) = split(path);
+        let dir = self.walk(dir).await?;
+        let m = Tmsg::Unlinkat { dirfd: dir.fid, name, flags };
+        self.call(&m, |r| matches!(r, Rmsg::Unlinkat).then_some(())).await
+    }
+
     /// Reads a file of at most `max` bytes to its end.
     pub async fn read(&self, path: &str, max: usize) -> Result<Vec<u8>, Error> {
         let file = self.open(path, OpenFlags::RDONLY).await?;

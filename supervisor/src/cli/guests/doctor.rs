@@ -1,0 +1,128 @@
+//! `atoll doctor`: what this machine lacks, and what was left behind.
+//!
+//! It works without a supervisor, for that is when somebody wants it. It removes nothing
+//! unless it is told to, and nothing that is in use.
+
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use crate::address;
+use crate::backend::{find_program, kvm};
+use crate::cli::files::print;
+use crate::conn::Conn;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Doctor {
+    /// Remove what was left behind
+    #[arg(long)]
+    fix: bool,
+    /// Print JSON, a line a finding
+    #[arg(long)]
+    json: bool,
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Is {
+    Fine,
+    /// Something cannot be done, and nothing is broken.
+    Lacks,
+    /// Something was left behind.
+    Left,
+    Fixed,
+}
+
+struct Report {
+    json: bool,
+    left: usize,
+}
+
+impl Report {
+    fn say(&mut self, is: Is, what: &str, text: &str) -> anyhow::Result<()> {
+        let word = match is {
+            Is::Fine => "ok",
+            Is::Lacks => "--",
+            Is::Left => "!!",
+            Is::Fixed => "removed",
+        };
+        self.left += usize::from(is == Is::Left);
+        let line = if self.json {
+            serde_json::json!({ "is": word, "what": what, "text": text }).to_string()
+        } else {
+            format!("{word:<7} {what:<10} {text}")
+        };
+        Ok(print(format!("{line}\n").as_bytes())?)
+    }
+}
+
+pub(crate) async fn doctor(args: Doctor) -> anyhow::Result<bool> {
+    let mut report = Report { json: args.json, left: 0 };
+    programs(&mut report).await?;
+    match super::connect().await {
+        Ok(mut conn) => supervisor(&mut report, &mut conn).await?,
+        Err(e) => report.say(Is::Lacks, "supervisor", &format!("{e:#}"))?,
+    }
+    sockets(&mut report, &address::socket_dir(), args.fix)?;
+    if report.left > 0 && !args.fix {
+        eprintln!("atoll: `atoll doctor --fix` removes what was left behind");
+    }
+    Ok(report.left == 0)
+}
+
+/// What guests run on.
+async fn programs(report: &mut Report) -> anyhow::Result<()> {
+    let atoll = std::env::current_exe()?;
+    match find_program("atoll-tender", "ATOLL_TENDER", &atoll) {
+        Some(path) => report.say(Is::Fine, "process", &path.display().to_string())?,
+        None => {
+            report.say(Is::Lacks, "process", "atoll-tender is neither beside atoll nor on PATH")?;
+        }
+    }
+    let Some(qemu) = find_program("qemu-system-x86_64", "ATOLL_QEMU", &atoll) else {
+        return report.say(
+            Is::Lacks,
+            "qemu",
+            "qemu-system-x86_64 is not on PATH: install qemu-system-x86",
+        );
+    };
+    let (accel, why) = kvm::choose(&qemu).await;
+    let text = format!("{}, {accel:?}: {why}", qemu.display());
+    report.say(Is::Fine, "qemu", &text)
+}
+
+async fn supervisor(report: &mut Report, conn: &mut Conn) -> anyhow::Result<()> {
+    let version = super::text(conn, "version").await?;
+    let index = super::text(conn, "index").await?;
+    let alive = index.lines().map(super::list::Line::parse).filter(super::list::Line::is_alive);
+    let text = format!(
+        "version {}, {} guests, {} run",
+        version.trim(),
+        index.lines().count(),
+        alive.count()
+    );
+    report.say(Is::Fine, "supervisor", &text)
+}
+
+/// Sockets that nobody serves any more.
+fn sockets(report: &mut Report, dir: &Path, fix: bool) -> anyhow::Result<()> {
+    let (mut served, mut dead) = (0, Vec::new());
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        if !entry.file_type()?.is_socket() {
+            continue;
+        }
+        match UnixStream::connect(entry.path()) {
+            Err(e) if e.kind() == std::io::ErrorKind::ConnectionRefused => dead.push(entry.path()),
+            _ => served += 1,
+        }
+    }
+    report.say(Is::Fine, "sockets", &format!("{served} served in {}", dir.display()))?;
+    for path in dead {
+        if fix {
+            std::fs::remove_file(&path)?;
+        }
+        let is = if fix { Is::Fixed } else { Is::Left };
+        report.say(is, "socket", &format!("{}: nobody serves it", path.display()))?;
+    }
+    Ok(())
+}

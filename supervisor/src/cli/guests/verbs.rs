@@ -1,0 +1,134 @@
+//! `atoll start`, `stop`, `kill`, `pause`, `resume`, `restart`, `rm`, `fork` and `ctl`.
+
+use super::{about, connect, path, sure, tell};
+use crate::cli::Usage;
+use crate::cli::files::print;
+
+/// Guests.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Guests {
+    /// The guests
+    #[arg(required = true, value_name = "GUEST")]
+    guests: Vec<String>,
+}
+
+/// Guests, and how long each may take.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Stop {
+    /// The guests
+    #[arg(required = true, value_name = "GUEST")]
+    guests: Vec<String>,
+    /// How many seconds it may take to stop before it is killed (default: what its config
+    /// says)
+    #[arg(short, long, value_name = "SECONDS")]
+    time: Option<f64>,
+}
+
+impl Stop {
+    fn line(&self, verb: &str) -> Result<String, Usage> {
+        match self.time {
+            None => Ok(verb.into()),
+            Some(s) if (0.0..=86_400.0).contains(&s) => Ok(format!("{verb} {:.0}", s * 1000.0)),
+            Some(s) => Err(Usage(format!("--time {s}: from 0 to 86400 seconds"))),
+        }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Rm {
+    /// The guests
+    #[arg(required = true, value_name = "GUEST")]
+    guests: Vec<String>,
+    /// Kill them first, if they run
+    #[arg(short, long)]
+    force: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Fork {
+    /// The guest
+    guest: String,
+    /// The name of the new one
+    name: String,
+    /// Start the new one
+    #[arg(short, long)]
+    start: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Ctl {
+    /// The guest
+    guest: String,
+    /// A line for its ctl; without one, what it takes now is listed
+    line: Vec<String>,
+}
+
+/// One verb for several guests, one after the other; each is tried.
+async fn all(guests: &[String], line: &str) -> anyhow::Result<bool> {
+    let mut conn = connect().await?;
+    let mut failed = None;
+    for guest in guests {
+        match tell(&mut conn, guest, line).await {
+            Ok(()) => print(format!("{guest}\n").as_bytes())?,
+            Err(e) => {
+                if let Some(before) = failed.replace(e) {
+                    eprintln!("atoll: {before:#}");
+                }
+            }
+        }
+    }
+    failed.map_or(Ok(true), Err)
+}
+
+pub(crate) async fn one(args: Guests, verb: &str) -> anyhow::Result<bool> {
+    all(&args.guests, verb).await
+}
+
+pub(crate) async fn timed(args: Stop, verb: &str) -> anyhow::Result<bool> {
+    let line = args.line(verb)?;
+    all(&args.guests, &line).await
+}
+
+pub(crate) async fn rm(args: Rm) -> anyhow::Result<bool> {
+    let mut conn = connect().await?;
+    let names = args.guests.join(", ");
+    let question = format!("Forget {names}, with logs and checkpoints?");
+    if !sure(args.yes, &question)? {
+        return Ok(false);
+    }
+    for guest in &args.guests {
+        let state = super::file(&mut conn, guest, "status").await?;
+        let state = state.lines().find_map(|l| l.strip_prefix("state ")).unwrap_or_default();
+        if args.force && !matches!(state, "new" | "stopped") {
+            tell(&mut conn, guest, "kill").await?;
+        }
+        let dir = path(guest, "")?;
+        conn.rmdir(dir.trim_end_matches('/')).await.map_err(|e| about(guest, e))?;
+        print(format!("{guest}\n").as_bytes())?;
+    }
+    Ok(true)
+}
+
+pub(crate) async fn fork(args: Fork) -> anyhow::Result<bool> {
+    let mut conn = connect().await?;
+    path(&args.name, "")?;
+    tell(&mut conn, &args.guest, &format!("fork {}", args.name)).await?;
+    if args.start {
+        tell(&mut conn, &args.name, "start").await?;
+    }
+    print(format!("{}\n", args.name).as_bytes())?;
+    Ok(true)
+}
+
+pub(crate) async fn ctl(args: Ctl) -> anyhow::Result<bool> {
+    let mut conn = connect().await?;
+    if args.line.is_empty() {
+        print(super::file(&mut conn, &args.guest, "ctl").await?.as_bytes())?;
+    } else {
+        tell(&mut conn, &args.guest, &args.line.join(" ")).await?;
+    }
+    Ok(true)
+}

@@ -1,0 +1,203 @@
+//! A guest's `config`: launch policy as people write it, made a [`Definition`].
+//!
+//! The file is TOML. What is wrong with it is said with line and caret, and with what
+//! would be right; a key that nobody knows is wrong too.
+//!
+//! ```toml
+//! image = "3f8a…"            # the image's hash, as below /images
+//! on = "auto"                # auto, qemu or process
+//! memory = "8MiB"            # if not what the image says
+//! stop = "10s"               # how long it may take to stop before it is killed
+//! listen = ["127.0.0.1:5640"]
+//! resume = true              # go on from the newest checkpoint
+//!
+//! [imports]
+//! data = "/srv/data"         # a folder of this host
+//!
+//! [restart]
+//! policy = "on-failure"      # never, on-failure or always
+//! ```
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Deserializer};
+
+use crate::backend::qemu::Accel;
+use crate::core::define::{Bind, Definition, Expect, Policy, Restart, STOP};
+use crate::core::name::ImageHash;
+use crate::run::On;
+
+/// The longest text that is read, in bytes.
+pub const MAX_TEXT: usize = 64 << 10;
+
+/// What a file says, with the units that people write.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    image: ImageHash,
+    #[serde(default)]
+    on: On,
+    accel: Option<Accel>,
+    #[serde(default, deserialize_with = "size")]
+    memory: Option<u64>,
+    #[serde(default)]
+    imports: BTreeMap<String, Bind>,
+    #[serde(default)]
+    listen: Vec<Loopback>,
+    #[serde(default)]
+    restart: RawRestart,
+    #[serde(default, deserialize_with = "span")]
+    stop: Option<u64>,
+    #[serde(default)]
+    resume: bool,
+    expect: Option<Expect>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRestart {
+    #[serde(default)]
+    policy: Policy,
+    #[serde(default, deserialize_with = "span")]
+    delay: Option<u64>,
+    #[serde(default, deserialize_with = "span")]
+    limit: Option<u64>,
+    tries: Option<u32>,
+    #[serde(default, deserialize_with = "span")]
+    healthy: Option<u64>,
+}
+
+/// An address of this machine's own.
+struct Loopback(SocketAddr);
+
+impl<'de> Deserialize<'de> for Loopback {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Loopback, D::Error> {
+        let text = String::deserialize(from)?;
+        let full = if text.starts_with("tcp:") { text } else { format!("tcp:{text}") };
+        crate::address::loopback(&full).map(Loopback).map_err(serde::de::Error::custom)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Quantity {
+    Number(u64),
+    Text(String),
+}
+
+fn size<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    let bytes = match Quantity::deserialize(from) {
+        Ok(Quantity::Number(n)) => super::units::memory(&n.to_string()),
+        Ok(Quantity::Text(text)) => super::units::memory(&text),
+        Err(_) => Err("a size is a text such as \"8MiB\"".into()),
+    };
+    bytes.map(Some).map_err(serde::de::Error::custom)
+}
+
+fn span<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    let ms = match Quantity::deserialize(from) {
+        Ok(Quantity::Number(n)) => Ok(n),
+        Ok(Quantity::Text(text)) => super::units::span(&text),
+        Err(_) => Err("a span of time is a text such as \"10s\", or milliseconds".into()),
+    };
+    ms.map(Some).map_err(serde::de::Error::custom)
+}
+
+/// Reads a text. The error shows the line, with a caret.
+pub fn parse(text: &str) -> Result<Definition, String> {
+    if text.len() > MAX_TEXT {
+        return Err(format!("config has {} bytes: {MAX_TEXT} are the most", text.len()));
+    }
+    let raw: Raw = toml::from_str(text).map_err(|e| complaint(&e.to_string()))?;
+    let usual = Restart::default();
+    Ok(Definition {
+        on: raw.on,
+        accel: raw.accel,
+        memory: raw.memory,
+        imports: raw.imports,
+        listen: raw.listen.into_iter().map(|l| l.0).collect(),
+        restart: Restart {
+            policy: raw.restart.policy,
+            delay: raw.restart.delay.unwrap_or(usual.delay),
+            limit: raw.restart.limit.unwrap_or(usual.limit),
+            tries: raw.restart.tries.unwrap_or(usual.tries),
+            healthy: raw.restart.healthy.unwrap_or(usual.healthy),
+        },
+        stop: raw.stop.unwrap_or(STOP),
+        resume: raw.resume,
+        expect: raw.expect,
+        ..Definition::new(raw.image)
+    })
+}
+
+/// The parser's words, with the file's name in the place of its own.
+fn complaint(text: &str) -> String {
+    text.replace("TOML parse error at", "config,").trim_end().to_owned()
+}
+
+/// What a guest is that was defined with nothing but an image, as text: a beginning for
+/// whoever wants to change it.
+pub fn template(image: &ImageHash) -> String {
+    format!("image = \"{image}\"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash() -> String {
+        "ab".repeat(32)
+    }
+
+    #[test]
+    fn a_config_is_read_with_the_units_that_people_write() {
+        let text = format!(
+            "image = \"{}\"\non = \"process\"\nmemory = \"8MiB\"\nstop = \"3s\"\n\
+             listen = [\"127.0.0.1:0\", \"tcp:[::1]:5\"]\nresume = true\n\
+             [imports]\ndata = \"/srv/data\"\nkv = \"db/export/kv\"\n\
+             [restart]\npolicy = \"on-failure\"\ndelay = 250\nlimit = \"1min\"\n",
+            hash()
+        );
+        let def = parse(&text).unwrap();
+        assert_eq!(
+            (def.on, def.memory, def.stop, def.resume),
+            (On::Process, Some(8 << 20), 3000, true)
+        );
+        assert_eq!(def.listen.len(), 2);
+        assert_eq!(def.imports.len(), 2);
+        assert_eq!(def.restart.policy, Policy::OnFailure);
+        assert_eq!((def.restart.delay, def.restart.limit), (250, 60_000));
+        let image = ImageHash::new(&hash()).unwrap();
+        assert_eq!(parse(&template(&image)).unwrap(), Definition::new(image));
+    }
+
+    #[test]
+    fn what_is_wrong_is_shown_with_a_caret_and_what_would_be_right() {
+        let good = format!("image = \"{}\"\n", hash());
+        for (text, wants) in [
+            ("", &["missing field `image`"][..]),
+            ("image = 5\n", &["line 1", "^"]),
+            ("image = \"abc\"\n", &["line 1", "image = \"abc\"", "^", "64 digits"]),
+            (
+                &format!("{good}colour = 1\n"),
+                &["line 2", "^^^^^^", "unknown field `colour`", "`memory`"],
+            ),
+            (&format!("{good}on = \"moon\"\n"), &["line 2", "^", "`process`"]),
+            (&format!("{good}memory = \"8MB\"\n"), &["line 2", "^", "KiB, MiB and GiB"]),
+            (&format!("{good}memory = \"1KiB\"\n"), &["from 2MiB to 3GiB"]),
+            (&format!("{good}stop = \"soon\"\n"), &["line 2", "ms, s, min and h"]),
+            (&format!("{good}listen = [\"0.0.0.0:1\"]\n"), &["no authentication"]),
+            (&format!("{good}[imports]\na = \"./x\"\n"), &["line 3", "^", "begins with /"]),
+            (&format!("{good}[restart]\npolicy = \"maybe\"\n"), &["line 3", "on-failure"]),
+            (&format!("{good}image = 1\n"), &["line 2", "duplicate key"]),
+            ("image = \"\u{1b}[2J", &["line 1"]),
+        ] {
+            let why = parse(text).unwrap_err();
+            for want in wants {
+                assert!(why.contains(want), "{text:?}: {want:?} is not in: {why}");
+            }
+        }
+        assert!(parse(&"#".repeat(MAX_TEXT + 1)).unwrap_err().contains("are the most"));
+    }
+}
