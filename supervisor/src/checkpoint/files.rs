@@ -42,12 +42,13 @@ impl Target {
         Ok(Target { file, temporary, path, done: false })
     }
 
-    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+    /// Writes more of it.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.file.write_all(bytes).map_err(|why| self.cannot(why))
     }
 
     /// All is there: it gets its name, in the place of what had it.
-    pub(super) fn finish(mut self) -> Result<(), Error> {
+    pub fn finish(mut self) -> Result<(), Error> {
         self.file.sync_all().map_err(|why| self.cannot(why))?;
         std::fs::rename(&self.temporary, &self.path).map_err(|why| self.cannot(why))?;
         self.done = true;

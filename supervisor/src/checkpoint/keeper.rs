@@ -125,7 +125,7 @@ impl Keeper {
     async fn keep(&self, n: u64) -> anyhow::Result<PathBuf> {
         let path = self.state.file(n);
         let to = Target::new(&path, &mut self.guard.borrow_mut())?;
-        take(&mut self.conn().await?, to).await?;
+        take(&mut self.conn().await?, to, None).await?;
         Ok(path)
     }
 

@@ -38,6 +38,9 @@ pub enum Error {
     /// It builds on another one.
     #[error("it holds only what changed since another checkpoint, and that is not here")]
     Increment,
+    /// What was asked for builds on another one than was named: found, and named.
+    #[error("the guest tells what changed since {}, and not since {}: take all of it again", brief(.0), brief(.1))]
+    Base(Hash, Hash),
     /// The guest has no such file.
     #[error("this guest cannot be written down: it has no atoms (see `can` in its manifest)")]
     Cannot,
@@ -72,9 +75,11 @@ async fn open(conn: &mut Conn, path: &str, flags: OpenFlags) -> Result<(), Error
     Ok(conn.open_file(flags).await?)
 }
 
-/// Takes a checkpoint of a guest into a file, which gets its name when all is there.
-pub async fn take(conn: &mut Conn, mut to: Target) -> Result<Hash, Error> {
-    open(conn, "checkpoint/new", OpenFlags::RDONLY).await?;
+/// Takes a checkpoint of a guest into a file, which gets its name when all is there. With a
+/// base it is what has changed since that, which must be the last that was taken.
+pub async fn take(conn: &mut Conn, mut to: Target, base: Option<Hash>) -> Result<Hash, Error> {
+    let path = if base.is_some() { "checkpoint/since" } else { "checkpoint/new" };
+    open(conn, path, OpenFlags::RDONLY).await?;
     let (mut reader, mut offset) = (Reader::new(), 0);
     loop {
         let bytes = conn.read_now(offset).await?;
@@ -82,6 +87,12 @@ pub async fn take(conn: &mut Conn, mut to: Target) -> Result<Hash, Error> {
             break;
         }
         reader.feed(&bytes, &mut ()).map_err(Error::Given)?;
+        // Given up before its end, it is no base of the next one.
+        if let (Some(base), Some(header)) = (base, reader.header())
+            && let Some(found) = header.base.filter(|found| *found != base)
+        {
+            return Err(Error::Base(found, base));
+        }
         to.write(&bytes)?;
         offset += bytes.len() as u64;
     }

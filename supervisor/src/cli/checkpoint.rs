@@ -4,7 +4,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use atoll_config::checkpoint::{CHUNK, FORMAT, Sink};
+use atoll_config::checkpoint::{CHUNK, FORMAT, Sink, Whole};
+use atoll_config::payload::Hash;
 use clap::Subcommand;
 use serde_json::json;
 
@@ -25,6 +26,9 @@ pub(super) struct Checkpoint {
     /// The file to write
     #[arg(required = true)]
     file: Option<PathBuf>,
+    /// Only what changed since this one, which must be the last that was taken
+    #[arg(long, value_name = "BASE")]
+    since: Option<PathBuf>,
     /// How many seconds an answer may take
     #[arg(long, value_name = "SECONDS", default_value = "10")]
     timeout: f64,
@@ -36,6 +40,8 @@ Examples:
   atoll checkpoint show now.checkpoint
   atoll restore counter now.checkpoint          it becomes what it was then
   atoll run counter.img --restore now.checkpoint --on process
+  atoll checkpoint counter more.checkpoint --since now.checkpoint
+  atoll checkpoint join then.checkpoint now.checkpoint more.checkpoint
 
 FILE is written when all of it is there, in the place of what had that name.";
 
@@ -43,7 +49,23 @@ FILE is written when all of it is there, in the place of what had that name.";
 enum Command {
     /// Say what is in a checkpoint, after all of it was checked
     Show(Show),
+    /// Put what changed onto what there was: one file that a guest can go on from
+    Join(Join),
 }
+
+#[derive(Debug, clap::Args)]
+struct Join {
+    /// The file to write
+    file: PathBuf,
+    /// A whole checkpoint
+    base: PathBuf,
+    /// What changed since, in the order in which they were taken
+    #[arg(required = true)]
+    since: Vec<PathBuf>,
+}
+
+/// The most bytes of guests' memory that are put together.
+const MOST: u64 = 4 << 30;
 
 #[derive(Debug, clap::Args)]
 struct Show {
@@ -65,21 +87,58 @@ pub(super) struct Restore {
 pub(super) async fn checkpoint(args: Checkpoint) -> anyhow::Result<bool> {
     match (args.command, args.address, args.file) {
         (Some(Command::Show(show)), ..) => self::show(&show),
-        (None, Some(address), Some(file)) => take(&Where::new(address, args.timeout), &file).await,
+        (Some(Command::Join(join)), ..) => self::join(&join),
+        (None, Some(address), Some(file)) => {
+            let base = args.since.map(|base| open(&base, &mut ())).transpose()?;
+            take(&Where::new(address, args.timeout), &file, base.map(|b| b.hash)).await
+        }
         _ => Err(Usage("which GUEST, and which FILE?".into()).into()),
     }
 }
 
-async fn take(at: &Where, file: &Path) -> anyhow::Result<bool> {
+async fn take(at: &Where, file: &Path, base: Option<Hash>) -> anyhow::Result<bool> {
     let mut conn = at.connect().await?;
-    let atoll = std::env::current_exe().context("which program is this?")?;
-    let mut guard = Guard::start(&atoll).context("cannot start the guard")?;
+    let mut guard = guard()?;
     let taken = match Target::new(file, &mut guard) {
-        Ok(to) => checkpoint::take(&mut conn, to).await,
+        Ok(to) => checkpoint::take(&mut conn, to, base).await,
         Err(e) => Err(e),
     };
     guard.bye();
     taken?;
+    Ok(true)
+}
+
+fn guard() -> anyhow::Result<Guard> {
+    let atoll = std::env::current_exe().context("which program is this?")?;
+    Guard::start(&atoll).context("cannot start the guard")
+}
+
+fn join(args: &Join) -> anyhow::Result<bool> {
+    let mut left = MOST;
+    let mut read = |path: &Path| -> anyhow::Result<Whole> {
+        // So that what is wrong with it is said as elsewhere.
+        open(path, &mut ())?;
+        let bytes = std::fs::read(path).with_context(|| format!("{}", path.display()))?;
+        let whole = Whole::read(&bytes, left).with_context(|| format!("{}", path.display()))?;
+        left -= whole.components.values().map(|c| (c.chunks.len() * CHUNK) as u64).sum::<u64>();
+        Ok(whole)
+    };
+    let mut whole = read(&args.base)?;
+    if whole.header.base.is_some() {
+        let e = anyhow::Error::from(checkpoint::Error::Increment);
+        return Err(e.context(args.base.display().to_string()));
+    }
+    for path in &args.since {
+        let increment = read(path)?;
+        whole = whole.compose(increment).with_context(|| format!("{}", path.display()))?;
+    }
+    let mut guard = guard()?;
+    let done = Target::new(&args.file, &mut guard).and_then(|mut to| {
+        to.write(&whole.write().0)?;
+        to.finish()
+    });
+    guard.bye();
+    done?;
     Ok(true)
 }
 

@@ -276,6 +276,9 @@ mod tests {
         assert!(fine("atoll checkpoint counter file"));
         assert!(fine("atoll checkpoint counter file --timeout 1"));
         assert!(fine("atoll checkpoint show file"));
+        assert!(fine("atoll checkpoint counter file --since base"));
+        assert!(fine("atoll checkpoint join file base more"));
+        assert!(!fine("atoll checkpoint join file base"));
         assert!(!fine("atoll checkpoint") && !fine("atoll checkpoint counter"));
         assert!(!fine("atoll checkpoint show"));
     }

@@ -120,6 +120,45 @@ fn a_running_guest_becomes_what_it_was() {
 }
 
 #[test]
+fn what_changed_is_put_onto_what_there_was() {
+    let kept = Kept::new();
+    let guest = kept.start("process", &[]);
+    kept.tell("add 42");
+    let first = kept.take("first");
+    kept.tell("add 8");
+    let (more, last) = (kept.file("more"), kept.file("last"));
+    let since =
+        |file: &str, base: &str| kept.place.run(&["checkpoint", "counter", file, "--since", base]);
+    assert!(since(&more, &first).status.success());
+    kept.tell("add 1");
+    // What the guest tells is what changed since the last one, and no other.
+    let refused = since(&last, &first);
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && why.contains("take all of it again"), "{why}");
+    assert!(since(&last, &more).status.success());
+    assert_ne!(kept.shown(&last, "base"), kept.shown(&first, "hash"));
+    let whole = kept.file("whole");
+    let join = |files: &[&str]| kept.place.run(&[&["checkpoint", "join", &whole], files].concat());
+    for (files, says) in [
+        (&[&*first, &*last][..], "builds on another checkpoint"),
+        (&[&*more, &*last], "only what changed since another"),
+    ] {
+        let refused = join(files);
+        let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && why.contains(says), "{why}");
+    }
+    assert!(join(&[&first, &more, &last]).status.success());
+    kept.tell("add 100");
+    let (code, why) = kept.place.fails(&["restore", "counter", &last]);
+    assert!(code == 1 && why.contains("only what changed"), "{why}");
+    kept.place.ok(&["restore", "counter", &whole]);
+    assert_eq!(kept.count(), 51);
+    assert_eq!(kept.names(), ["first", "last", "more", "whole"]);
+    guest.stop();
+    kept.place.assert_empty();
+}
+
+#[test]
 fn a_folder_keeps_what_the_guest_is_told_to_keep() {
     let kept = Kept::new();
     let folder = kept.file("kept");
