@@ -10,7 +10,7 @@ use atoll_9p::msg::{Rmsg, Tmsg};
 use atoll_9p::types::OpenFlags;
 
 /// Bytes of a message that are asked for.
-const MSIZE: u32 = 8192;
+const MSIZE: u32 = 64 << 10;
 /// The `afid` and the numeric user that mean none.
 const NONE: u32 = u32::MAX;
 const ROOT: u32 = 0;
@@ -72,6 +72,25 @@ impl Nine {
         self.client.send(&Tmsg::Clunk { fid: FILE });
         self.answer(|m| matches!(m, Rmsg::Clunk).then_some(()))?;
         written.with_context(wrong)
+    }
+
+    /// Writes a file from its start to its end, piece by piece.
+    pub fn write_all(&mut self, path: &str, bytes: &[u8]) -> Result<()> {
+        let wrong = || format!("cannot write the guest's file {path}");
+        self.open(FILE, path, OpenFlags::WRONLY).with_context(wrong)?;
+        let (mut offset, piece) = (0, self.client.msize() as usize - 24);
+        while let Some(rest) = bytes.get(offset..).filter(|rest| !rest.is_empty()) {
+            let data = &rest[..rest.len().min(piece)];
+            self.client.send(&Tmsg::Write { fid: FILE, offset: offset as u64, data, op: None });
+            offset += self
+                .answer(|m| match m {
+                    Rmsg::Write { count } => Some(count as usize),
+                    _ => None,
+                })
+                .with_context(wrong)?;
+        }
+        self.client.send(&Tmsg::Clunk { fid: FILE });
+        self.answer(|m| matches!(m, Rmsg::Clunk).then_some(()))
     }
 
     /// Opens an event file for [`Nine::next`].

@@ -19,6 +19,7 @@ pub mod actors;
 pub mod compute;
 pub mod interpreter;
 pub mod messages;
+pub mod state;
 pub mod worker;
 
 use worker::Worker;
@@ -48,6 +49,7 @@ pub fn run(root: &Path, runs: usize, say: &dyn Fn(&str)) -> Result<Vec<Figure>> 
     let bench = Bench { root, runs, say, tender, image, scratch };
     let mut out = compute::run(&bench)?;
     out.extend(messages::run(&bench)?);
+    out.extend(state::run(&bench)?);
     Ok(out)
 }
 
