@@ -204,7 +204,8 @@ pub(super) fn ended(s: &State, id: u64) -> Result<String, Fault> {
     })
 }
 
-/// `/guests/NAME/history`: its checkpoints, oldest first, and how it failed the last times.
+/// `/guests/NAME/history`: its checkpoints and its runs, oldest first; the record of a failure
+/// below the run that it ended.
 pub(super) fn history(s: &mut State, id: u64, out: &mut String) -> Result<(), Fault> {
     let home = s.home(&s.guest(id)?.name);
     let list = |folder: &str| -> Vec<(u64, std::path::PathBuf)> {
@@ -225,8 +226,12 @@ pub(super) fn history(s: &mut State, id: u64, out: &mut String) -> Result<(), Fa
         let _ = writeln!(out, "checkpoint {n} time {ms} bytes {}", meta.len());
     }
     for (run, path) in list("history") {
+        let end = std::fs::read(path.join("end.json")).ok();
+        let _ = match end.and_then(|text| End::from_json(&text).ok()) {
+            Some(end) => writeln!(out, "run {run} time {} {} {}", end.ended, how(&end), end.why),
+            None => writeln!(out, "run {run}"),
+        };
         let record = std::fs::read_to_string(path.join("record")).unwrap_or_default();
-        let _ = writeln!(out, "run {run}");
         record.lines().take(256).for_each(|line| {
             let _ = writeln!(out, "  {}", crate::record::printable(line.as_bytes()));
         });

@@ -42,6 +42,10 @@ pub fn tree(mut state: State) -> Control {
     });
     t.text(root, "index", show::index);
     t.text(root, "metrics", metrics::put);
+    t.text(root, "orphans", |s, out| {
+        s.core.orphans().for_each(|name| *out += &format!("{name}\n"));
+        Ok(())
+    });
     state.nodes.log = Some(t.special(root, "log", Events { all: true }));
     t.stream(root, "audit", |s| &mut s.audit);
     let host = t.dir(root, "host");

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use crate::address;
+use crate::address::{self, Address};
 use crate::backend::{find_program, kvm};
 use crate::cli::files::print;
 use crate::conn::Conn;
@@ -60,7 +60,10 @@ pub(crate) async fn doctor(args: Doctor) -> anyhow::Result<bool> {
     let mut report = Report { json: args.json, left: 0 };
     programs(&mut report).await?;
     match super::connect().await {
-        Ok(mut conn) => supervisor(&mut report, &mut conn).await?,
+        Ok(mut conn) => {
+            supervisor(&mut report, &mut conn).await?;
+            orphans(&mut report, &mut conn, args.fix).await?;
+        }
         Err(e) => report.say(Is::Lacks, "supervisor", &format!("{e:#}"))?,
     }
     sockets(&mut report, &address::socket_dir(), args.fix)?;
@@ -102,6 +105,31 @@ async fn supervisor(report: &mut Report, conn: &mut Conn) -> anyhow::Result<()> 
         alive.count()
     );
     report.say(Is::Fine, "supervisor", &text)
+}
+
+/// Guests of which the supervisor knows nothing.
+async fn orphans(report: &mut Report, conn: &mut Conn, fix: bool) -> anyhow::Result<()> {
+    for name in super::text(conn, "orphans").await?.lines() {
+        let shim = Address::Unix(address::guest_sockets(name).join("shim"));
+        match Conn::open(&shim, super::LIMIT).await {
+            Ok(mut shim) if fix => {
+                shim.tell("ctl", b"kill").await?;
+                report.say(Is::Fixed, "guest", &format!("{name}: was killed"))?;
+            }
+            Ok(_) => {
+                let text = format!("{name}: it runs, and the supervisor knows nothing of it");
+                report.say(Is::Left, "guest", &text)?;
+            }
+            Err(_) => {
+                let text = format!(
+                    "{name}: the supervisor knows nothing of guests/{name} in its folder; \
+                     remove that, and start the supervisor again"
+                );
+                report.say(Is::Left, "folder", &text)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Sockets that nobody serves any more.

@@ -133,7 +133,8 @@ fn a_guest_that_fails_is_started_again_if_that_was_asked_for() {
     events.wait_for("again in 500 ms, failures 1");
     events.wait_for("c#2 running");
     let history = daemon.ok(&["cat", "@", "/guests/c/history"]);
-    assert!(history.starts_with("run 1\n") && history.contains("panic"), "{history}");
+    assert!(history.starts_with("run 1 time ") && history.contains(" crashed panic"), "{history}");
+    assert!(history.contains("\n  "), "the record is below it: {history}");
     assert_eq!(daemon.status("c", "restarts"), "1");
     // What was stopped stays stopped.
     daemon.ok(&["stop", "c"]);
