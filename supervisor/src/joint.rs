@@ -19,8 +19,11 @@ use crate::stream::Stream;
 pub const MAX_CLIENTS: usize = 128;
 /// The message size that is proposed to a guest.
 const MSIZE: u32 = 64 << 10;
-/// Bytes that are taken from a client at one time.
+/// Bytes that are taken from a client or the guest at one time.
 const SCRATCH: usize = 64 << 10;
+/// Room that is made for them: so much that the allocator gives it pages of its own
+/// (malloc(3), M_MMAP_THRESHOLD). Those that no byte ever came to cost nothing.
+const ROOM: usize = 192 << 10;
 
 /// Why there is no more to be had of a guest.
 #[derive(Debug, thiserror::Error)]
@@ -38,8 +41,8 @@ pub enum Ended {
 
 struct Inner {
     mux: Mux,
-    /// Where bytes of a client are received before the mux sees them. One for all:
-    /// a client that says nothing is to hold no buffer.
+    /// Where bytes are received before the mux sees them. One for all: who says nothing
+    /// is to hold no buffer.
     scratch: Vec<u8>,
     clients: BTreeMap<ClientId, Rc<Notify>>,
     ended: bool,
@@ -83,7 +86,7 @@ impl Joint {
     pub fn new() -> Joint {
         let inner = Inner {
             mux: Mux::new(MSIZE, Share::default()),
-            scratch: vec![0; SCRATCH],
+            scratch: vec![0; ROOM],
             clients: BTreeMap::new(),
             ended: false,
         };
@@ -121,7 +124,6 @@ impl Joint {
     }
 
     async fn guest(&self, stream: &Stream) -> Result<std::convert::Infallible, Ended> {
-        let mut buf = vec![0; 64 << 10];
         // A guest that takes no more may still have said something: it is read to
         // its end all the same.
         let mut deaf = false;
@@ -149,31 +151,29 @@ impl Joint {
                 r = stream.writable(), if waiting => r?,
                 r = stream.readable() => {
                     r?;
-                    while let Some(n) = read(stream, &mut buf)? {
-                        if n == 0 {
-                            return Err(Ended::Closed);
-                        }
-                        self.feed(&buf[..n])?;
-                        if n < buf.len() {
-                            break;
-                        }
-                    }
+                    while self.hear(stream)? {}
                 }
             }
         }
     }
 
-    fn feed(&self, bytes: &[u8]) -> Result<(), Ended> {
-        let mut inner = self.inner.borrow_mut();
-        let before = inner.mux.is_ready();
-        inner.mux.from_server(bytes)?;
-        let greeted = !before && inner.mux.is_ready();
-        for (id, notify) in &inner.clients {
-            if greeted || !inner.mux.to_client(*id).is_empty() {
+    /// Takes what the guest has said; whether there may be more.
+    fn hear(&self, stream: &Stream) -> Result<bool, Ended> {
+        let Inner { mux, scratch, clients, .. } = &mut *self.inner.borrow_mut();
+        let n = match read(stream, &mut scratch[..SCRATCH])? {
+            Some(0) => return Err(Ended::Closed),
+            Some(n) => n,
+            None => return Ok(false),
+        };
+        let before = mux.is_ready();
+        mux.from_server(&scratch[..n])?;
+        let greeted = !before && mux.is_ready();
+        for (id, notify) in clients {
+            if greeted || !mux.to_client(*id).is_empty() {
                 notify.notify_one();
             }
         }
-        Ok(())
+        Ok(n == SCRATCH)
     }
 
     /// Moves bytes to and from a client, until it is gone.
@@ -217,7 +217,7 @@ impl Joint {
                 r = stream.readable(), if wants => {
                     r?;
                     let Inner { mux, scratch, .. } = &mut *self.inner.borrow_mut();
-                    match stream.try_read(scratch)? {
+                    match stream.try_read(&mut scratch[..SCRATCH])? {
                         Some(0) => return Ok(()),
                         Some(n) => mux.from_client(id, &scratch[..n]),
                         None => {}

@@ -15,6 +15,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod conn;
 pub mod core;
+pub mod doctor;
 pub mod guard;
 pub mod guestlog;
 pub mod host;

@@ -125,3 +125,10 @@ pub fn remove_dead(dir: &Path) {
         let _ = device::detach(dir, true);
     }
 }
+
+/// Whether a mount of ours is there and its server is known to be gone. One that may not
+/// be looked at is somebody else's.
+pub fn is_dead(dir: &Path) -> bool {
+    let gone = |e: io::Error| Errno::from_io_error(&e) == Some(Errno::NOTCONN);
+    table::is_ours(dir) && std::fs::symlink_metadata(dir).is_err_and(gone)
+}

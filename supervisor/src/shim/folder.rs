@@ -186,7 +186,7 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
 }
 
 /// Writes a file so that it is there whole, or as it was before, whatever happens.
-pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let new = path.with_extension("new");
     let written = (|| {
         let mut options = options();

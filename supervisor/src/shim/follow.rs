@@ -30,7 +30,7 @@ pub(super) async fn follow(
         None => None,
     };
     let report = match settled(&folder).await {
-        Ok(()) => over(&folder, &spec, told, status),
+        Ok(()) => over(&folder, &spec, told, status, true),
         Err(e) => Report::Gone(e.to_string()),
     };
     let _ = to.send(report).await;

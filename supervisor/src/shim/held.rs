@@ -104,7 +104,7 @@ impl Shim {
         let _ = child.start_kill();
         let status = child.wait().await.ok();
         settled(&folder).await?;
-        let last = Some(over(&folder, &spec, None, status));
+        let last = Some(over(&folder, &spec, None, status, true));
         let reports = Mutex::new(Reports { from: mpsc::channel(1).1, last });
         Ok(Shim { spec, conn: None, reports })
     }
@@ -112,6 +112,12 @@ impl Shim {
     /// Finds out what became of the last run that a folder's guest was started for, and
     /// takes it over if it is under way.
     pub async fn adopt(folder: &Path) -> Result<Found, Error> {
+        Shim::find(folder, true).await
+    }
+
+    /// The same. What two killed processes left of one that is gone, its shim and the
+    /// guard, is only cleared if that is wanted.
+    pub async fn find(folder: &Path, clear: bool) -> Result<Found, Error> {
         let at = std::path::absolute(folder).map_err(|e| Error::Io(folder.into(), e))?;
         let folder = Folder::at(&at)?;
         let until = Instant::now() + BETWEEN;
@@ -122,7 +128,7 @@ impl Shim {
                 return Ok(Found::Nothing);
             };
             if folder.is_free()? {
-                return Ok(match over(&folder, &spec, None, None) {
+                return Ok(match over(&folder, &spec, None, None, clear) {
                     Report::Ended(end) => Found::Ended(end),
                     Report::Gone(why) => Found::Gone { run: spec.run, epoch: spec.epoch, why },
                     _ => Found::Nothing,
@@ -236,6 +242,7 @@ pub(super) fn over(
     spec: &Spec,
     told: Option<End>,
     status: Option<ExitStatus>,
+    clear: bool,
 ) -> Report {
     let is_its = |end: &End| (&end.name, end.run, end.epoch) == (&spec.name, spec.run, spec.epoch);
     let (written, why) = match folder.end() {
@@ -245,7 +252,9 @@ pub(super) fn over(
     if let Some(end) = written.filter(is_its).or(told.filter(is_its)) {
         return Report::Ended(end);
     }
-    socket::clear(&spec.sockets, &spec.socket);
+    if clear {
+        socket::clear(&spec.sockets, &spec.socket);
+    }
     let mut text = String::from("its shim is gone and has not said how it ended");
     let status = status.filter(|s| s.code() != Some(NOT_OURS)).map(|s| s.to_string());
     for more in [status, folder.complaint(), why].into_iter().flatten() {

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-use super::folder::{Folder, write};
+use super::folder::Folder;
 use super::{End, Error};
 use crate::guestlog::{Piece, Reader};
 
@@ -26,13 +26,18 @@ pub(super) fn keep(folder: &Folder, end: &End, record: Option<&str>) -> Result<(
             _ => {}
         }
     }
+    let put = |name: &str, bytes: &[u8]| {
+        let path = at.join(name);
+        // What must not be lost is `end.json` of the guest's folder; this is for people.
+        std::fs::write(&path, bytes).map_err(|e| Error::Io(path, e))
+    };
     if let Some(record) = record {
-        write(&at.join("record"), record.as_bytes())?;
+        put("record", record.as_bytes())?;
     }
-    write(&at.join("log"), &tail(&folder.log(), end.log))?;
+    put("log", &tail(&folder.log(), end.log))?;
     // Last: where it is, all is.
     let text = end.to_json().map_err(|e| Error::Bad(at.clone(), e))?;
-    write(&at.join("end.json"), text.as_bytes())?;
+    put("end.json", text.as_bytes())?;
     let _ = prune(&folder.histories());
     Ok(())
 }

@@ -3,17 +3,20 @@
 //! It works without a supervisor, for that is when somebody wants it. It removes nothing
 //! unless it is told to, and nothing that is in use.
 
-use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::address::{self, Address};
 use crate::backend::{find_program, kvm};
 use crate::cli::files::print;
 use crate::conn::Conn;
+use crate::doctor::{Done, look};
+use crate::serve::default_state;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Doctor {
+    /// The folder of the supervisor's state, if not the default one
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
     /// Remove what was left behind
     #[arg(long)]
     fix: bool,
@@ -66,7 +69,8 @@ pub(crate) async fn doctor(args: Doctor) -> anyhow::Result<bool> {
         }
         Err(e) => report.say(Is::Lacks, "supervisor", &format!("{e:#}"))?,
     }
-    sockets(&mut report, &address::socket_dir(), args.fix)?;
+    let state = args.state.map_or_else(default_state, Ok)?;
+    left(&mut report, &state, args.fix).await?;
     if report.left > 0 && !args.fix {
         eprintln!("atoll: `atoll doctor --fix` removes what was left behind");
     }
@@ -132,25 +136,15 @@ async fn orphans(report: &mut Report, conn: &mut Conn, fix: bool) -> anyhow::Res
     Ok(())
 }
 
-/// Sockets that nobody serves any more.
-fn sockets(report: &mut Report, dir: &Path, fix: bool) -> anyhow::Result<()> {
-    let (mut served, mut dead) = (0, Vec::new());
-    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        if !entry.file_type()?.is_socket() {
-            continue;
-        }
-        match UnixStream::connect(entry.path()) {
-            Err(e) if e.kind() == std::io::ErrorKind::ConnectionRefused => dead.push(entry.path()),
-            _ => served += 1,
-        }
-    }
-    report.say(Is::Fine, "sockets", &format!("{served} served in {}", dir.display()))?;
-    for path in dead {
-        if fix {
-            std::fs::remove_file(&path)?;
-        }
-        let is = if fix { Is::Fixed } else { Is::Left };
-        report.say(is, "socket", &format!("{}: nobody serves it", path.display()))?;
+/// What nobody has any more.
+async fn left(report: &mut Report, state: &Path, fix: bool) -> anyhow::Result<()> {
+    for found in look(state, &address::socket_dir(), fix).await? {
+        let is = match found.done {
+            Done::Fine => Is::Fine,
+            Done::Cleared => Is::Fixed,
+            Done::Left => Is::Left,
+        };
+        report.say(is, found.kind, &format!("{}: {}", found.path.display(), found.why))?;
     }
     Ok(())
 }

@@ -127,13 +127,45 @@ fn a_shim_that_is_killed_at_any_instant_leaves_nothing_and_that_is_told() {
             }
             let shim = house.start(&house.spec(on, 21)).await;
             // Nobody cleans up behind it: what is left is cleared by who comes next.
-            let guard = guards(shim.status().await.unwrap().shim);
-            guard.into_iter().for_each(kill);
-            kill(shim.status().await.unwrap().shim);
+            let pid = shim.status().await.unwrap().shim;
+            guards(pid).into_iter().for_each(kill);
+            kill(pid);
             assert!(matches!(next(&shim).await, Report::Gone(_)));
             house.place.assert_empty();
         });
     }
+}
+
+#[test]
+fn a_doctor_finds_what_is_left_and_clears_it_when_told_to() {
+    block_on(async {
+        let house = House::new("hello");
+        let state = house.dir.path().to_str().unwrap();
+        let doctor = |more: &[&str]| {
+            let out = house.place.run(&[&["doctor", "--state", state][..], more].concat());
+            (out.status.code(), String::from_utf8(out.stdout).unwrap())
+        };
+        let shim = house.start(&house.spec("process", 1)).await;
+        let (code, said) = doctor(&["--fix"]);
+        assert!(code == Some(0) && said.contains("run 1 is alive"), "{said}");
+        assert!(house.place.run(&["ls", "hello", "/"]).status.success());
+        let pid = shim.status().await.unwrap().shim;
+        // No daemon is there, and all the others are killed.
+        drop(shim);
+        guards(pid).into_iter().for_each(kill);
+        kill(pid);
+        let left = [house.place.socket("hello"), house.spec("process", 1).sockets.join("shim")];
+        assert!(left.iter().all(|path| path.exists()));
+        let (code, said) = doctor(&[]);
+        assert!(code == Some(1) && said.contains("run 1 is lost: its shim is gone"), "{said}");
+        assert!(said.contains("!!      socket") && said.contains("!!      folder"), "{said}");
+        assert!(left.iter().all(|path| path.exists()));
+        let (code, said) = doctor(&["--fix"]);
+        assert!(code == Some(0) && said.contains("run 1 is lost: its shim is gone"), "{said}");
+        house.place.assert_empty();
+        assert!(matches!(house.adopt().await, Found::Gone { run: 1, .. }));
+        assert_eq!(doctor(&[]).0, Some(0));
+    });
 }
 
 #[test]

@@ -13,7 +13,7 @@ mod ends;
 mod killed;
 mod life;
 
-/// A place with a guest's folder, beside that of its sockets.
+/// A place with a supervisor's state, beside the folder of its sockets.
 pub(super) struct House {
     pub(super) place: Place,
     dir: tempfile::TempDir,
@@ -23,11 +23,13 @@ pub(super) struct House {
 impl House {
     pub(super) fn new(name: &'static str) -> House {
         image(name);
-        House { place: Place::new(), dir: tempfile::tempdir().unwrap(), name }
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("guests")).unwrap();
+        House { place: Place::new(), dir, name }
     }
 
     pub(super) fn folder(&self) -> PathBuf {
-        self.dir.path().join(self.name)
+        self.dir.path().join("guests").join(self.name)
     }
 
     /// What is to be started: the image of the guest's name.
