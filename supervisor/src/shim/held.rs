@@ -140,8 +140,8 @@ impl Shim {
                         let shim = Shim::over(conn, folder, spec, None);
                         return Ok(Found::Alive(Box::new(shim)));
                     }
-                    // It may have ended just now.
-                    Err(e) if folder.is_free()? => e.to_string(),
+                    // It ends just now, or was killed: who cleans up is not done yet.
+                    Err(e @ Error::Gone) => e.to_string(),
                     Err(e) => return Err(e),
                 },
                 Err(e) => e.to_string(),

@@ -64,7 +64,7 @@ fn a_daemon_that_is_killed_at_any_instant_leaves_its_guest_to_the_next() {
                 let found = match Shim::adopt(&house.folder()).await {
                     Ok(found) => found,
                     // It was killed before it had made the folder.
-                    Err(_) if run == 1 && !house.folder().exists() => Found::Nothing,
+                    Err(_) if alive == 0 && !house.folder().exists() => Found::Nothing,
                     Err(e) => panic!("{on}: {e}"),
                 };
                 let now = match found {
