@@ -36,10 +36,12 @@ impl Core {
         }
         if let Some(guest) = guest.as_ref().and_then(|name| self.guests.get_mut(name)) {
             let closed = matches!(guest.door, Door::Closed) || guest.state() == State::Adopting;
-            if closed && guest.queue.len() < MAX_QUEUE {
+            // However many wait, there is room for who wants to stop it.
+            let share = if matches!(input, Input::Wait { .. }) { 1 } else { 2 };
+            if closed && guest.queue.len() < MAX_QUEUE * share {
                 return guest.queue.push_back(Item::Input(input));
             }
-            if closed || guest.waiters.len() >= MAX_WAITERS {
+            if closed || guest.waiters.len() >= MAX_WAITERS * share {
                 let text = "too many questions about this guest wait for their answers";
                 return self.answer(ask, Err(fault(Errno::ENOBUFS, text)));
             }

@@ -89,6 +89,8 @@ pub(super) struct Job {
 pub(super) struct Turn {
     pub(super) events: Vec<What>,
     pub(super) claim: Option<(u64, u64)>,
+    /// The epoch under which it was found, when the store has an older one.
+    pub(super) own: Option<u64>,
     pub(super) after: Vec<Output>,
 }
 

@@ -261,6 +261,9 @@ impl Core {
         let (run, state) = (guest.record.run, guest.life.state);
         let why = guest.why();
         let mut changes = Vec::new();
+        if let Some(epoch) = turn.own {
+            changes.push(Change::Own { guest: name.clone(), epoch });
+        }
         if let Some((held, next)) = turn.claim {
             changes.push(Change::Claim { guest: name.clone(), held, next });
         }

@@ -159,6 +159,14 @@ pub enum Change {
         /// The epoch from now on, greater than every one before.
         next: u64,
     },
+    /// A guest was found to run under this epoch, which is greater than the one that was
+    /// stored: what is stored is older than what runs, which counts.
+    Own {
+        /// The guest.
+        guest: Name,
+        /// The epoch.
+        epoch: u64,
+    },
     /// Nobody runs a guest of this name any more.
     Release(Name),
     /// Something happened.

@@ -187,6 +187,7 @@ impl Core {
                     // The store is older than what runs, which counts.
                     (record.run, record.epoch) = (run, epoch.max(record.epoch));
                     raised = record.epoch;
+                    ctx.turn.own = Some(raised);
                     Found::Alive(alive)
                 }
                 Seen::Alive { run, alive, .. } if underway && run == record.run => {
@@ -199,6 +200,11 @@ impl Core {
                     Found::Unbegun
                 }
                 Seen::Ended(end) if end.run > record.run || (underway && end.run == record.run) => {
+                    if end.epoch > record.epoch {
+                        record.epoch = end.epoch;
+                        raised = end.epoch;
+                        ctx.turn.own = Some(raised);
+                    }
                     let again = guest.note_end(end, ctx.now, &mut ctx.turn);
                     Found::Ended(again)
                 }

@@ -22,6 +22,10 @@ impl Loaded {
                     self.owners.insert(guest, Owner { epoch: next });
                     self.epoch = self.epoch.max(next);
                 }
+                Change::Own { guest, epoch } => {
+                    self.owners.insert(guest, Owner { epoch });
+                    self.epoch = self.epoch.max(epoch);
+                }
                 Change::Release(name) => drop(self.owners.remove(&name)),
                 Change::NextId(next) => self.next_id = self.next_id.max(next),
                 Change::Event(event) => {
@@ -40,6 +44,10 @@ impl Loaded {
         let mut epoch = self.epoch;
         let mut seen: Vec<(&Name, u64)> = Vec::new();
         for change in changes {
+            if let Change::Own { guest, epoch: own } = change {
+                seen.push((guest, *own));
+                epoch = epoch.max(*own);
+            }
             let Change::Claim { guest, held, next } = change else { continue };
             let stored = self.owners.get(guest).map_or(0, |o| o.epoch);
             let found = seen.iter().rev().find(|(n, _)| *n == guest).map_or(stored, |(_, e)| *e);

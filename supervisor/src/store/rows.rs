@@ -113,6 +113,11 @@ pub(super) fn write(txn: &WriteTransaction, path: &Path, changes: &[Change]) -> 
                 owners.insert(guest.as_str(), next)?;
                 meta.insert(EPOCH, next)?;
             }
+            Change::Own { guest, epoch } => {
+                let greatest = meta.get(EPOCH)?.map_or(0, |v| v.value());
+                owners.insert(guest.as_str(), epoch)?;
+                meta.insert(EPOCH, greatest.max(*epoch))?;
+            }
             Change::Release(name) => drop(owners.remove(name.as_str())?),
             Change::NextId(next) => drop(meta.insert(NEXT_ID, next)?),
             Change::Event(event) => {

@@ -1,5 +1,6 @@
 //! A whole supervisor in one process, from a seed.
 
+mod behave;
 mod chaos;
 mod shims;
 mod table;

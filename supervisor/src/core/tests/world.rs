@@ -100,6 +100,8 @@ pub(super) struct World {
     /// The latest epoch under which a guest of this name was started.
     epochs: BTreeMap<Name, u64>,
     pub(super) step: u64,
+    /// What is stored was put back, so it may be older than what runs.
+    patient: bool,
     /// Shims do what they are told, and nothing by themselves.
     pub(super) calm: bool,
 }
@@ -125,6 +127,7 @@ impl World {
             gap: false,
             epochs: BTreeMap::new(),
             step: 0,
+            patient: false,
             calm: false,
         };
         world.begin();
@@ -156,9 +159,9 @@ impl World {
         if self.core.take().is_none() {
             return;
         }
+        // Outputs are done in their order, so only the first can have been.
         if self.rng.percent(50)
-            && let Some(Output::Save { changes, .. }) =
-                self.outputs.iter().find(|o| matches!(o, Output::Save { .. }))
+            && let Some(Output::Save { changes, .. }) = self.outputs.front()
         {
             let _ = self.store.clone().apply(changes);
         }
@@ -175,6 +178,16 @@ impl World {
         for shim in self.hosts.values_mut().filter_map(|h| h.shim.as_mut()) {
             shim.connected = false;
         }
+    }
+
+    /// What is stored is put back to what it was once, and a supervisor starts with that.
+    pub(super) fn restore(&mut self, loaded: Loaded) {
+        self.kill();
+        self.store.restore(loaded);
+        self.known.clear();
+        self.told.clear();
+        self.patient = true;
+        self.begin();
     }
 
     pub(super) fn ask(&mut self, make: impl FnOnce(Ask) -> Input) -> Ask {
@@ -234,9 +247,6 @@ impl World {
     pub(super) fn give(&mut self, input: Input) {
         let now = Now { mono: self.now, wall: 1_000_000 + self.now };
         let Some(core) = &mut self.core else { return };
-        if std::env::var_os("TRACE").is_some() {
-            eprintln!("{} IN  {input:?}", self.now);
-        }
         self.outputs.extend(core.handle(now, input));
     }
 
@@ -253,9 +263,6 @@ impl World {
 
     /// Does what the core wants done.
     fn perform(&mut self, output: Output) {
-        if std::env::var_os("TRACE").is_some() {
-            eprintln!("{} OUT {output:?}", self.now);
-        }
         match output {
             Output::Save { txn, changes } => {
                 let input = match self.store.apply(&changes) {
@@ -434,12 +441,15 @@ impl World {
         let stored = self.store.peek();
         check_log(&stored);
         for (guest, host) in &self.hosts {
-            if let Some(shim) = &host.shim {
+            if let Some(shim) = host.shim.as_ref().filter(|_| !self.patient) {
                 let record = stored.guests.get(guest).expect("what runs is not forgotten");
                 assert!(record.run >= shim.run && record.epoch >= shim.epoch);
             }
         }
         for (guest, record) in &stored.guests {
+            if self.patient {
+                continue;
+            }
             let owner = stored.owners.get(guest).map_or(0, |o| o.epoch);
             assert_eq!(owner, record.epoch, "{guest}");
             assert!(record.epoch <= stored.epoch && record.id < stored.next_id);
@@ -454,7 +464,7 @@ impl World {
         if self.core.is_none() {
             self.begin();
         }
-        for _ in 0..4000 {
+        for _ in 0..10_000 {
             self.turn();
             if !self.is_busy() {
                 let before = self.step;
