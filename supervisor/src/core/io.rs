@@ -185,7 +185,8 @@ pub enum Output {
         /// What.
         order: Order,
     },
-    /// A guest is forgotten: its folder goes away, with all in it.
+    /// A guest is forgotten: its folder goes away, with all in it. It has lost its name
+    /// before the next output is done, for that is the save that lets the name go.
     Remove {
         /// The guest.
         guest: Name,

@@ -75,7 +75,7 @@ impl Daemon {
         match todo {
             Todo::Start(start) => shims::start(&daemon, *start),
             Todo::Order(guest, run, order) => shims::order(&daemon, &guest, run, order),
-            Todo::Remove(guest) => shims::remove(&daemon, &guest),
+            Todo::Remove(gone) => shims::remove(gone),
             Todo::WakeAt(at) => {
                 self.wake_at.set(at);
                 self.alarm.notify_one();

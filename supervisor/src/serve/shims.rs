@@ -1,6 +1,7 @@
 //! Between the core and the shims: starts, orders, reports, and what is found of the guests
 //! of a supervisor that is gone.
 
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -185,16 +186,9 @@ fn over(daemon: &Rc<Daemon>, guest: Name, run: u64, report: Report) {
     daemon.input(Input::Report { guest, run, report });
 }
 
-/// Removes a guest's folder. It loses its name at once: there may be another guest of that
-/// name in a moment.
-pub(super) fn remove(daemon: &Rc<Daemon>, guest: &Name) {
-    let home = daemon.with(|s| s.home(guest));
-    let gone = home.with_file_name(format!(".{guest}.{}", wall()));
-    match std::fs::rename(&home, &gone) {
-        Ok(()) => drop(tokio::task::spawn_blocking(move || std::fs::remove_dir_all(gone))),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-        Err(e) => eprintln!("atoll: {}: {e}", home.display()),
-    }
+/// Removes what was a guest's folder.
+pub(super) fn remove(gone: PathBuf) {
+    drop(tokio::task::spawn_blocking(move || std::fs::remove_dir_all(gone)));
 }
 
 /// Waits until a guest has said more, and wakes its readers.
@@ -213,6 +207,8 @@ pub(super) async fn follow(daemon: &Rc<Daemon>, id: u64, at: u64) {
 
 /// Looks for the guests of the supervisor before this one: how many run, of how many.
 pub(super) async fn adopt(daemon: &Rc<Daemon>) -> (usize, usize) {
+    // It may have guests to forget, whose folders go first.
+    daemon.input(Input::Tick);
     let (known, folder) = daemon.with(|s| {
         let names: Vec<Name> = s.core.unadopted();
         (names, s.folder.join("guests"))

@@ -34,8 +34,8 @@ pub enum Todo {
     Start(Box<Start>),
     /// Tell a guest's shim something.
     Order(Name, u64, Order),
-    /// Remove a guest's folder.
-    Remove(Name),
+    /// Remove the folder of a guest that was forgotten, which has lost its name.
+    Remove(PathBuf),
     /// Give the core [`Input::Tick`] then, or not at all.
     WakeAt(Option<u64>),
     /// Read an image, for the command of this number.
@@ -223,12 +223,25 @@ impl State {
             Output::Order { guest, run, order } => {
                 self.to_do(Todo::Order(guest, run, order));
             }
-            Output::Remove { guest } => self.to_do(Todo::Remove(guest)),
+            // At once, before the save that follows it: a supervisor that dies in between
+            // leaves no folder of a guest of which nothing is stored.
+            Output::Remove { guest } => self.remove(&guest),
             Output::WakeAt(at) => self.to_do(Todo::WakeAt(at)),
             Output::Answer { ask, result } => self.answer(ask, result),
             Output::Event(event) => self.show(&event),
         }
         None
+    }
+
+    /// Takes the name from a guest's folder; there may be another guest of it in a moment.
+    fn remove(&mut self, guest: &Name) {
+        let home = self.home(guest);
+        let gone = home.with_file_name(format!(".{guest}.{}", wall()));
+        match std::fs::rename(&home, &gone) {
+            Ok(()) => self.to_do(Todo::Remove(gone)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => eprintln!("atoll: {}: {e}", home.display()),
+        }
     }
 
     fn stored(&mut self, change: &Change) {
