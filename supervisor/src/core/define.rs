@@ -204,7 +204,7 @@ pub enum Then {
     /// An event, and no more.
     #[default]
     Tell,
-    /// It is restarted, with the back-off of a failure.
+    /// It is restarted, as by `restart`.
     Restart,
 }
 

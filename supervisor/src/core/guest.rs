@@ -39,6 +39,8 @@ pub struct Guest {
     pub(super) up_since: Option<u64>,
     /// Where it runs, as its shim says.
     pub(super) backend: Option<String>,
+    /// The figure that fell short, while it is slower than expected.
+    pub(super) stutter: Option<String>,
 }
 
 /// Whether inputs are taken now.
@@ -114,6 +116,7 @@ impl Guest {
             alarm: None,
             up_since: None,
             backend: None,
+            stutter: None,
         }
     }
 
@@ -140,6 +143,11 @@ impl Guest {
     /// Where it runs, while it does and its shim has said so.
     pub fn backend(&self) -> Option<&str> {
         self.backend.as_deref().filter(|_| self.life.state.is_alive())
+    }
+
+    /// The figure that fell short, while it is slower than expected.
+    pub fn stutter(&self) -> Option<&str> {
+        self.stutter.as_deref().filter(|_| self.life.state.is_alive())
     }
 
     /// When it is started again or killed, on [`Now::mono`].

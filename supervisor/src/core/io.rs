@@ -14,6 +14,9 @@ use super::event::Event;
 use super::life::Alive;
 use super::name::{ImageHash, Name};
 use super::record::{Change, From, Image};
+#[cfg(doc)]
+use super::stutter::Judge;
+use super::stutter::Verdict;
 use super::verb::Verb;
 use crate::shim::{End, Order, Report};
 
@@ -108,6 +111,15 @@ pub enum Input {
         run: u64,
         /// What.
         report: Report,
+    },
+    /// A run is slower than expected, or no longer: what its [`Judge`] says.
+    Judged {
+        /// The guest.
+        guest: Name,
+        /// The run that was judged.
+        run: u64,
+        /// What.
+        verdict: Verdict,
     },
     /// What was found of a guest by a supervisor that has just started: once for each guest
     /// that [`super::Core::unadopted`] names, and once for each folder beside them.

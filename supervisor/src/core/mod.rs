@@ -30,6 +30,7 @@ mod needs;
 pub mod record;
 mod report;
 mod save;
+pub mod stutter;
 #[cfg(test)]
 mod tests;
 pub mod verb;
@@ -216,6 +217,7 @@ impl Core {
             Input::Unstored { txn, why } => self.unstored(txn, why),
             Input::Gone { ask } => self.withdraw(ask),
             Input::Report { guest, run, report } => self.report(guest, run, report),
+            Input::Judged { guest, run, verdict } => self.judged(guest, run, verdict),
             Input::Adopted { guest, found } => self.adopt(guest, found),
             // What is due is looked for after each input.
             Input::Tick => self.recheck = true,
@@ -227,6 +229,7 @@ impl Core {
     fn retake(&mut self, input: Input) {
         match input {
             Input::Report { guest, run, report } => self.report(guest, run, report),
+            Input::Judged { guest, run, verdict } => self.judged(guest, run, verdict),
             asked => self.asked(asked, false),
         }
     }

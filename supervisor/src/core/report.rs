@@ -6,9 +6,10 @@ use atoll_9p::fault::{Blame, Errno, Fault};
 
 use super::guest::{Door, Guest, Item, Job, Turn};
 use super::io::Seen;
-use super::life::{Alive, Found, Stimulus, Told};
+use super::life::{Alive, Found, Kind, Stimulus, Told};
 use super::save::{self, Txn, Undo};
-use super::{Core, From, Goal, Input, Name, Output, State, What};
+use super::stutter::Verdict;
+use super::{Core, From, Goal, Input, Name, Output, State, Then, What};
 use crate::shim::{End, How, Order, Report};
 
 impl Core {
@@ -50,6 +51,40 @@ impl Core {
                 self.ended(&name, end);
             }
         }
+    }
+
+    /// A run is slower than expected, or no longer.
+    pub(super) fn judged(&mut self, name: Name, run: u64, verdict: Verdict) {
+        let Some(guest) = self.guests.get_mut(&name) else { return };
+        if matches!(guest.door, Door::Closed) {
+            if guest.queue.len() < super::MAX_QUEUE {
+                guest.queue.push_back(Item::Input(Input::Judged { guest: name, run, verdict }));
+            }
+            return;
+        }
+        // One that stands still or is about to end is not slow.
+        if guest.record.run != run || guest.state() != State::Running {
+            return;
+        }
+        let why = match verdict {
+            Verdict::Stuttering(why) => Some(why),
+            Verdict::Steady => None,
+        };
+        if why.is_some() == guest.stutter.is_some() {
+            return;
+        }
+        let then = guest.definition().and_then(|d| d.expect).map(|e| e.then).unwrap_or_default();
+        let restart = Kind::Restart(guest.stop_ms());
+        let slow = why.is_some();
+        let _ = self.go(&name, false, None, |guest, ctx| {
+            guest.stutter.clone_from(&why);
+            ctx.event(why.map_or(What::Steady, What::Stuttering));
+            if slow && then == Then::Restart {
+                guest.record.restarts += 1;
+                ctx.advance(guest, Stimulus::Verb(restart))?;
+            }
+            Ok(())
+        });
     }
 
     /// A step because of what was told; `f` does the rest if the state changes.
@@ -235,6 +270,7 @@ impl Core {
 fn after_end(guest: &mut Guest, ctx: &mut super::Ctx<'_>, missing: &[Name]) -> Vec<Name> {
     guest.up_since = None;
     guest.backend = None;
+    guest.stutter = None;
     if guest.state() == State::Waiting && !missing.is_empty() {
         ctx.event(What::Waiting(missing.to_vec()));
     }

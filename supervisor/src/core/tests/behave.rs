@@ -1,6 +1,7 @@
 //! One behaviour at a time: order of starts, restarts, forks, and what a full disk changes.
 
 use super::world::{World, image, name};
+use crate::core::stutter::Verdict;
 use crate::core::*;
 use crate::store::Store;
 use atoll_9p::fault::Errno;
@@ -298,4 +299,32 @@ fn many_readers_of_wait_are_answered_and_the_rest_refused() {
     }
     assert_eq!((done, refused), (4096, 904));
     assert!(!world.answers.contains_key(&first));
+}
+
+#[test]
+fn a_slow_guest_is_told_and_restarted_where_that_was_asked_for() {
+    let mut world = world();
+    let mut definition = Definition::new(image(2).0);
+    define(&mut world, "a", definition.clone());
+    definition.expect = Some(Expect { then: Then::Restart, ..Expect::default() });
+    define(&mut world, "b", definition);
+    for guest in ["a", "b"] {
+        tell(&mut world, guest, Verb::Start);
+        for run in [7, 1, 1] {
+            let verdict = Verdict::Stuttering("too slow".into());
+            world.give(Input::Judged { guest: name(guest), run, verdict });
+            world.settle();
+        }
+        world.give(Input::Judged { guest: name(guest), run: 1, verdict: Verdict::Steady });
+        world.settle();
+    }
+    let told = |guest| {
+        let words = words(&world, guest).into_iter();
+        words.filter(|w| w.starts_with("stuttering") || w == "steady").collect::<Vec<_>>()
+    };
+    assert_eq!(told("a"), ["stuttering too slow", "steady"]);
+    assert_eq!(told("b"), ["stuttering too slow"]);
+    let runs = |guest| world.store.peek().guests[&name(guest)].run;
+    assert_eq!((runs("a"), runs("b")), (1, 2));
+    assert_eq!(state(&world, "b"), State::Running);
 }

@@ -5,3 +5,5 @@ mod chaos;
 mod shims;
 mod table;
 mod world;
+
+pub(super) use world::Rng;

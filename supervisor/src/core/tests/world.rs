@@ -17,10 +17,10 @@ use crate::store::{Error, Loaded, Store};
 
 /// Numbers without a pattern (Steele, Lea and Flood's SplitMix64).
 #[derive(Debug)]
-pub(super) struct Rng(pub(super) u64);
+pub(in crate::core) struct Rng(pub(in crate::core) u64);
 
 impl Rng {
-    pub(super) fn next(&mut self) -> u64 {
+    pub(in crate::core) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -29,12 +29,12 @@ impl Rng {
     }
 
     /// A number below `n`.
-    pub(super) fn below(&mut self, n: u64) -> u64 {
+    pub(in crate::core) fn below(&mut self, n: u64) -> u64 {
         self.next() % n
     }
 
     /// True so many times of a hundred.
-    pub(super) fn percent(&mut self, n: u64) -> bool {
+    pub(in crate::core) fn percent(&mut self, n: u64) -> bool {
         self.below(100) < n
     }
 }
@@ -405,7 +405,8 @@ impl World {
             }
             Input::Ask { verb: Verb::Fork(to), .. } => {
                 assert_eq!(stored.guests[to].fork_of.as_ref(), Some(guest));
-                self.known.insert(to.clone(), self.known.get(guest).cloned().flatten());
+                let text = stored.guests[to].config.as_ref().map(|c| c.text.clone());
+                self.known.insert(to.clone(), text);
             }
             Input::Ask { verb, .. } if record.is_some_and(|r| Some(r.id) == asked.id) => {
                 let run = record.map_or(0, |r| r.ended);
@@ -439,7 +440,9 @@ impl World {
     /// What is stored is whole at every moment.
     fn check_store(&self) {
         let stored = self.store.peek();
-        check_log(&stored);
+        if !self.patient {
+            check_log(&stored);
+        }
         for (guest, host) in &self.hosts {
             if let Some(shim) = host.shim.as_ref().filter(|_| !self.patient) {
                 let record = stored.guests.get(guest).expect("what runs is not forgotten");
