@@ -199,7 +199,7 @@ mod tests {
             |s| s.run = 0,
             |s| s.image = "a.img".into(),
             |s| s.sockets = "a".into(),
-            |s| s.sockets = "/home/somebody".into(),
+            |s| s.sockets = "/srv/somebody".into(),
             |s| s.memory = Some(1),
             |s| s.listen = vec!["192.0.2.1:5".parse().unwrap()],
             |s| s.exports = vec![("a".into(), "b".into())],

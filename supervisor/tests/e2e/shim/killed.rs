@@ -1,5 +1,6 @@
 //! What is left when a daemon or a shim is killed, at any instant.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -9,23 +10,22 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::{House, block_on, ended, next};
 use crate::fixture::{PATIENCE, backends, rand};
 
-/// Tells the daemon of a test, which is this program too, what it is to start.
+/// Tells the daemon of a test, which is the same test in a process of its own, what it is
+/// to start.
 const DAEMON: &str = "ATOLL_TEST_DAEMON";
+/// That test.
+const DAEMON_TEST: &str =
+    "shim::killed::a_daemon_that_is_killed_at_any_instant_leaves_its_guest_to_the_next";
 
-#[test]
-#[ignore = "the daemon of another test, which starts and kills it"]
-fn daemon() {
-    let Some(folder) = std::env::var_os(DAEMON) else { return };
-    block_on(async {
-        let folder = std::path::PathBuf::from(folder);
-        let spec = std::fs::read(folder.with_extension("spec")).unwrap();
-        let spec = Spec::from_json(&spec).unwrap();
-        let atoll = Command::new(crate::fixture::atoll());
-        let shim = Shim::start_by(atoll, &folder, &spec).await.unwrap();
-        loop {
-            shim.next().await;
-        }
-    });
+/// The daemon: starts what it is told to, and waits to be killed.
+async fn daemon(folder: &Path) {
+    let spec = std::fs::read(folder.with_extension("spec")).unwrap();
+    let spec = Spec::from_json(&spec).unwrap();
+    let atoll = Command::new(crate::fixture::atoll());
+    let shim = Shim::start_by(atoll, folder, &spec).await.unwrap();
+    loop {
+        shim.next().await;
+    }
 }
 
 impl House {
@@ -33,7 +33,7 @@ impl House {
     fn daemon(&self, spec: &Spec) -> std::process::Child {
         std::fs::write(self.folder().with_extension("spec"), spec.to_json().unwrap()).unwrap();
         let mut daemon = Command::new(std::env::current_exe().unwrap());
-        daemon.args(["--exact", "shim::killed::daemon", "--ignored", "--test-threads", "1"]);
+        daemon.args(["--exact", DAEMON_TEST, "--test-threads", "1"]);
         for (name, value) in self.place.atoll().get_envs() {
             daemon.env(name, value.unwrap_or_default());
         }
@@ -48,6 +48,9 @@ fn kill(pid: u64) {
 
 #[test]
 fn a_daemon_that_is_killed_at_any_instant_leaves_its_guest_to_the_next() {
+    if let Some(folder) = std::env::var_os(DAEMON) {
+        return block_on(daemon(Path::new(&folder)));
+    }
     for on in backends() {
         block_on(async {
             let house = House::new("hello");
