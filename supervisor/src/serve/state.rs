@@ -105,6 +105,8 @@ pub struct State {
     pub folder: PathBuf,
     /// Clients now.
     pub clients: usize,
+    /// Why nothing can be stored, as it was said last.
+    trouble: Option<String>,
     begun: Instant,
     /// When it began, milliseconds since 1970 UTC.
     pub started: u64,
@@ -140,6 +142,7 @@ impl State {
             nodes: Nodes::default(),
             folder: folder.into(),
             clients: 0,
+            trouble: None,
             begun: Instant::now(),
             started: wall(),
             core: Core::new(loaded),
@@ -205,6 +208,20 @@ impl State {
             } {
                 inputs.extend(self.output(output));
             }
+        }
+        self.tell_trouble();
+    }
+
+    /// Says on standard error when nothing can be stored any more, and when it can again:
+    /// what was asked waits until then.
+    fn tell_trouble(&mut self) {
+        let trouble = self.core.trouble().map(ToString::to_string);
+        if trouble != self.trouble {
+            match &trouble {
+                Some(why) => eprintln!("atoll: nothing can be stored: {why}"),
+                None => eprintln!("atoll: what had waited to be stored is stored"),
+            }
+            self.trouble = trouble;
         }
     }
 
