@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::fixture::{PATIENCE, Place, image};
 
 mod files;
+mod fs;
 mod life;
 mod survives;
 mod wrong;
