@@ -92,6 +92,11 @@ impl Folder {
         read(&path)?.map(|text| End::from_json(&text)).transpose().map_err(bad(&path))
     }
 
+    /// Whether somebody has removed it.
+    pub(super) fn is_gone(&self) -> bool {
+        self.path.try_exists().is_ok_and(|there| !there)
+    }
+
     /// Says how it ended.
     pub(super) fn set_end(&self, end: &End) -> Result<(), Error> {
         let path = self.path.join(END);

@@ -94,9 +94,12 @@ async fn live(folder: Folder, spec: Spec, daemon: UnixStream, lock: File) -> any
             writeln!(std::io::stderr(), "atoll: {}: nothing is kept of its run: {e}", spec.name);
     }
     run::Voice::report(&*voice, &Report::Ended(end.clone()));
-    // Nobody else knows how it ended: that is not given up.
+    // Nobody else knows how it ended: that is not given up while there is a place to keep it.
     while let Err(e) = folder.set_end(&end) {
         let _ = writeln!(std::io::stderr(), "atoll: {}: its end is not kept yet: {e}", spec.name);
+        if folder.is_gone() {
+            break;
+        }
         sleep(AGAIN).await;
     }
     if let Some(rest) = rest {

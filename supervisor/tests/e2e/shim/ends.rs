@@ -61,6 +61,18 @@ fn a_guest_that_does_not_stop_in_time_is_killed() {
 }
 
 #[test]
+fn a_shim_whose_folder_somebody_removed_ends_with_its_guest() {
+    block_on(async {
+        let house = House::new("hello");
+        let shim = house.start(&house.spec("process", 1)).await;
+        std::fs::remove_dir_all(house.folder()).unwrap();
+        shim.order(Order::Stop(1000)).await.unwrap();
+        while !matches!(next(&shim).await, Report::Gone(..) | Report::Ended(_)) {}
+        house.place.assert_empty();
+    });
+}
+
+#[test]
 fn what_cannot_be_started_is_told_and_leaves_nothing() {
     block_on(async {
         let house = House::new("hello");
