@@ -12,6 +12,8 @@ use crate::samples::Spread;
 pub const FIDS: &str = "fids";
 /// The unit of what is so many times something else, and better the more it is.
 pub const TIMES: &str = "×";
+/// The unit of what takes so many times as long as something else.
+pub const AS_LONG: &str = "× as long";
 
 /// A figure, as a line of JSON.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

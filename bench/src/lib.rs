@@ -26,6 +26,7 @@ pub mod qemu;
 pub mod readme;
 pub mod samples;
 pub mod size;
+pub mod supervisor;
 pub mod table;
 pub mod tender;
 pub mod urgent;

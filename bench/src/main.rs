@@ -13,7 +13,7 @@ use atoll_bench::load::echo;
 use atoll_bench::machine::Host;
 use atoll_bench::p9::{self, place};
 use atoll_bench::readme::{NAMES, Run};
-use atoll_bench::{boot, build, leash, proc, product, readme, size, table};
+use atoll_bench::{boot, build, leash, proc, product, readme, size, supervisor, table};
 use clap::Parser;
 
 /// Measure, each figure beside a peer or a floor of the same run.
@@ -30,7 +30,7 @@ use clap::Parser;
   cargo xtask bench readme")]
 struct Args {
     /// What to measure, or `readme` to write the last figures into README.md.
-    #[arg(default_value = "all", value_parser = ["all", "boot", "size", "build", "9p", "atoms", "readme"])]
+    #[arg(default_value = "all", value_parser = ["all", "boot", "size", "build", "9p", "atoms", "supervisor", "readme"])]
     what: String,
     /// Print a line of JSON for each figure.
     #[arg(long)]
@@ -96,6 +96,7 @@ fn measure(name: &str, root: &Path, args: &Args) -> Result<Vec<Figure>> {
         "size" => size::run(root, &say),
         "9p" => p9::run(root, &args.choice, args.runs, &say),
         "atoms" => atoms::run(root, args.runs, &say),
+        "supervisor" => supervisor::run(root, args.runs, &say),
         _ => build::run(root, args.runs, &say),
     }
 }

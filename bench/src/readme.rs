@@ -10,7 +10,7 @@ use crate::machine::Host;
 use crate::table;
 
 /// The benches whose figures are kept, in the order of the table.
-pub const NAMES: [&str; 5] = ["boot", "size", "build", "9p", "atoms"];
+pub const NAMES: [&str; 6] = ["boot", "size", "build", "9p", "atoms", "supervisor"];
 
 const BEGIN: &str = "<!-- bench:begin -->";
 const END: &str = "<!-- bench:end -->";

@@ -33,11 +33,12 @@ pub fn start(root: &Path, place: &Place, atoll: &Path, say: &dyn Fn(&str)) -> Re
     Ok(vec![one("process", "as a process")?, one("qemu", "on QEMU")?])
 }
 
-fn image(root: &Path, place: &Place) -> Result<PathBuf> {
+/// An image of a guest with files.
+pub fn image(root: &Path, place: &Place) -> Result<PathBuf> {
     let dir = place.scratch()?;
     let text = std::str::from_utf8(SMALL.1)?.trim_end();
     let config = format!(
-        "[guest]\nname = \"bench\"\nversion = \"1\"\nmemory = \"8MiB\"\n\n\
+        "[guest]\nname = \"bench\"\nversion = \"1\"\nmemory = \"16MiB\"\n\n\
          [[file]]\npath = \"{}\"\ntext = \"{text}\\n\"\n\n\
          [[file]]\npath = \"{}\"\nsource = \"data.bin\"\n",
         SMALL.0, DATA.0

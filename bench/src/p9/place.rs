@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::load::content;
 use crate::proc;
@@ -128,8 +129,19 @@ impl Drop for Place {
     }
 }
 
-/// Waits for the end of whoever started this, and removes the folder.
+/// Waits for the end of whoever started this, ends the guests whose sockets are in the folder,
+/// which outlive everybody, and removes it.
 pub fn sweep(dir: &Path) -> Result<()> {
     std::io::stdin().read_to_end(&mut Vec::new())?;
+    let needle = format!("XDG_RUNTIME_DIR={}\0", dir.display());
+    for process in std::fs::read_dir("/proc")?.flatten() {
+        let environ = std::fs::read(process.path().join("environ")).unwrap_or_default();
+        let pid = process.file_name().to_str().and_then(|n| Pid::from_raw(n.parse().ok()?));
+        if let Some(pid) =
+            pid.filter(|_| environ.windows(needle.len()).any(|w| w == needle.as_bytes()))
+        {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
     std::fs::remove_dir_all(dir).with_context(|| format!("cannot remove {}", dir.display()))
 }
