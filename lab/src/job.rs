@@ -133,8 +133,12 @@ impl<'l> Job<'l> {
                 }
             };
             let seen = String::from_utf8_lossy(&self.seen).into_owned();
+            let waits = if left.is_zero() { self.linux.waits() } else { String::new() };
             let console = self.linux.console();
-            bail!("`{}` {why}; it wrote: {seen}\nthe console: {console}", self.script);
+            bail!(
+                "`{}` {why}; it wrote: {seen}\nthe console: {console}\nwhat runs: {waits}",
+                self.script
+            );
         }
     }
 }

@@ -24,6 +24,7 @@
 
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -122,6 +123,8 @@ pub struct Linux {
     control: Mutex<UnixStream>,
     free: Mutex<Vec<Port>>,
     freed: Condvar,
+    /// Somebody has asked what hangs.
+    asked: AtomicBool,
 }
 
 /// Where one job at a time runs.
@@ -146,6 +149,7 @@ impl Linux {
             control: Mutex::new(control),
             free: Mutex::new(ports.collect()),
             freed: Condvar::new(),
+            asked: AtomicBool::new(false),
         };
         linux.ok("true").context("Linux did not come up")?;
         linux.complaints()?;
@@ -179,6 +183,19 @@ impl Linux {
     pub fn complaints(&self) -> Result<Vec<String>> {
         let log = self.ok("dmesg -r -c")?;
         Ok(log.lines().filter(|line| is_complaint(line)).map(str::to_owned).collect())
+    }
+
+    /// What all processes of the guest wait for: for the error about one that hangs. Asked
+    /// once, since who asks may hang as well.
+    pub(crate) fn waits(&self) -> String {
+        const LOOK: &str = "cd /proc; for p in [0-9]*; do \
+            c=$(tr '\\0' ' ' <$p/cmdline); \
+            [ -n \"$c\" ] && echo \"$p $c: $(cat $p/wchan $p/stack)\"; done";
+        if self.asked.swap(true, Ordering::Relaxed) {
+            return String::new();
+        }
+        let looked = self.start(LOOK).and_then(|job| job.wait_within(Duration::from_secs(10)));
+        looked.map_or_else(|e| format!("{e:#}"), |out| out.text())
     }
 
     /// What the console shows: the kernel's warnings, and how it died if it did.
