@@ -4,6 +4,7 @@ use std::io;
 
 use atoll_9p::server::{Limits, Session};
 
+use crate::exchange::{receive, send};
 use crate::hostdir::HostDirs;
 use crate::stream::Stream;
 
@@ -25,15 +26,7 @@ async fn exchange(
 ) -> io::Result<()> {
     loop {
         while session.step(tree) {}
-        let waiting = loop {
-            if session.output().is_empty() {
-                break false;
-            }
-            match stream.try_write(session.output())? {
-                Some(n) => session.sent(n),
-                None => break true,
-            }
-        };
+        let waiting = send(stream, session)?;
         if session.is_dead() && !waiting {
             return Ok(());
         }
@@ -45,10 +38,8 @@ async fn exchange(
             r = stream.writable(), if waiting => r?,
             r = stream.readable(), if room => {
                 r?;
-                match stream.try_read(session.spare())? {
-                    Some(0) => return Ok(()),
-                    Some(n) => session.received(n),
-                    None => {}
+                if !receive(stream, session)? {
+                    return Ok(());
                 }
             }
             else => return Ok(()),

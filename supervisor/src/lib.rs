@@ -16,6 +16,7 @@ pub mod cli;
 pub mod conn;
 pub mod core;
 pub mod doctor;
+mod exchange;
 pub mod guard;
 pub mod guestlog;
 pub mod host;

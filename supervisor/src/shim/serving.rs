@@ -10,6 +10,7 @@ use atoll_9p::tree::Tree;
 use tokio::sync::Notify;
 use tokio::task::spawn_local;
 
+use crate::exchange::{receive, send};
 use crate::stream::Stream;
 
 /// What a client may hold. Who speaks to a shim has little to say.
@@ -89,15 +90,7 @@ impl<S: 'static> Serving<S> {
             }
             while session.step(&mut *self.files.borrow_mut()) {}
             self.settle();
-            let waiting = loop {
-                if session.output().is_empty() {
-                    break false;
-                }
-                match stream.try_write(session.output())? {
-                    Some(n) => session.sent(n),
-                    None => break true,
-                }
-            };
+            let waiting = send(stream, session)?;
             if session.is_dead() && !waiting {
                 return Ok(());
             }
@@ -110,10 +103,8 @@ impl<S: 'static> Serving<S> {
                 r = stream.writable(), if waiting => r?,
                 r = stream.readable(), if room => {
                     r?;
-                    match stream.try_read(session.spare())? {
-                        Some(0) => return Ok(()),
-                        Some(n) => session.received(n),
-                        None => {}
+                    if !receive(stream, session)? {
+                        return Ok(());
                     }
                 }
             }
