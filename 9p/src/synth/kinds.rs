@@ -76,8 +76,9 @@ pub trait Special<S> {
         Ok(0)
     }
 
-    /// Reads into `buf`. What answers [`Reply::Later`] has to see to it that it is asked
-    /// again ([`Synth::wake`](super::Synth::wake)); of one open file only one read waits.
+    /// Reads into `buf`, which is never empty. What answers [`Reply::Later`] has to see to it
+    /// that it is asked again ([`Synth::wake`](super::Synth::wake)); of one open file only one
+    /// read waits.
     fn read(
         &self,
         s: &mut S,

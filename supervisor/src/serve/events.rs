@@ -61,7 +61,7 @@ impl Special<State> for Events {
                 break;
             }
         }
-        Ok(if done == 0 && !buf.is_empty() { Reply::Later } else { Reply::Done(done) })
+        Ok(if done == 0 { Reply::Later } else { Reply::Done(done) })
     }
 
     fn seek(&self, _: &mut State, _: u64, place: &mut u64, to: u64) -> Result<(), Fault> {

@@ -128,7 +128,11 @@ fn a_guest_that_fails_is_started_again_if_that_was_asked_for() {
     let daemon = Daemon::start();
     daemon.run("crash", "c", "process", &["--restart", "on-failure"]);
     let mut events = daemon.follow(&["events", "-f", "c"]);
+    // What was said before somebody listens is told, too.
+    let mut log = daemon.follow(&["logs", "-f", "c"]);
+    log.wait_for("on process, tree at");
     let _ = daemon.place.run(&["write", "@", "/guests/c/fs/export/crash/ctl", "panic"]);
+    log.wait_for("panic");
     events.wait_for("ended crashed: panic");
     events.wait_for("again in 500 ms, failures 1");
     events.wait_for("c#2 running");
@@ -139,6 +143,6 @@ fn a_guest_that_fails_is_started_again_if_that_was_asked_for() {
     // What was stopped stays stopped.
     daemon.ok(&["stop", "c"]);
     assert_eq!(daemon.status("c", "state"), "stopped");
-    drop(events);
+    drop((events, log));
     daemon.finish();
 }
