@@ -7,12 +7,13 @@
 //! which is tried again for as long as the end was announced.
 
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::epoll::EventFlags;
 use rustix::io::{Errno as Os, ioctl_fionbio};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::thread::sched_yield;
 
 use super::server::BURST;
 use crate::server::Session;
@@ -112,6 +113,29 @@ impl<T: Tree> Peer<T> {
     /// Whether there is nothing to do but to wait for the client.
     pub(super) fn rests(&self) -> bool {
         !(self.queued || self.readable || self.full || self.eof || self.session.is_ready())
+    }
+
+    /// Looks again and again for what the client sends, until `long` has passed. False when
+    /// nothing has come, or too little to do anything about.
+    pub(super) fn look(&mut self, long: Duration) -> bool {
+        let mut began = None;
+        loop {
+            if self.look_once() {
+                return true;
+            }
+            // To let a client on the same processor send is what most often suffices.
+            sched_yield();
+            match began {
+                None => began = Some(Instant::now()),
+                Some(began) if began.elapsed() < long => {}
+                Some(_) => return self.look_once(),
+            }
+        }
+    }
+
+    fn look_once(&mut self) -> bool {
+        self.readable = true;
+        self.read().is_err() || !self.rests()
     }
 
     /// Waits in a read for what the client sends, no longer than `most`. False when

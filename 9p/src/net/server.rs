@@ -12,7 +12,7 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno as Os;
 
-use super::alone::{Alone, PATIENCE};
+use super::alone::{AWAKE, Alone, PATIENCE};
 use super::handle::Handle;
 use super::listener::{Accepted, Door, Listener, Policy};
 use super::peer::{After, Peer};
@@ -223,7 +223,7 @@ impl<T: Tree> Server<T> {
         }
         let Some(key) = self.lent else { return false };
         let Some(peer) = self.peers.get(key).filter(|p| p.rests()) else { return false };
-        let heard = peer.hear(PATIENCE);
+        let heard = peer.look(AWAKE) || peer.hear(PATIENCE);
         self.alone.heard(heard);
         if heard {
             self.tick();
