@@ -237,6 +237,8 @@ fn joined(b: &Bench<'_>) {
     b.held(|held| held.iter().any(|h| h.waiting == 1));
     b.ok("echo say across >/tmp/two/ctl");
     one.wait_for("saw across\n").unwrap();
+    // A signal that finds the client about to ask is put aside until there is an answer.
+    b.held(|held| held.iter().any(|h| h.waiting == 1));
     one.signal("TERM").unwrap();
     assert_eq!(one.wait().unwrap().status, 143);
     b.umount("/tmp/one");
