@@ -24,6 +24,7 @@ use crate::effects::{Effects, Wish, message};
 use crate::engine::Engine;
 use crate::load::Load;
 use crate::namespace::{self, CALLS, Namespace, Returned};
+use crate::pace::Pace;
 use crate::platform::{Memory, Time, Trap};
 use crate::random::Random;
 use crate::slots::{Armed, Slot, Slots};
@@ -89,6 +90,8 @@ pub struct Core<'a> {
     pub sponsor: Sponsor,
     /// What it has done so far.
     pub counters: Counters,
+    /// How long that took.
+    pub pace: Pace,
     /// Its log.
     pub log: Stream,
     /// The machine's memory and figures, as they were before this event.
@@ -144,6 +147,7 @@ impl<'a> Core<'a> {
             hash,
             sponsor: Sponsor::new(limit),
             counters: Counters::default(),
+            pace: Pace::default(),
             log: Stream::new(LOG),
             machine: (Memory::default(), Vec::new()),
             engine,
@@ -265,6 +269,7 @@ impl<'a> Core<'a> {
 
     /// Tells the time, for what is said and shown before the next event.
     pub(crate) fn pass(&mut self, now: Time) {
+        self.pace.look(now);
         #[cfg(feature = "atoms")]
         let now = self.by_guest(now);
         self.now = self.now.max(now);
@@ -425,6 +430,7 @@ impl<'a> Core<'a> {
             engine: self.engine,
         };
         let result = body.dispatch(&mut cx, event);
+        self.pace.dispatched();
         let slot = self.slots.get_mut(to).ok_or(Errno::ESTALE)?;
         slot.body = Some(body);
         #[cfg(feature = "atoms")]

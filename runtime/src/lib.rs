@@ -25,6 +25,7 @@ mod inspect;
 mod load;
 mod namespace;
 pub mod native;
+pub mod pace;
 pub mod platform;
 mod random;
 pub mod records;

@@ -33,7 +33,7 @@ record! {
 record! {
     /// The file `stats` of a guest.
     #[derive(Clone, Debug, PartialEq)]
-    pub struct Stats = "stats", 1 {
+    pub struct Stats = "stats", 2 {
         /// 9P requests.
         pub requests: u64,
         /// Dispatches that were committed.
@@ -42,9 +42,12 @@ record! {
         pub refused: u64,
         /// Dispatches that were abandoned.
         pub abandoned: u64,
+        /// Events that wait.
+        pub waiting: u64,
         /// CPU time in nanoseconds.
         pub cpu_ns: u64,
-        /// Figures of the machine.
+        /// Figures of the machine, and before them how many dispatches took less than so
+        /// many microseconds and no less than half of that: `took_512us` and the number.
         pub machine: Numbers,
     }
 }

@@ -59,14 +59,16 @@ fn status(core: &mut Core<'_>) -> Status {
 
 fn stats(core: &mut Core<'_>) -> Stats {
     let c = core.counters;
-    let machine = core.machine.1.iter().map(|(name, value)| (Cow::Borrowed(*name), *value));
+    let mut figures = core.pace.figures();
+    figures.extend(core.machine.1.iter().map(|(name, value)| (Cow::Borrowed(*name), *value)));
     Stats {
         requests: c.requests,
         dispatches: c.dispatches,
         refused: c.refused,
         abandoned: c.abandoned,
+        waiting: core.queued() as u64,
         cpu_ns: core.sponsor.cpu,
-        machine: Numbers(machine.collect()),
+        machine: Numbers(figures),
     }
 }
 

@@ -23,6 +23,7 @@ use crate::component::ComponentId;
 use crate::core::{Alarm, Core};
 use crate::counters::Counters;
 use crate::effects::{Effects, message};
+use crate::pace::Pace;
 use crate::platform::Time;
 use crate::random::Random;
 use crate::slots::{Armed, Origin, Slot, Slots};
@@ -52,6 +53,7 @@ impl<'a> Core<'a> {
             hash: self.hash,
             sponsor,
             counters,
+            pace: Pace::default(),
             log: self.log.afresh(),
             machine: (self.machine.0, Vec::new()),
             namespace: self.namespace.afresh(),

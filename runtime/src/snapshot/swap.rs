@@ -86,6 +86,7 @@ impl<'a> Core<'a> {
         new.namespace.inherit(&mut self.namespace, held);
         new.fresh_log = mem::take(&mut self.fresh_log);
         new.machine = mem::take(&mut self.machine);
+        new.pace = self.pace;
         *self = new;
         let mut done = Vec::new();
         self.namespace.go_on(&mut done);
