@@ -7,7 +7,7 @@
 //!
 //! There is one [`Writer`], the shim of the guest. A [`Reader`] is any other process: it
 //! believes no more of the folder than names that are numbers and files that are files.
-//! It costs nothing until it waits: then the system tells it of new bytes.
+//! It costs nothing; who waits for more has a [`Watch`], which the system tells of new bytes.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -15,9 +15,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 mod reader;
+mod watch;
 mod writer;
 
 pub use reader::{Piece, Reader};
+pub use watch::Watch;
 pub use writer::Writer;
 
 /// The folder of the log in a guest's folder.
@@ -186,9 +188,10 @@ mod tests {
             }
             writer.position()
         });
+        let (watch, local) = (Watch::default(), tokio::task::LocalSet::new());
         let (mut at, mut last) = (0, Vec::new());
         while !last.starts_with(b"999 ") {
-            reader.wait(at).await.unwrap();
+            local.run_until(watch.wait(&reader, at)).await.unwrap();
             match reader.read(at, 1 << 16).unwrap() {
                 Piece::Gap(n) => at += n,
                 Piece::Bytes(bytes) => {

@@ -4,10 +4,6 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fd::AsFd;
-use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
-use tokio::net::unix::pipe;
-
 use super::{options, segment, segments};
 
 /// What there is at a position.
@@ -19,7 +15,7 @@ pub enum Piece {
     Gap(u64),
 }
 
-/// Reads a guest's log. It holds nothing open but while it waits.
+/// Reads a guest's log. It holds nothing open.
 #[derive(Clone, Debug)]
 pub struct Reader {
     folder: PathBuf,
@@ -73,43 +69,8 @@ impl Reader {
         Ok(Piece::Bytes(Vec::new()))
     }
 
-    /// Waits until there is something at a position: bytes, or a gap.
-    pub async fn wait(&self, at: u64) -> io::Result<()> {
-        // Watched first, then looked at: nothing can come in between.
-        let watch = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-        self.watch(&watch)?;
-        // It is no pipe, but is waited for and read like one.
-        let watch = pipe::Receiver::from_owned_fd_unchecked(watch)?;
-        let mut events = [0; 4096];
-        loop {
-            if self.newest()? > at {
-                return Ok(());
-            }
-            watch.readable().await?;
-            // What has changed is looked up: that something has is enough.
-            match watch.try_read(&mut events) {
-                Err(e) if e.kind() != io::ErrorKind::WouldBlock => return Err(e),
-                _ => {}
-            }
-            // The folder may have come only now.
-            self.watch(&watch)?;
-        }
-    }
-
-    /// Watches the log's folder, or until there is one, the folder that it will be in.
-    fn watch(&self, watch: &impl AsFd) -> io::Result<()> {
-        let changes = WatchFlags::MODIFY | WatchFlags::CREATE;
-        match inotify::add_watch(watch, &self.folder, changes | WatchFlags::ONLYDIR) {
-            Err(rustix::io::Errno::NOENT) => {}
-            done => return done.map(drop).map_err(io::Error::from),
-        }
-        let above = self.folder.parent().unwrap_or(Path::new("/"));
-        let made = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::ONLYDIR;
-        inotify::add_watch(watch, above, made)?;
-        // It may have come between the two.
-        match inotify::add_watch(watch, &self.folder, changes | WatchFlags::ONLYDIR) {
-            Err(rustix::io::Errno::NOENT) => Ok(()),
-            done => done.map(drop).map_err(io::Error::from),
-        }
+    /// The folder of the log.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
     }
 }

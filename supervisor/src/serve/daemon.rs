@@ -20,11 +20,14 @@ use super::shims::{self, Live};
 use super::state::{State, Todo};
 use super::tree::{Control, tree};
 use crate::core::{Input, Name};
+use crate::guestlog::Watch;
 
 /// The daemon.
 pub(super) struct Daemon {
     pub(super) front: Front<Control>,
     pub(super) shims: RefCell<BTreeMap<Name, Live>>,
+    /// Waits for what guests say, as long as somebody wants to hear it.
+    pub(super) watch: Watch,
     end: Notify,
     begun: Instant,
     wake_at: Cell<Option<u64>>,
@@ -46,6 +49,7 @@ impl Daemon {
         Rc::new(Daemon {
             front: Front::entering(tree(state), LIMITS, Box::new(reach), Box::new(enter)),
             shims: RefCell::default(),
+            watch: Watch::default(),
             end: Notify::new(),
             begun,
             wake_at: Cell::new(None),

@@ -194,7 +194,7 @@ pub(super) fn remove(gone: PathBuf) {
 /// Waits until a guest has said more, and wakes its readers.
 pub(super) async fn follow(daemon: &Rc<Daemon>, id: u64, at: u64) {
     let Ok(reader) = daemon.with(|s| s.said(id)) else { return };
-    let done = reader.wait(at).await;
+    let done = daemon.watch.wait(&reader, at).await;
     daemon.with(|s| {
         let node = s.nodes.said.map(|n| n.of(id));
         if let Some(guest) = s.guests.get_mut(&id) {

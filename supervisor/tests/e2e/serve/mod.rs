@@ -12,6 +12,7 @@ use crate::fixture::{PATIENCE, Place, image};
 mod files;
 mod fs;
 mod life;
+mod many;
 mod survives;
 mod wrong;
 
