@@ -118,6 +118,20 @@ impl Keeper {
         }
     }
 
+    /// Has the guest go back to one of its checkpoints.
+    pub async fn restore(self, n: u64) {
+        match self.go_back(&self.state.file(n)).await {
+            Ok(text) => {
+                self.voice.say(&text);
+                self.voice.report(&Report::Restored(n));
+            }
+            Err(e) => {
+                self.voice.tell(&format!("restore {n} failed: {e:#}"));
+                self.voice.report(&Report::Failed(Order::Restore(n), format!("{e:#}")));
+            }
+        }
+    }
+
     async fn conn(&self) -> anyhow::Result<Conn> {
         inside(&self.joint).await.ok_or_else(|| anyhow::anyhow!("the guest is gone"))
     }

@@ -203,12 +203,20 @@ impl Core {
         self.check_cycle(name, definition)
     }
 
+    fn image_of(&self, name: &Name) -> Option<&Image> {
+        self.images.get(&self.guests.get(name)?.definition()?.image)
+    }
+
+    /// Whether a guest can be written down as a checkpoint, and go on from one.
+    pub fn keeps(&self, name: &Name) -> bool {
+        self.image_of(name).is_some_and(Image::can_checkpoint)
+    }
+
     fn check_checkpoints(&self, name: &Name, line: &str) -> Result<(), Fault> {
-        let definition = self.guests.get(name).and_then(|g| g.definition());
-        let image = definition.and_then(|d| self.images.get(&d.image));
-        if image.is_some_and(Image::can_checkpoint) {
+        if self.keeps(name) {
             return Ok(());
         }
+        let image = self.image_of(name);
         let can = image.map(|i| i.can.join(", ")).filter(|c| !c.is_empty());
         let can = can.unwrap_or_else(|| "nothing of that kind".into());
         let text = format!(
@@ -219,7 +227,7 @@ impl Core {
 
     fn verb(&mut self, ask: Ask, name: &Name, verb: &Verb) -> Result<(), Fault> {
         let guest = self.known(name)?;
-        verb.check(guest.state())?;
+        verb.check(guest.state(), self.keeps(name))?;
         let kind = verb.kind(guest.stop_ms());
         match verb {
             Verb::Commit => {
@@ -252,6 +260,7 @@ impl Core {
                 ctx.turn.after.push(Output::Remove { guest: ctx.name.clone() });
                 Ok(())
             }),
+            Verb::Restore(n) if guest.state() == State::Running => self.go_back(ask, name, *n),
             Verb::Start | Verb::Restart(_) | Verb::Restore(_) => {
                 self.check_needs(name)?;
                 self.begin(ask, name, kind, verb)
@@ -305,6 +314,17 @@ impl Core {
                 // What the one underway holds may be older than this question.
                 guest.next_jobs.push(job);
             }
+            Ok(())
+        })
+    }
+
+    /// A guest that runs goes back to one of its checkpoints, in the same run.
+    fn go_back(&mut self, ask: Ask, name: &Name, n: u64) -> Result<(), Fault> {
+        self.go(name, true, None, |guest, ctx| {
+            ctx.advance(guest, Stimulus::Verb(Kind::Restore))?;
+            guest.back.push((ask, n));
+            let (guest, run) = (ctx.name.clone(), guest.record.run);
+            ctx.turn.after.push(Output::Order { guest, run, order: Order::Restore(n) });
             Ok(())
         })
     }

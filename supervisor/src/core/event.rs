@@ -56,6 +56,8 @@ pub enum What {
     Cancelled,
     /// A checkpoint was kept in this file.
     Checkpoint(String),
+    /// It went back to the checkpoint of this number.
+    Restored(u64),
     /// It goes on as another guest too.
     Forked(Name),
     /// It came of another guest.
@@ -93,6 +95,7 @@ impl What {
             What::GaveUp(_) => "gave-up",
             What::Cancelled => "cancelled",
             What::Checkpoint(_) => "checkpoint",
+            What::Restored(_) => "restored",
             What::Forked(_) => "forked",
             What::ForkOf(_) => "fork-of",
             What::Failed(..) => "failed",
@@ -117,6 +120,7 @@ impl fmt::Display for What {
             What::Stuttering(text) | What::Image(text, _) => Line(text).fmt(f),
             What::Again(ms, failures) => write!(f, " in {ms} ms, failures {failures}"),
             What::GaveUp(failures) => write!(f, " failures {failures}"),
+            What::Restored(n) => write!(f, " {n}"),
             What::Forked(name) | What::ForkOf(name) => write!(f, " {name}"),
             What::Failed(what, why) => {
                 Line(what).fmt(f)?;

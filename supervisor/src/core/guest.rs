@@ -31,6 +31,8 @@ pub struct Guest {
     pub(super) jobs: Vec<Job>,
     /// Who waits for the one after that.
     pub(super) next_jobs: Vec<Job>,
+    /// Who waits for it to go back to the checkpoint of that number.
+    pub(super) back: Vec<(Ask, u64)>,
     /// When [`Stimulus::Due`] comes.
     pub(super) due: Option<u64>,
     /// For when the core has an alarm set for it.
@@ -112,6 +114,7 @@ impl Guest {
             waiters: Vec::new(),
             jobs: Vec::new(),
             next_jobs: Vec::new(),
+            back: Vec::new(),
             due: None,
             alarm: None,
             up_since: None,
@@ -214,8 +217,8 @@ impl Guest {
             Act::Kill => Some(Order::Kill),
             Act::Pause => Some(Order::Pause),
             Act::Resume => Some(Order::Resume),
-            // The checkpoint's order is given by whoever keeps the list of who waits.
-            Act::Checkpoint | Act::Forget | Act::Nothing => None,
+            // A checkpoint's order is given by whoever keeps the list of who waits.
+            Act::Checkpoint | Act::Restore | Act::Forget | Act::Nothing => None,
         };
         let run = self.record.run;
         turn.after.extend(order.map(|order| Output::Order { guest: name.clone(), run, order }));
@@ -336,6 +339,23 @@ impl Guest {
             turn.events.push(What::GaveUp(self.record.failures));
         }
         wanted && !tired
+    }
+
+    /// Answers those who wait for it to go back to a checkpoint; all when no number is given.
+    pub(super) fn went_back(&mut self, n: Option<u64>, result: Result<(), &str>, turn: &mut Turn) {
+        for (ask, of) in std::mem::take(&mut self.back) {
+            if n.is_some_and(|n| n != of) {
+                self.back.push((ask, of));
+                continue;
+            }
+            turn.answer(
+                ask,
+                result.map_err(|why| {
+                    let text = format!("it did not go back to checkpoint {of}: {why}");
+                    Fault::new(Errno::EIO, text).blame(Blame::Guest)
+                }),
+            );
+        }
     }
 
     /// Nobody who waits for a checkpoint gets one.

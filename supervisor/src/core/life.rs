@@ -156,7 +156,7 @@ pub enum Kind {
     Restart(u64),
     /// `checkpoint`.
     Checkpoint,
-    /// `restore`: a start that goes on from a checkpoint.
+    /// `restore`: a start that goes on from a checkpoint, or one that runs goes back to it.
     Restore,
     /// `fork`: a checkpoint from which a new guest goes on.
     Fork,
@@ -231,6 +231,8 @@ pub enum Act {
     Resume,
     /// The shim is told to keep a checkpoint.
     Checkpoint,
+    /// The shim is told to give it one of its checkpoints.
+    Restore,
     /// Its record goes away.
     Forget,
 }
@@ -290,6 +292,7 @@ fn asked(life: Life, kind: Kind) -> Result<Move, Refused> {
             to(Waiting, Goal::Up, Act::Nothing)
         }
         (Kind::Restore, Stopped | Backoff | Waiting) => to(Waiting, Goal::Up, Act::Nothing),
+        (Kind::Restore, Running) => to(Running, goal, Act::Restore),
         // Whoever asks for what is underway waits for it too.
         (Kind::Start, Waiting | Starting) => stay(life),
 

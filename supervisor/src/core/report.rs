@@ -45,6 +45,10 @@ impl Core {
             }
             Report::Failed(order, why) => self.order_failed(&name, order, why),
             Report::Checkpoint(path) => self.kept(&name, path),
+            Report::Restored(n) => self.with(&name, |guest, ctx| {
+                ctx.event(What::Restored(n));
+                guest.went_back(Some(n), Ok(()), &mut ctx.turn);
+            }),
             Report::Ended(end) => self.ended(&name, end),
             Report::Gone(why) => {
                 let end = lost(&name, guest, run, why, self.now.wall);
@@ -117,6 +121,7 @@ impl Core {
                     next_checkpoint(ctx.name, guest, &mut ctx.turn);
                     return freed;
                 }
+                Order::Restore(n) => guest.went_back(Some(n), Err(&text), &mut ctx.turn),
                 // A stop that fails ends in a kill, and a kill can be told again.
                 Order::Stop(_) | Order::Kill => {}
             }
@@ -275,6 +280,7 @@ fn after_end(guest: &mut Guest, ctx: &mut super::Ctx<'_>, missing: &[Name]) -> V
         ctx.event(What::Waiting(missing.to_vec()));
     }
     let why = guest.why().unwrap_or_default();
+    guest.went_back(None, Err(&format!("it ended: {why}")), &mut ctx.turn);
     guest.fail_jobs(&format!("it ended: {why}"), &mut ctx.turn)
 }
 

@@ -35,7 +35,8 @@ pub enum Verb {
     Restart(Option<u64>),
     /// `checkpoint`: answered when it is kept.
     Checkpoint,
-    /// `restore N`: start, and go on from that checkpoint; answered when it runs.
+    /// `restore N`: start, and go on from that checkpoint, or go back to it in the run that
+    /// there is; answered when it runs from there.
     Restore(u64),
     /// `fork NAME`: a new guest that goes on from a checkpoint of this one; answered when
     /// it is defined.
@@ -62,12 +63,14 @@ impl Verb {
     /// Reads a line, as it may be told to a guest in this state.
     ///
     /// EINVAL for a line that means nothing, EBUSY for one that has no place in the state.
-    pub fn parse(line: &[u8], state: State) -> Result<Verb, Fault> {
+    /// `keeps` says whether it can be written down as a checkpoint: what is named as legal
+    /// depends on it.
+    pub fn parse(line: &[u8], state: State, keeps: bool) -> Result<Verb, Fault> {
         let verb = Verb::read(line).map_err(|why| {
             let echo = echo(line);
             Fault::new(Errno::EINVAL, format!("{echo}: {why}"))
         })?;
-        verb.check(state)?;
+        verb.check(state, keeps)?;
         Ok(verb)
     }
 
@@ -155,7 +158,7 @@ impl Verb {
 
     /// Whether it has a place in a state. What is asked while a supervisor is still
     /// looking for a guest waits until it knows.
-    pub fn check(&self, state: State) -> Result<(), Fault> {
+    pub fn check(&self, state: State, keeps: bool) -> Result<(), Fault> {
         if state == State::Adopting || takes(state, self.kind(0)) {
             return Ok(());
         }
@@ -165,7 +168,7 @@ impl Verb {
             _ => "not now",
         };
         let line = self.line();
-        let legal = legal(state).join(", ");
+        let legal = legal(state, keeps).join(", ");
         Err(Fault::new(
             Errno::EBUSY,
             format!("\"{line}\": {why}; the guest is {state}, and takes {legal}"),
@@ -177,19 +180,27 @@ fn takes(state: State, kind: Kind) -> bool {
     life::step(Life { state, goal: Goal::Up }, Stimulus::Verb(kind)).is_ok()
 }
 
-/// The verbs that a guest in this state takes.
-pub fn legal(state: State) -> Vec<&'static str> {
-    let lines = LINES.iter().filter(|(_, _, kind)| takes(state, *kind)).map(|(name, ..)| *name);
+/// Whether a guest in this state is offered a verb: one that cannot be written down has
+/// those of checkpoints never.
+fn offers(state: State, keeps: bool, kind: Kind) -> bool {
+    let about = matches!(kind, Kind::Checkpoint | Kind::Restore | Kind::Fork);
+    takes(state, kind) && (keeps || !about)
+}
+
+/// The verbs that a guest in this state is offered.
+pub fn legal(state: State, keeps: bool) -> Vec<&'static str> {
+    let offered = LINES.iter().filter(|(_, _, kind)| offers(state, keeps, *kind));
+    let lines = offered.map(|(name, ..)| *name);
     let rmdir = takes(state, Kind::Forget).then_some("rmdir");
     lines.chain(rmdir).collect()
 }
 
-/// What a `ctl` file of a guest says when it is read: one form a line, and which verbs the
-/// state takes.
-pub fn usage(state: State) -> String {
+/// What a `ctl` file of a guest says when it is read: one form a line, and which verbs
+/// it is offered in its state.
+pub fn usage(state: State, keeps: bool) -> String {
     let mut out = String::new();
     for (name, usage, kind) in LINES {
-        if takes(state, *kind) {
+        if offers(state, keeps, *kind) {
             out += name;
             if !usage.is_empty() {
                 out += " ";
@@ -232,9 +243,9 @@ mod tests {
             ("fork b", Verb::Fork(name), State::Running),
             ("commit", Verb::Commit, State::New),
         ] {
-            let read = Verb::parse(line.as_bytes(), state).unwrap();
+            let read = Verb::parse(line.as_bytes(), state, true).unwrap();
             assert_eq!(read, verb);
-            assert_eq!(Verb::parse(read.line().as_bytes(), state).unwrap(), verb);
+            assert_eq!(Verb::parse(read.line().as_bytes(), state, true).unwrap(), verb);
         }
     }
 
@@ -254,26 +265,26 @@ mod tests {
             ("start\nstop", "one line a write"),
             ("\x1b[2Jstart", "\"?[2Jstart\": no such verb"),
         ] {
-            let fault = Verb::parse(line.as_bytes(), State::Running).unwrap_err();
+            let fault = Verb::parse(line.as_bytes(), State::Running, true).unwrap_err();
             assert_eq!(fault.errno, Errno::EINVAL);
             assert!(fault.text().contains(why), "{line:?}: {}", fault.text());
         }
-        let long = Verb::parse(&[b'x'; 4096], State::Running).unwrap_err();
+        let long = Verb::parse(&[b'x'; 4096], State::Running, true).unwrap_err();
         assert!(long.text().len() < 128 && long.text().contains("at most 512 bytes"));
-        assert!(Verb::parse(b"\xff\xfe", State::Running).is_err());
+        assert!(Verb::parse(b"\xff\xfe", State::Running, true).is_err());
     }
 
     #[test]
     fn a_verb_out_of_place_says_which_have_one() {
         let refused = |line: &str, state| {
-            let fault = Verb::parse(line.as_bytes(), state).unwrap_err();
+            let fault = Verb::parse(line.as_bytes(), state, true).unwrap_err();
             assert_eq!(fault.errno, Errno::EBUSY);
             fault.text().to_owned()
         };
         assert_eq!(
             refused("start", State::Running),
             "\"start\": not now; the guest is running, and takes commit, stop, kill, pause, \
-             restart, checkpoint, fork"
+             restart, checkpoint, restore, fork"
         );
         assert_eq!(
             refused("start", State::New),
@@ -285,14 +296,14 @@ mod tests {
                 "the guest is stopped, and takes commit, start, restart, restore, rmdir"
             )
         );
-        let fault = Verb::Forget.check(State::Running).unwrap_err();
+        let fault = Verb::Forget.check(State::Running, true).unwrap_err();
         assert!(fault.text().contains("only a stopped guest can be forgotten"));
     }
 
     #[test]
     fn every_state_takes_something_and_says_the_same_twice() {
         for state in State::ALL.into_iter().filter(|s| *s != State::Adopting) {
-            let legal = legal(state);
+            let legal = legal(state, true);
             assert!(!legal.is_empty());
             for (name, usage, _) in LINES {
                 let line = match *usage {
@@ -300,9 +311,9 @@ mod tests {
                     "NAME" => format!("{name} b"),
                     _ => (*name).to_owned(),
                 };
-                let taken = Verb::parse(line.as_bytes(), state).is_ok();
+                let taken = Verb::parse(line.as_bytes(), state, true).is_ok();
                 assert_eq!(taken, legal.contains(name), "{name} in {state}");
-                let shown = super::usage(state);
+                let shown = super::usage(state, true);
                 assert_eq!(taken, shown.lines().any(|l| l.split(' ').next() == Some(name)));
             }
         }

@@ -188,9 +188,10 @@ impl Guest {
                             None => self.voice.report(&Report::Failed(order, none.into())),
                         }
                     }
-                    Order::Checkpoint => match self.keeper.clone() {
-                        Some(keeper) => drop(spawn_local(keeper.ask())),
-                        None => {
+                    Order::Checkpoint | Order::Restore(_) => match (self.keeper.clone(), order) {
+                        (Some(keeper), Order::Restore(n)) => drop(spawn_local(keeper.restore(n))),
+                        (Some(keeper), _) => drop(spawn_local(keeper.ask())),
+                        (None, _) => {
                             let none = "no folder keeps its state".into();
                             self.voice.report(&Report::Failed(order, none));
                         }

@@ -49,6 +49,19 @@ use state::State;
 /// The folder of a guest's checkpoints, in the guest's.
 const CHECKPOINTS: &str = "checkpoints";
 
+/// What a folder has that is called by a number, such as `7` and `7.checkpoint`, in order.
+fn numbered(folder: &Path) -> Vec<(u64, PathBuf)> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let numbered = entries.filter_map(|e| {
+        let name = e.file_name();
+        let name = name.to_str()?;
+        Some((name.strip_suffix(".checkpoint").unwrap_or(name).parse().ok()?, e.path()))
+    });
+    let mut all: Vec<_> = numbered.collect();
+    all.sort_unstable();
+    all
+}
+
 /// What was asked for.
 #[derive(Clone, Debug, Default)]
 pub struct Options {

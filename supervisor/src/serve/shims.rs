@@ -13,7 +13,7 @@ use super::daemon::Daemon;
 use super::state::{State, wall};
 use crate::core::{Alive, Bind, From, Input, Name, Seen, Start};
 use crate::run::Restore;
-use crate::shim::{self, End, FORMAT, Found, How, Order, Report, Shim, Spec};
+use crate::shim::{self, End, FORMAT, Found, How, Order, Report, Shim, Spec, Status};
 
 /// Guests that are looked for at one time.
 const AT_ONCE: usize = 64;
@@ -82,7 +82,10 @@ pub(super) fn start(daemon: &Rc<Daemon>, start: Start) {
             Err(why) => Err(why),
         };
         match begun {
-            Ok(Begun::Shim(shim)) => attend(&daemon, guest, run, *shim, orders).await,
+            Ok(Begun::Shim(shim)) => {
+                let _ = note(&daemon, &guest, &shim).await;
+                attend(&daemon, guest, run, *shim, orders).await;
+            }
             Ok(Begun::Over(report)) => over(&daemon, guest, run, report),
             Err(why) => {
                 let end = end(&guest, run, epoch, How::Unstarted, why);
@@ -137,7 +140,6 @@ async fn attend(
     shim: Shim,
     mut orders: mpsc::UnboundedReceiver<Order>,
 ) {
-    note(daemon, &guest, &shim).await;
     loop {
         tokio::select! {
             report = shim.next() => {
@@ -145,7 +147,7 @@ async fn attend(
                     return over(daemon, guest, run, report);
                 }
                 if matches!(report, Report::Running(_)) {
-                    note(daemon, &guest, &shim).await;
+                    let _ = note(daemon, &guest, &shim).await;
                 }
                 daemon.input(Input::Report { guest: guest.clone(), run, report });
             }
@@ -160,15 +162,16 @@ async fn attend(
 }
 
 /// Asks a shim what there is to know.
-async fn note(daemon: &Daemon, guest: &Name, shim: &Shim) {
+async fn note(daemon: &Daemon, guest: &Name, shim: &Shim) -> Option<Status> {
     let status = shim.status().await.ok();
     let socket = shim.spec().socket.clone();
     daemon.with(|s| {
         if let Some(guest) = s.id(guest.as_str()).and_then(|id| s.guests.get_mut(&id)) {
-            guest.status = status.or(guest.status.take());
+            guest.status = status.clone().or(guest.status.take());
             guest.socket = Some(socket);
         }
     });
+    status
 }
 
 /// A run is over.
@@ -250,11 +253,12 @@ async fn look(daemon: &Rc<Daemon>, guest: Name) -> bool {
     let found = match Shim::adopt(&home).await {
         Ok(Found::Alive(shim)) => {
             let (run, epoch) = (shim.spec().run, shim.spec().epoch);
-            let alive = match shim.status().await.map(|s| s.state) {
-                Ok(shim::State::Running) => Alive::Running,
-                Ok(shim::State::Paused) => Alive::Paused,
-                Ok(shim::State::Stopping | shim::State::Ended) => Alive::Stopping,
-                Ok(shim::State::Starting) | Err(_) => Alive::Starting,
+            // Before it is said to be there, its tree is.
+            let alive = match note(daemon, &guest, &shim).await.map(|s| s.state) {
+                Some(shim::State::Running) => Alive::Running,
+                Some(shim::State::Paused) => Alive::Paused,
+                Some(shim::State::Stopping | shim::State::Ended) => Alive::Stopping,
+                Some(shim::State::Starting) | None => Alive::Starting,
             };
             let orders = enlist(daemon, &guest, run);
             let found = Seen::Alive { run, epoch, alive };

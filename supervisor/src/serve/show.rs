@@ -208,24 +208,13 @@ pub(super) fn ended(s: &State, id: u64) -> Result<String, Fault> {
 /// below the run that it ended.
 pub(super) fn history(s: &mut State, id: u64, out: &mut String) -> Result<(), Fault> {
     let home = s.home(&s.guest(id)?.name);
-    let list = |folder: &str| -> Vec<(u64, std::path::PathBuf)> {
-        let entries = std::fs::read_dir(home.join(folder)).into_iter().flatten().flatten();
-        let numbered = entries.filter_map(|e| {
-            let name = e.file_name();
-            let name = name.to_str()?;
-            Some((name.strip_suffix(".checkpoint").unwrap_or(name).parse().ok()?, e.path()))
-        });
-        let mut all: Vec<_> = numbered.collect();
-        all.sort_unstable();
-        all
-    };
-    for (n, path) in list(super::CHECKPOINTS) {
+    for (n, path) in super::numbered(&home.join(super::CHECKPOINTS)) {
         let Ok(meta) = path.metadata() else { continue };
         let time = meta.modified().ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok());
         let ms = time.map_or(0, |t| t.as_millis());
         let _ = writeln!(out, "checkpoint {n} time {ms} bytes {}", meta.len());
     }
-    for (run, path) in list("history") {
+    for (run, path) in super::numbered(&home.join("history")) {
         let end = std::fs::read(path.join("end.json")).ok();
         let _ = match end.and_then(|text| End::from_json(&text).ok()) {
             Some(end) => writeln!(out, "run {run} time {} {} {}", end.ended, how(&end), end.why),

@@ -193,6 +193,23 @@ impl State {
         self.folder.join("guests").join(name.as_str())
     }
 
+    /// Whether a guest can be written down as a checkpoint.
+    pub fn keeps(&self, id: u64) -> bool {
+        self.guests.get(&id).is_some_and(|guest| self.core.keeps(&guest.name))
+    }
+
+    /// Whether a guest has the checkpoint of a number; the text names those that it has.
+    fn has_checkpoint(&self, guest: &Name, n: u64) -> Result<(), Fault> {
+        let there = super::numbered(&self.home(guest).join(super::CHECKPOINTS));
+        if there.iter().any(|(m, _)| *m == n) || !self.core.keeps(guest) {
+            return Ok(());
+        }
+        let list: Vec<String> = there.iter().map(|(m, _)| m.to_string()).collect();
+        let has = if list.is_empty() { "none".into() } else { list.join(", ") };
+        let text = format!("\"restore {n}\": {guest} has no checkpoint {n}; it has {has}");
+        Err(Fault::new(Errno::ENODATA, text))
+    }
+
     /// Reads what a guest said.
     pub fn said(&self, id: u64) -> Result<Reader, Fault> {
         Ok(Reader::open(&self.home(&self.guest(id)?.name).join(guestlog::FOLDER)))
@@ -358,9 +375,12 @@ impl State {
     /// A line that was written to a guest's `ctl`.
     pub fn guest_command(&mut self, id: u64, ask: u64, line: &[u8]) -> Result<(), Fault> {
         let guest = self.guest(id)?.name.clone();
-        let verb = Verb::parse(line, self.view(id)?.state())?;
+        let verb = Verb::parse(line, self.view(id)?.state(), self.keeps(id))?;
         let text = verb.line();
         self.may(Act::Guest(guest.as_str(), &text))?;
+        if let Verb::Restore(n) = verb {
+            self.has_checkpoint(&guest, n)?;
+        }
         let input = match verb {
             Verb::Commit => {
                 let record = self.view(id)?.record();

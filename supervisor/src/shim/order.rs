@@ -19,6 +19,8 @@ pub enum Order {
     Resume,
     /// Have it keep a checkpoint, in the folder of its state.
     Checkpoint,
+    /// Give it the checkpoint of this number from that folder: it goes on from there.
+    Restore(u64),
 }
 
 /// As the line that the shim's ctl takes.
@@ -30,6 +32,7 @@ impl fmt::Display for Order {
             Order::Pause => f.write_str("pause"),
             Order::Resume => f.write_str("resume"),
             Order::Checkpoint => f.write_str("checkpoint"),
+            Order::Restore(n) => write!(f, "restore {n}"),
         }
     }
 }
@@ -44,8 +47,13 @@ impl std::str::FromStr for Order {
             "resume" => Ok(Order::Resume),
             "checkpoint" => Ok(Order::Checkpoint),
             _ => {
-                let ms = text.strip_prefix("stop ").ok_or(())?;
-                ms.parse().map(Order::Stop).map_err(|_| ())
+                let (verb, n) = text.split_once(' ').ok_or(())?;
+                let n = n.parse().map_err(|_| ())?;
+                match verb {
+                    "stop" => Ok(Order::Stop(n)),
+                    "restore" => Ok(Order::Restore(n)),
+                    _ => Err(()),
+                }
             }
         }
     }
@@ -108,6 +116,8 @@ pub enum Report {
     Stopping,
     /// A checkpoint was kept in this file.
     Checkpoint(PathBuf),
+    /// It goes on from the checkpoint of this number.
+    Restored(u64),
     /// An order was taken and could not be carried out; the text says why. Nothing has
     /// changed.
     Failed(Order, String),

@@ -16,6 +16,7 @@ const VERBS: &[Verb] = &[
     Verb::new("pause", "", 0),
     Verb::new("resume", "", 0),
     Verb::new("checkpoint", "", 0),
+    Verb::new("restore", "N", 1),
 ];
 /// The longest that a guest may be given to stop.
 const MAX_STOP: u64 = 24 * 3600 * 1000;
@@ -25,10 +26,10 @@ const EVENTS: usize = 8 << 10;
 const README: &[u8] = b"\
 A shim: the process that a guest runs under.
 
-ctl     stop [MS] | kill | pause | resume | checkpoint
+ctl     stop [MS] | kill | pause | resume | checkpoint | restore N
 status  what the guest's machine does
 events  what becomes known, a line each: RUN starting | running BACKEND | paused | resumed |
-        stopping | checkpoint FILE | failed ORDER: WHY | ended JSON
+        stopping | checkpoint FILE | restored N | failed ORDER: WHY | ended JSON
 ";
 
 /// What the tree is of.
@@ -145,6 +146,9 @@ impl Guest {
                 _ => wrong("is not paused"),
             },
             _ => match state {
+                State::Running if self.keeps && c.verb == "restore" => {
+                    Ok(Order::Restore(c.number(0)?))
+                }
                 State::Running if self.keeps => Ok(Order::Checkpoint),
                 State::Running => wrong("has no folder in which checkpoints are kept"),
                 State::Paused => wrong("is paused: resume it first"),
@@ -163,6 +167,7 @@ fn line(report: &Report) -> Option<String> {
         Report::Resumed => "resumed".into(),
         Report::Stopping => "stopping".into(),
         Report::Checkpoint(path) => format!("checkpoint {}", path.display()),
+        Report::Restored(n) => format!("restored {n}"),
         Report::Failed(order, why) => format!("failed {order}: {why}"),
         Report::Ended(end) => format!("ended {}", serde_json::to_string(end).ok()?),
         Report::Gone(_) => return None,
@@ -182,6 +187,7 @@ pub(super) fn parse(line: &str, run: u64) -> Option<Report> {
         "resumed" => Report::Resumed,
         "stopping" => Report::Stopping,
         "checkpoint" => Report::Checkpoint(rest.into()),
+        "restored" => Report::Restored(rest.parse().ok()?),
         "failed" => {
             let (order, why) = rest.split_once(": ")?;
             Report::Failed(order.parse().ok()?, why.into())
@@ -233,6 +239,8 @@ mod tests {
             Report::Resumed,
             Report::Stopping,
             Report::Checkpoint("/a b/1.checkpoint".into()),
+            Report::Restored(7),
+            Report::Failed(Order::Restore(7), "no".into()),
             Report::Failed(Order::Pause, "no: not now".into()),
             Report::Failed(Order::Stop(5), "no".into()),
             Report::Ended(end),
@@ -260,7 +268,9 @@ mod tests {
         assert!(order(&guest, "resume").is_err() && order(&guest, "checkpoint").is_err());
         guest.keeps = true;
         assert_eq!(order(&guest, "checkpoint"), Ok(Order::Checkpoint));
+        assert_eq!(order(&guest, "restore 3"), Ok(Order::Restore(3)));
         guest.report(&Report::Paused);
+        assert!(order(&guest, "restore 3").is_err());
         assert_eq!(order(&guest, "resume"), Ok(Order::Resume));
         assert_eq!(order(&guest, "stop 7"), Ok(Order::Stop(7)));
         assert!(order(&guest, "stop x").is_err() && order(&guest, "checkpoint").is_err());

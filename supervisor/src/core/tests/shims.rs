@@ -24,10 +24,12 @@ pub(super) struct Host {
     pub(super) end: Option<End>,
     /// The latest run whose tree was there.
     pub(super) ran: u64,
-    /// When it last stood still, went on, and kept a checkpoint: the world's steps.
+    /// When it last stood still, went on, kept a checkpoint, and went back to one: the
+    /// world's steps.
     pub(super) paused: Option<u64>,
     pub(super) resumed: Option<u64>,
     pub(super) kept: Option<u64>,
+    pub(super) restored: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -133,6 +135,10 @@ impl Host {
                         self.kept = Some(step);
                         let file = PathBuf::from(format!("{}.checkpoint", shim.files));
                         told.push(Report::Checkpoint(file));
+                    }
+                    (Order::Restore(n), Phase::Running) => {
+                        self.restored = Some(step);
+                        told.push(Report::Restored(n));
                     }
                     _ => told.push(Report::Failed(order, "not now".into())),
                 }

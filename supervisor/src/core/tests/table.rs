@@ -96,7 +96,12 @@ fn a_run_begins_where_there_is_none_and_orders_go_where_there_is_one() {
                 Act::Relaunch => assert!(from == State::Adopting && to == State::Starting),
                 Act::Forget => assert!(matches!(from, State::New | State::Stopped)),
                 Act::Nothing => {}
-                Act::Stop(_) | Act::Kill | Act::Pause | Act::Resume | Act::Checkpoint => {
+                Act::Stop(_)
+                | Act::Kill
+                | Act::Pause
+                | Act::Resume
+                | Act::Checkpoint
+                | Act::Restore => {
                     let found = matches!(stimulus, Stimulus::Found(Found::Alive(_)));
                     assert!((from.is_alive() || found) && to.is_alive(), "{life:?} {stimulus:?}");
                 }
@@ -166,7 +171,7 @@ fn every_verb_has_the_places_that_it_has() {
             ],
         ),
         (Kind::Checkpoint, &[Running]),
-        (Kind::Restore, &[Stopped, Waiting, Backoff]),
+        (Kind::Restore, &[Stopped, Waiting, Backoff, Running]),
         (Kind::Fork, &[Running]),
         (Kind::Forget, &[New, Stopped]),
     ];

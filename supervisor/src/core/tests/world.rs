@@ -424,6 +424,7 @@ impl World {
         let since = |at: Option<u64>| at.is_some_and(|at| at >= asked.step);
         let done = match verb {
             Verb::Start if asked.alive.is_some() => host.ran >= asked.begun,
+            Verb::Restore(_) if since(host.restored) => true,
             Verb::Start | Verb::Restart(_) | Verb::Restore(_) => host.ran > asked.begun,
             Verb::Stop(_) | Verb::Kill => {
                 let over = asked.alive.is_none_or(|run| ended >= run);

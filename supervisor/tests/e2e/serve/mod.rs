@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::fixture::{PATIENCE, Place, image};
 
+mod back;
 mod files;
 mod fs;
 mod life;
