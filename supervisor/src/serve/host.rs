@@ -15,24 +15,23 @@ pub(super) struct Used {
     pub(super) memory: u64,
 }
 
-/// What a process uses, if it is there (`proc_pid_stat(5)`, `proc_pid_statm(5)`).
+/// What a process uses, if it is there (`proc_pid_stat(5)`). One file: `/stats` asks this of
+/// every guest.
 pub(super) fn used(pid: u64) -> Option<Used> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
     let ticks = rustix::param::clock_ticks_per_second();
-    parse(&stat, &statm, ticks, rustix::param::page_size() as u64)
+    parse(&stat, ticks, rustix::param::page_size() as u64)
 }
 
-fn parse(stat: &str, statm: &str, hertz: u64, page: u64) -> Option<Used> {
+fn parse(stat: &str, hertz: u64, page: u64) -> Option<Used> {
     // The name before that may hold anything.
     let fields = stat.rsplit_once(')')?.1;
     // The first field there is the third.
-    let field = |n: usize| fields.split_whitespace().nth(n - 3)?.parse::<u64>().ok();
+    let field = |n: usize| fields.split_ascii_whitespace().nth(n - 3)?.parse::<u64>().ok();
     let ticks = field(14)?.checked_add(field(15)?)?;
-    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
     Some(Used {
         cpu: ticks.checked_mul(1_000_000)? / hertz.max(1),
-        memory: pages.checked_mul(page)?,
+        memory: field(24)?.checked_mul(page)?,
     })
 }
 
@@ -46,7 +45,26 @@ pub(super) fn cpu(out: &mut String) -> Result<(), Fault> {
         let _ = writeln!(out, "{name} {value}");
     }
     let _ = writeln!(out, "kvm {}", std::path::Path::new("/dev/kvm").exists());
+    let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    if let Some((busy, idle)) = worked(&stat, rustix::param::clock_ticks_per_second()) {
+        let _ = writeln!(out, "busy {busy}\nidle {idle}");
+    }
     Ok(())
+}
+
+/// For how long all processors together worked and did not, in microseconds
+/// (`proc_stat(5)`: user, nice, system, idle, iowait, irq, softirq, steal).
+fn worked(stat: &str, hertz: u64) -> Option<(u64, u64)> {
+    let line = stat.lines().next()?.strip_prefix("cpu ")?;
+    let ticks: Vec<u64> = line.split_ascii_whitespace().map_while(|n| n.parse().ok()).collect();
+    let &[user, nice, system, idle, iowait, irq, softirq, steal, ..] = &ticks[..] else {
+        return None;
+    };
+    let us = |parts: &[u64]| {
+        let sum = parts.iter().try_fold(0u64, |sum, n| sum.checked_add(*n))?;
+        Some(sum.checked_mul(1_000_000)? / hertz.max(1))
+    };
+    Some((us(&[user, nice, system, irq, softirq, steal])?, us(&[idle, iowait])?))
 }
 
 /// `/host/memory`, in bytes.
@@ -66,11 +84,11 @@ mod tests {
 
     #[test]
     fn a_process_is_read_whatever_it_is_called() {
-        let stat = "7 (a) b (c)) S 1 7 7 0 -1 4194560 1 0 0 0 150 50 0 0 20 0 1 0 9 9 9";
-        let used = parse(stat, "100 25 3 1 0 9 0\n", 100, 4096);
+        let stat = "7 (a) b (c)) S 1 7 7 0 -1 4194560 1 0 0 0 150 50 0 0 20 0 1 0 9 9 25";
+        let used = parse(stat, 100, 4096);
         assert_eq!(used, Some(Used { cpu: 2_000_000, memory: 25 * 4096 }));
         for bad in ["", "7 (a", "7 (a) S 1 2", "7 (a) S 1 7 7 0 -1 4194560 1 0 0 0 x 50"] {
-            assert_eq!(parse(bad, "1 2", 100, 4096), None);
+            assert_eq!(parse(bad, 100, 4096), None);
         }
         assert!(super::used(std::process::id().into()).is_some_and(|u| u.memory > 0));
         assert_eq!(super::used(u64::MAX), None);
@@ -82,6 +100,12 @@ mod tests {
         super::cpu(&mut cpu).unwrap();
         super::memory(&mut memory).unwrap();
         assert!(cpu.starts_with("processors ") && cpu.contains("\nload1 "), "{cpu}");
+        assert!(cpu.contains("\nbusy ") && cpu.contains("\nidle "), "{cpu}");
+        let stat = "cpu  10 20 30 400 50 1 2 3 7 8\ncpu0 1 1";
+        assert_eq!(worked(stat, 100), Some((660_000, 4_500_000)));
+        for bad in ["", "cpu0 1 2 3 4 5 6 7 8", "cpu  1 2 3 x 5 6 7 8"] {
+            assert_eq!(worked(bad, 100), None);
+        }
         assert!(memory.starts_with("total ") && memory.contains("\navailable "), "{memory}");
     }
 }

@@ -165,6 +165,19 @@ pub(super) fn image(entry: &Entry) -> Result<Image, Fault> {
 /// `/index`: a line a guest, its name and then `key=value`; `why` is last, and goes on to
 /// the line's end.
 pub(super) fn index(s: &mut State, out: &mut String) -> Result<(), Fault> {
+    lines(s, false, out);
+    Ok(())
+}
+
+/// `/stats`: the same with what each guest uses that has a machine: `cpu`, microseconds for
+/// which it had a processor, and `memory`, bytes that it has now. So whoever watches all
+/// guests asks for one file.
+pub(super) fn all_stats(s: &mut State, out: &mut String) -> Result<(), Fault> {
+    lines(s, true, out);
+    Ok(())
+}
+
+fn lines(s: &State, figures: bool, out: &mut String) {
     for guest in s.guests.values() {
         let Some(view) = s.core.guest(&guest.name) else { continue };
         let record = view.record();
@@ -178,6 +191,9 @@ pub(super) fn index(s: &mut State, out: &mut String) -> Result<(), Fault> {
             if let Some(pid) = alive.pid {
                 let _ = write!(out, " pid={pid}");
             }
+            if let Some(used) = alive.pid.filter(|_| figures).and_then(host::used) {
+                let _ = write!(out, " cpu={} memory={}", used.cpu, used.memory);
+            }
         } else if let Some(end) = &record.last {
             let _ = write!(out, " since={} how={}", end.ended, how(end));
         }
@@ -189,7 +205,6 @@ pub(super) fn index(s: &mut State, out: &mut String) -> Result<(), Fault> {
         }
         out.push('\n');
     }
-    Ok(())
 }
 
 /// `/guests/NAME/wait`: `RUN HOW [STATUS] WHY`, or `0 never` for a guest without a run.

@@ -18,7 +18,7 @@ use crate::core::{self, Input, Name};
 const README: &[u8] = include_bytes!("readme.txt");
 /// The commands of `/ctl`.
 const VERBS: &[Verb] = &[Verb::new("stop", "", 0)];
-/// What all open files may show together: `/index` of some thousand guests is long.
+/// What all open files may show together: `/index` and `/stats` of some thousand guests are long.
 const LIMITS: FileLimits =
     FileLimits { opens: 1 << 16, readers: 1 << 14, text: 4 << 20, held: 64 << 20 };
 
@@ -41,6 +41,7 @@ pub fn tree(mut state: State) -> Control {
         Ok(())
     });
     t.text(root, "index", show::index);
+    t.text(root, "stats", show::all_stats);
     t.text(root, "metrics", metrics::put);
     t.text(root, "orphans", |s, out| {
         s.core.orphans().for_each(|name| *out += &format!("{name}\n"));
