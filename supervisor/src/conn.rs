@@ -16,6 +16,9 @@ pub use atoll_9p::client::blocking::Name;
 use crate::address::Address;
 use crate::stream::Stream;
 
+/// Bytes of a long file that are sent before it is said how many there were.
+const PIECE: usize = 4 << 20;
+
 /// Why a tree could not be asked, or what it answered.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -134,6 +137,11 @@ impl Conn {
         Ok(Conn { conn, file: None, limit })
     }
 
+    /// The connection itself, for several files at one time and without limits of time.
+    pub fn shared(&self) -> client::Connection {
+        self.conn.clone()
+    }
+
     /// Walks from the root to a file, which the other functions are about then. The
     /// one before is given back.
     pub async fn walk(&mut self, path: &str) -> Result<(), Error> {
@@ -218,11 +226,22 @@ impl Conn {
         self.clunk().await
     }
 
-    /// Writes a file that is there from its start, with several messages underway.
-    pub async fn put(&mut self, path: &str, bytes: &[u8]) -> Result<(), Error> {
+    /// Writes a file that is there from its start, with several messages underway, and says
+    /// time and again how much that was.
+    pub async fn put(
+        &mut self,
+        path: &str,
+        bytes: &[u8],
+        told: &mut dyn FnMut(u64),
+    ) -> Result<(), Error> {
         self.walk(path).await?;
         self.open_file(OpenFlags::WRONLY).await?;
-        self.file()?.write_all(0, bytes.to_vec()).await?;
+        let mut offset = 0;
+        for piece in bytes.chunks(PIECE) {
+            self.file()?.write_all(offset, piece.to_vec()).await?;
+            offset += piece.len() as u64;
+            told(offset);
+        }
         self.clunk().await
     }
 

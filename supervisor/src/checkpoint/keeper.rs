@@ -139,7 +139,7 @@ impl Keeper {
     async fn keep(&self, n: u64) -> anyhow::Result<PathBuf> {
         let path = self.state.file(n);
         let to = Target::new(&path, &mut self.guard.borrow_mut())?;
-        take(&mut self.conn().await?, to, None).await?;
+        take(&mut self.conn().await?, to, None, &mut |_| {}).await?;
         Ok(path)
     }
 
@@ -149,7 +149,7 @@ impl Keeper {
         let mut conn = self.conn().await?;
         let until = Instant::now() + ASKS;
         // Another may be taking one just now.
-        while let Err(e) = give(&mut conn, &from).await {
+        while let Err(e) = give(&mut conn, &from, &mut |_| {}).await {
             let busy =
                 matches!(&e, Error::Conn(conn::Error::Refused(f)) if f.errno == Errno::EBUSY);
             if !busy || Instant::now() > until {

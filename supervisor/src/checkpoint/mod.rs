@@ -76,8 +76,14 @@ async fn open(conn: &mut Conn, path: &str, flags: OpenFlags) -> Result<(), Error
 }
 
 /// Takes a checkpoint of a guest into a file, which gets its name when all is there. With a
-/// base it is what has changed since that, which must be the last that was taken.
-pub async fn take(conn: &mut Conn, mut to: Target, base: Option<Hash>) -> Result<Hash, Error> {
+/// base it is what has changed since that, which must be the last that was taken. `told`
+/// hears how many bytes there are, time and again.
+pub async fn take(
+    conn: &mut Conn,
+    mut to: Target,
+    base: Option<Hash>,
+    told: &mut dyn FnMut(u64),
+) -> Result<Hash, Error> {
     let path = if base.is_some() { "checkpoint/since" } else { "checkpoint/new" };
     open(conn, path, OpenFlags::RDONLY).await?;
     let (mut reader, mut offset) = (Reader::new(), 0);
@@ -95,6 +101,7 @@ pub async fn take(conn: &mut Conn, mut to: Target, base: Option<Hash>) -> Result
         }
         to.write(&bytes)?;
         offset += bytes.len() as u64;
+        told(offset);
     }
     let (_, hash) = reader.finish().map_err(Error::Given)?;
     to.finish()?;
@@ -103,8 +110,9 @@ pub async fn take(conn: &mut Conn, mut to: Target, base: Option<Hash>) -> Result
     Ok(hash)
 }
 
-/// Gives a checkpoint to a guest, which is what it was then, or what it has been.
-pub async fn give(conn: &mut Conn, from: &Source) -> Result<(), Error> {
+/// Gives a checkpoint to a guest, which is what it was then, or what it has been. `told`
+/// hears how many bytes it has, time and again.
+pub async fn give(conn: &mut Conn, from: &Source, told: &mut dyn FnMut(u64)) -> Result<(), Error> {
     open(conn, "checkpoint/restore", OpenFlags::WRONLY).await?;
     let (mut buf, mut offset) = (vec![0; PIECE], 0);
     loop {
@@ -116,6 +124,7 @@ pub async fn give(conn: &mut Conn, from: &Source) -> Result<(), Error> {
         while !rest.is_empty() {
             let taken = conn.write_now(offset, rest).await?;
             offset += taken as u64;
+            told(offset);
             rest = rest.get(taken..).unwrap_or_default();
         }
     }

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::Usage;
 use super::files::Where;
+use super::progress::{Progress, Size};
 use crate::checkpoint::{self, Source, Target};
 use crate::guard::Guard;
 
@@ -100,7 +101,10 @@ async fn take(at: &Where, file: &Path, base: Option<Hash>) -> anyhow::Result<boo
     let mut conn = at.connect().await?;
     let mut guard = guard()?;
     let taken = match Target::new(file, &mut guard) {
-        Ok(to) => checkpoint::take(&mut conn, to, base).await,
+        Ok(to) => {
+            let progress = Progress::begin("takes a checkpoint", Size::Unknown);
+            checkpoint::take(&mut conn, to, base, &mut |bytes| progress.at(bytes)).await
+        }
         Err(e) => Err(e),
     };
     guard.bye();
@@ -143,10 +147,13 @@ fn join(args: &Join) -> anyhow::Result<bool> {
 }
 
 pub(super) async fn restore(args: Restore) -> anyhow::Result<bool> {
+    let checks = Progress::begin("checks the checkpoint", Size::Whole);
     let from = open(&args.file, &mut ())?;
+    drop(checks);
     from.whole().with_context(|| args.file.display().to_string())?;
     let mut conn = args.at.connect().await?;
-    checkpoint::give(&mut conn, &from).await?;
+    let progress = Progress::begin("gives the checkpoint to the guest", Size::Bytes(from.len));
+    checkpoint::give(&mut conn, &from, &mut |bytes| progress.at(bytes)).await?;
     Ok(true)
 }
 

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail};
 use clap::Subcommand;
 
+use super::progress::{Progress, Size};
 use crate::backend::find_program;
 
 #[derive(Debug, Subcommand)]
@@ -31,9 +32,13 @@ pub(super) enum Image {
 
 pub(super) fn run(args: &Image) -> anyhow::Result<bool> {
     let Image::Verify { image: path, json, hashes } = args;
+    let begin = |what| (!json).then(|| Progress::begin(what, Size::Whole));
+    let progress = begin("checks the hashes");
     let image =
         atoll_config::image::Image::open(path).with_context(|| format!("{}", path.display()))?;
+    drop(progress);
     if image.code().is_some() && !hashes {
+        let _progress = begin("makes the native code again");
         native(path)?;
     }
     let m = image.manifest();

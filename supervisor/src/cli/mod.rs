@@ -16,6 +16,7 @@ mod files;
 mod guests;
 mod image;
 mod mount;
+mod progress;
 mod run;
 mod serve;
 mod tail;
@@ -94,6 +95,9 @@ enum Command {
     /// Show what guests use
     #[command(after_help = guests::WHERE)]
     Stats(guests::list::Stats),
+    /// Watch all guests, and pause or kill them
+    #[command(after_help = guests::top::HELP)]
+    Top(guests::top::Top),
     /// Wait until guests have ended; fails unless all ended well
     #[command(after_help = guests::WHERE)]
     Wait(guests::watch::Wait),
@@ -160,6 +164,7 @@ fn asked() -> anyhow::Result<bool> {
         Command::Logs(args) => block_on(guests::watch::logs(args)),
         Command::Events(args) => block_on(guests::watch::events(args)),
         Command::Stats(args) => block_on(guests::list::stats(args)),
+        Command::Top(args) => block_on(guests::top::top(args)),
         Command::Wait(args) => block_on(guests::watch::wait(args)),
         Command::Ctl(args) => block_on(guests::verbs::ctl(args)),
         Command::Images(args) => block_on(guests::images::images(args)),

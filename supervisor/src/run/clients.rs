@@ -47,7 +47,7 @@ pub(super) async fn follow_log(joint: Joint, voice: Rc<dyn Voice>, on: String, a
 /// Gives a guest the checkpoint that it goes on from.
 pub(super) async fn restore(joint: &Joint, from: &Source) -> anyhow::Result<()> {
     let mut conn = inside(joint).await.context("it ended before it could be asked")?;
-    Ok(checkpoint::give(&mut conn, from).await?)
+    Ok(checkpoint::give(&mut conn, from, &mut |_| {}).await?)
 }
 
 /// Asks the guest to stop, after a last checkpoint if they are kept. It may be gone before

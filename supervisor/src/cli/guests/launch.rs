@@ -13,6 +13,7 @@ use super::{about, connect, path, tell};
 use crate::address;
 use crate::cli::Usage;
 use crate::cli::files::print;
+use crate::cli::progress::{Progress, Size};
 use crate::cli::run::{AccelArg, OnArg, export, size};
 use crate::conn::{Conn, Error};
 
@@ -128,7 +129,13 @@ pub(super) async fn give(conn: &mut Conn, image: &Image) -> anyhow::Result<()> {
         Err(e) => return Err(e.into()),
     }
     let given = async {
-        conn.put(&format!("{dir}/image"), image.bytes()).await?;
+        let name = &image.manifest().name;
+        let size = Size::Bytes(image.bytes().len() as u64);
+        let progress = Progress::begin(&format!("sends {name}"), size);
+        let told = &mut |bytes| progress.at(bytes);
+        conn.put(&format!("{dir}/image"), image.bytes(), told).await?;
+        drop(progress);
+        let _progress = Progress::begin(&format!("{name} is checked"), Size::Whole);
         conn.tell(&format!("{dir}/ctl"), b"commit").await
     };
     let given = given.await;

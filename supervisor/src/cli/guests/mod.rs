@@ -15,6 +15,7 @@ pub(super) mod images;
 pub(super) mod launch;
 pub(super) mod list;
 mod table;
+pub(super) mod top;
 pub(super) mod verbs;
 pub(super) mod watch;
 

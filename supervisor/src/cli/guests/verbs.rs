@@ -3,6 +3,7 @@
 use super::{about, connect, path, sure, tell};
 use crate::cli::Usage;
 use crate::cli::files::print;
+use crate::cli::progress::{Progress, Size};
 
 /// Guests.
 #[derive(Debug, clap::Args)]
@@ -71,7 +72,10 @@ async fn all(guests: &[String], line: &str) -> anyhow::Result<bool> {
     let mut conn = connect().await?;
     let mut failed = None;
     for guest in guests {
-        match tell(&mut conn, guest, line).await {
+        let progress = Progress::begin(&format!("{line} {guest}"), Size::Whole);
+        let done = tell(&mut conn, guest, line).await;
+        drop(progress);
+        match done {
             Ok(()) => print(format!("{guest}\n").as_bytes())?,
             Err(e) => {
                 if let Some(before) = failed.replace(e) {
@@ -115,7 +119,9 @@ pub(crate) async fn rm(args: Rm) -> anyhow::Result<bool> {
 pub(crate) async fn fork(args: Fork) -> anyhow::Result<bool> {
     let mut conn = connect().await?;
     path(&args.name, "")?;
+    let progress = Progress::begin(&format!("fork {}", args.guest), Size::Whole);
     tell(&mut conn, &args.guest, &format!("fork {}", args.name)).await?;
+    drop(progress);
     if args.start {
         tell(&mut conn, &args.name, "start").await?;
     }
@@ -128,7 +134,9 @@ pub(crate) async fn ctl(args: Ctl) -> anyhow::Result<bool> {
     if args.line.is_empty() {
         print(super::file(&mut conn, &args.guest, "ctl").await?.as_bytes())?;
     } else {
-        tell(&mut conn, &args.guest, &args.line.join(" ")).await?;
+        let line = args.line.join(" ");
+        let _progress = Progress::begin(&format!("{line} {}", args.guest), Size::Whole);
+        tell(&mut conn, &args.guest, &line).await?;
     }
     Ok(true)
 }
