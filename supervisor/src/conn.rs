@@ -6,7 +6,8 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::time::Duration;
 
-use atoll_9p::client::{Broken, tokio as client};
+use atoll_9p::client::Broken;
+use atoll_9p::client::tokio::{self as client, Stream};
 use atoll_9p::fault::{Errno, Fault};
 use atoll_9p::types::{OpenFlags, Stat, unlink};
 use tokio::net::{TcpStream, UnixStream};
@@ -14,7 +15,6 @@ use tokio::net::{TcpStream, UnixStream};
 pub use atoll_9p::client::blocking::Name;
 
 use crate::address::Address;
-use crate::stream::Stream;
 
 /// Bytes of a long file that are sent before it is said how many there were.
 const PIECE: usize = 4 << 20;
@@ -116,10 +116,8 @@ impl Conn {
             let address = address.clone();
             Box::pin(async move {
                 match &address {
-                    Address::Unix(path) => {
-                        UnixStream::connect(path).await.map(client::Stream::Unix)
-                    }
-                    Address::Tcp(host) => TcpStream::connect(host).await.map(client::Stream::from),
+                    Address::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
+                    Address::Tcp(host) => TcpStream::connect(host).await.map(Stream::from),
                 }
             })
         };
@@ -129,10 +127,6 @@ impl Conn {
 
     /// Attaches over a stream that is connected.
     pub async fn attach(stream: Stream, limit: Duration) -> Result<Conn, Error> {
-        let stream = match stream {
-            Stream::Unix(s) => client::Stream::Unix(s),
-            Stream::Tcp(s) => client::Stream::Tcp(s),
-        };
         let conn = within(limit, client::Connection::over(stream)).await?;
         Ok(Conn { conn, file: None, limit })
     }

@@ -105,7 +105,7 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn answers_are_told_from_what_else_is_said() {
         let (ours, mut theirs) = tokio::net::UnixStream::pair().unwrap();
-        let mut monitor = Monitor::new(Stream::Unix(ours));
+        let mut monitor = Monitor::new(ours.try_into().unwrap());
         let qemu = tokio::spawn(async move {
             theirs.write_all(b"{\"QMP\": {\"version\": {}}}\r\n").await.unwrap();
             let mut asked = String::new();

@@ -24,7 +24,7 @@ use super::proxy::Proxy;
 use super::{Error, v9fs};
 use crate::address::Address;
 use crate::guard::Guard;
-use crate::stream::Stream;
+use crate::stream::{Stream, register};
 
 /// What to mount.
 #[derive(Debug)]
@@ -96,7 +96,7 @@ async fn serve_fuse(
         .map_err(|why| Error::Mount { dir: options.dir.to_owned(), why })?;
     let mount = Mounted { dir: options.dir };
     let fs = Rc::new(Fs::new(link, source));
-    let device = Rc::new(register(fd)?);
+    let device = Rc::new(register(fd, Interest::READABLE | Interest::ERROR)?);
     ready()?;
     let done = tokio::select! {
         done = requests(&fs, &device) => done,
@@ -155,13 +155,6 @@ impl Drop for Mounted<'_> {
             let _ = device::detach(self.dir, true);
         }
     }
-}
-
-/// `AsyncFd::new` is deprecated because it takes values that do not keep their
-/// descriptor open; an [`OwnedFd`] does. What replaces it is unsafe to call.
-#[allow(deprecated)]
-fn register(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::with_interest(fd, Interest::READABLE | Interest::ERROR)
 }
 
 fn uid() -> u32 {

@@ -19,7 +19,7 @@ use atoll_9p::fault::{Errno, Fault};
 use atoll_9p::msg::{Rmsg, Tmsg};
 use atoll_9p::types::OpId;
 use atoll_9p::wire::{NOTAG, READ_OVERHEAD, WRITE_OVERHEAD};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{sleep, timeout};
 
@@ -370,8 +370,8 @@ impl Link {
 
 async fn connect(address: &Address) -> io::Result<Stream> {
     match address {
-        Address::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
-        Address::Tcp(host) => TcpStream::connect(host).await.map(Stream::from),
+        Address::Unix(path) => Stream::connect(path).await,
+        Address::Tcp(host) => TcpStream::connect(host).await?.try_into(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use atoll_9p::types::OpenFlags;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::task::spawn_local;
 use tokio::time::sleep;
 
@@ -63,17 +63,16 @@ pub(super) async fn stop(joint: Joint, keeper: Option<Keeper>) {
 
 /// A client of our own.
 pub(crate) async fn inside(joint: &Joint) -> Option<Conn> {
-    let (ours, theirs) = Stream::pair().ok()?;
-    let joint = joint.clone();
-    spawn_local(async move { joint.serve_client(theirs).await });
-    Conn::attach(ours, BOOT).await.ok()
+    let (ours, theirs) = UnixStream::pair().ok()?;
+    client(joint, theirs.try_into().ok()?);
+    Conn::attach(ours.into(), BOOT).await.ok()
 }
 
 pub(super) async fn accept_unix(joint: Joint, listener: UnixListener) {
     loop {
         joint.room().await;
-        match listener.accept().await {
-            Ok((stream, _)) => client(&joint, Stream::Unix(stream)),
+        match listener.accept().await.and_then(|(stream, _)| stream.try_into()) {
+            Ok(stream) => client(&joint, stream),
             // Out of descriptors, most likely: others will be given back.
             Err(_) => sleep(Duration::from_millis(100)).await,
         }
@@ -83,8 +82,8 @@ pub(super) async fn accept_unix(joint: Joint, listener: UnixListener) {
 pub(super) async fn accept_tcp(joint: Joint, listener: TcpListener) {
     loop {
         joint.room().await;
-        match listener.accept().await {
-            Ok((stream, _)) => client(&joint, stream.into()),
+        match listener.accept().await.and_then(|(stream, _)| stream.try_into()) {
+            Ok(stream) => client(&joint, stream),
             Err(_) => sleep(Duration::from_millis(100)).await,
         }
     }

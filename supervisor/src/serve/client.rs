@@ -31,7 +31,8 @@ pub(super) async fn accept_unix(daemon: Rc<Daemon>, listener: UnixListener) {
                     gid: Some(peer.gid.as_raw()),
                     pid: Some(peer.pid.as_raw_nonzero().get().unsigned_abs()),
                 };
-                admit(&daemon, Stream::Unix(stream), caller);
+                let Ok(stream) = stream.try_into() else { continue };
+                admit(&daemon, stream, caller);
             }
             // Out of descriptors, most likely: others will be given back.
             Err(_) => sleep(LATER).await,
@@ -43,13 +44,9 @@ pub(super) async fn accept_unix(daemon: Rc<Daemon>, listener: UnixListener) {
 pub(super) async fn accept_tcp(daemon: Rc<Daemon>, listener: TcpListener) {
     loop {
         room(&daemon).await;
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                admit(
-                    &daemon,
-                    stream.into(),
-                    Caller { client: 0, uid: None, gid: None, pid: None },
-                );
+        match listener.accept().await.and_then(|(stream, _)| stream.try_into()) {
+            Ok(stream) => {
+                admit(&daemon, stream, Caller { client: 0, uid: None, gid: None, pid: None });
             }
             Err(_) => sleep(LATER).await,
         }

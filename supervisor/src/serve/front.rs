@@ -17,7 +17,6 @@ use atoll_9p::fault::{Errno, Fault};
 use atoll_9p::server::Limits;
 use atoll_9p::switch::{Switch, UpId, Wish};
 use atoll_9p::tree::Tree;
-use tokio::net::UnixStream;
 use tokio::sync::Notify;
 use tokio::task::spawn_local;
 
@@ -334,9 +333,9 @@ impl<T: Tree + 'static> Client<T> {
             let fault = match path {
                 Ok(path) => {
                     tokio::select! {
-                        connected = UnixStream::connect(&path) => match connected {
+                        connected = Stream::connect(&path) => match connected {
                             Ok(stream) => {
-                                let stream = Rc::new(Stream::Unix(stream));
+                                let stream = Rc::new(stream);
                                 *link.stream.borrow_mut() = Some(stream.clone());
                                 Client::serve_link(&client, id, &link, &stream).await
                             }

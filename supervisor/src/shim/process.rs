@@ -149,8 +149,8 @@ async fn start(
     let s = serving.clone();
     spawn_local(async move {
         loop {
-            match shim.accept().await {
-                Ok((stream, _)) => s.serve(Stream::Unix(stream)),
+            match shim.accept().await.and_then(|(stream, _)| stream.try_into()) {
+                Ok(stream) => s.serve(stream),
                 // Out of descriptors, most likely: others will be given back.
                 Err(_) => sleep(Duration::from_millis(100)).await,
             }

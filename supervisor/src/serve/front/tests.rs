@@ -11,6 +11,7 @@ use atoll_9p::stream::Stream as Lines;
 use atoll_9p::synth::{Files, Node, Synth};
 use atoll_9p::types::OpenFlags;
 use tokio::net::UnixListener;
+use tokio::net::UnixStream;
 use tokio::task::LocalSet;
 use tokio::time::timeout;
 
@@ -107,7 +108,7 @@ impl Place {
                     let (stream, _) = listener.accept().await.unwrap();
                     let front = front.clone();
                     spawn_local(async move {
-                        front.serve_client(Stream::Unix(stream), Identity::Owner).await;
+                        front.serve_client(stream.try_into().unwrap(), Identity::Owner).await;
                     });
                 }
             });
@@ -217,7 +218,7 @@ fn a_client_that_never_reads_stops_its_own_connections_alone() {
         for tag in 3..300 {
             Tmsg::Read { fid: 1, offset: 0, count: 60_000 }.encode(tag, &mut ask);
         }
-        let stream = Stream::Unix(stream);
+        let stream = Stream::try_from(stream).unwrap();
         let mut at = 0;
         while at < ask.len() {
             stream.writable().await.unwrap();
