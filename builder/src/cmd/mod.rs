@@ -15,6 +15,7 @@ mod demo;
 mod folder;
 mod fuzz;
 mod inspect;
+mod man;
 mod new;
 mod plan;
 mod run;
@@ -49,6 +50,7 @@ pub(crate) enum Verb {
     Tidy(tidy::Tidy),
     Ci(ci::Ci),
     Demo(demo::Demo),
+    Man(man::Man),
     Completions(completions::Completions),
 }
 
@@ -68,6 +70,7 @@ impl Verb {
             Verb::Tidy(v) => v.run(cx),
             Verb::Ci(v) => v.run(cx),
             Verb::Demo(v) => v.run(cx),
+            Verb::Man(v) => v.run(cx),
             Verb::Completions(v) => v.run(),
         }
     }
