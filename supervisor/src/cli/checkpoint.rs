@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::Usage;
 use super::files::Where;
+use super::names;
 use super::progress::{Progress, Size};
 use crate::checkpoint::{self, Source, Target};
 use crate::guard::Guard;
@@ -22,7 +23,7 @@ pub(super) struct Checkpoint {
     #[command(subcommand)]
     command: Option<Command>,
     /// The guest
-    #[arg(value_name = "GUEST", required = true)]
+    #[arg(value_name = "GUEST", required = true, add = names::trees())]
     address: Option<String>,
     /// The file to write
     #[arg(required = true)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use atoll_9p::types::OpenFlags;
 
-use super::Usage;
+use super::{Usage, names};
 use crate::address::Address;
 use crate::conn::{Conn, Error};
 use crate::show::{mode_text, stat_json, time_text};
@@ -15,7 +15,7 @@ use crate::show::{mode_text, stat_json, time_text};
 #[derive(Debug, clap::Args)]
 pub(super) struct Where {
     /// The guest
-    #[arg(value_name = "GUEST")]
+    #[arg(value_name = "GUEST", add = names::trees())]
     address: String,
     /// How many seconds an answer may take that need not wait for an event
     #[arg(long, value_name = "SECONDS", default_value = "10")]

@@ -15,7 +15,9 @@ mod export;
 mod files;
 mod guests;
 mod image;
+mod man;
 mod mount;
+mod names;
 mod progress;
 mod run;
 mod serve;
@@ -47,6 +49,13 @@ Exit status: 0 done, 1 failed, 2 usage, 3 no such guest, 4 wrong state, 5 denied
 const WHERE: &str = "\
 A guest is named by what `atoll run` or `atoll ps` calls it, or by its socket: PATH (with a \
 slash), unix:PATH, tcp:HOST:PORT. The tree of the supervisor itself is @.";
+
+const COMPLETIONS: &str = "\
+Examples:
+  source <(atoll completions bash)       in ~/.bashrc
+  atoll completions fish | source        in ~/.config/fish/config.fish
+
+The script asks atoll itself for what can follow, so it need not be made anew.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -89,6 +98,9 @@ enum Command {
     /// Print what a guest says
     #[command(after_help = guests::WHERE)]
     Logs(guests::watch::Logs),
+    /// Watch what a guest says, from the last screenful on
+    #[command(after_help = guests::cons::HELP)]
+    Cons(guests::cons::Cons),
     /// Print what happens to guests
     #[command(after_help = guests::WHERE)]
     Events(guests::watch::Events),
@@ -138,7 +150,8 @@ enum Command {
     /// Look at image files
     #[command(subcommand)]
     Image(image::Image),
-    /// Print a script that completes commands in a shell
+    /// Print a script that completes commands, and the names of guests, in a shell
+    #[command(after_help = COMPLETIONS)]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
@@ -147,6 +160,8 @@ enum Command {
 
 /// Does what a person asked for.
 fn asked() -> anyhow::Result<bool> {
+    // A shell asks for completions; does nothing otherwise.
+    clap_complete::CompleteEnv::with_factory(Cli::command).var(names::VARIABLE).complete();
     match Cli::parse().command {
         Command::Run(args) => block_on(run::run(args)),
         Command::Serve(args) => block_on(serve::serve(args)),
@@ -162,6 +177,7 @@ fn asked() -> anyhow::Result<bool> {
         Command::Fork(args) => block_on(guests::verbs::fork(args)),
         Command::Show(args) => block_on(guests::list::show(args)),
         Command::Logs(args) => block_on(guests::watch::logs(args)),
+        Command::Cons(args) => block_on(guests::cons::cons(args)),
         Command::Events(args) => block_on(guests::watch::events(args)),
         Command::Stats(args) => block_on(guests::list::stats(args)),
         Command::Top(args) => block_on(guests::top::top(args)),
@@ -181,10 +197,7 @@ fn asked() -> anyhow::Result<bool> {
         Command::Umount(args) => mount::umount(&args),
         Command::Image(args) => image::run(&args),
         Command::Completions { shell } => {
-            // In one piece: what is generated panics when its reader has read enough.
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "atoll", &mut script);
-            files::print(&script).map(|()| true).map_err(anyhow::Error::from)
+            Ok(names::script(shell).and_then(|script| files::print(&script)).map(|()| true)?)
         }
     }
 }
@@ -198,6 +211,9 @@ fn internal() -> Option<anyhow::Result<bool>> {
     }
     if command == shim::COMMAND {
         return Some(shim::run(args.next()?.as_ref()));
+    }
+    if command == man::COMMAND {
+        return Some(man::write(args.next()?.as_ref()));
     }
     if command == backend::EXEC {
         let parent = args.next()?.to_str()?.parse().ok()?;

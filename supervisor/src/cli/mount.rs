@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::ValueEnum;
 use rustix::fs::{Mode, OFlags};
 
-use super::{Usage, block_on, files};
+use super::{Usage, block_on, files, names};
 use crate::address::Address;
 use crate::mount::{self, Error, helper, v9fs};
 
@@ -17,7 +17,7 @@ use crate::mount::{self, Error, helper, v9fs};
 #[command(after_help = EXAMPLES)]
 pub(super) struct Mount {
     /// The tree: its socket, unix:PATH, tcp:HOST:PORT, or a guest's name
-    #[arg(value_name = "SOCKET")]
+    #[arg(value_name = "SOCKET", add = names::trees())]
     address: String,
     /// The directory to mount it over
     dir: PathBuf,

@@ -10,6 +10,7 @@ use super::table::table;
 use super::{connect, text};
 use crate::cli::Usage;
 use crate::cli::files::print;
+use crate::cli::names;
 use crate::conn::Conn;
 use crate::serve::units::show_bytes;
 
@@ -33,7 +34,7 @@ enum Command {
     /// Remove images that no guest has
     Rm {
         /// Their hashes, or how those begin
-        #[arg(required = true, value_name = "HASH")]
+        #[arg(required = true, value_name = "HASH", add = names::images())]
         hashes: Vec<String>,
     },
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::table::table;
 use super::{connect, file, text};
 use crate::cli::files::print;
+use crate::cli::names;
 use crate::serve::state::wall;
 use crate::serve::units::{show_bytes, show_span};
 use crate::show::time_text;
@@ -28,6 +29,7 @@ pub(crate) struct Ps {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Show {
     /// The guest
+    #[arg(add = names::guests())]
     guest: String,
     /// Print JSON
     #[arg(long)]
@@ -37,7 +39,7 @@ pub(crate) struct Show {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Stats {
     /// The guests (default: all that run)
-    #[arg(value_name = "GUEST")]
+    #[arg(value_name = "GUEST", add = names::guests())]
     guests: Vec<String>,
     /// Print JSON, a line a guest
     #[arg(long)]

@@ -10,6 +10,7 @@ use super::Usage;
 use crate::address::{self, Address};
 use crate::conn::{Conn, Error};
 
+pub(super) mod cons;
 pub(super) mod doctor;
 pub(super) mod images;
 pub(super) mod launch;

@@ -3,13 +3,14 @@
 use super::{about, connect, path, sure, tell};
 use crate::cli::Usage;
 use crate::cli::files::print;
+use crate::cli::names;
 use crate::cli::progress::{Progress, Size};
 
 /// Guests.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Guests {
     /// The guests
-    #[arg(required = true, value_name = "GUEST")]
+    #[arg(required = true, value_name = "GUEST", add = names::guests())]
     guests: Vec<String>,
 }
 
@@ -17,7 +18,7 @@ pub(crate) struct Guests {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Stop {
     /// The guests
-    #[arg(required = true, value_name = "GUEST")]
+    #[arg(required = true, value_name = "GUEST", add = names::guests())]
     guests: Vec<String>,
     /// How many seconds it may take to stop before it is killed (default: what its config
     /// says)
@@ -38,7 +39,7 @@ impl Stop {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Rm {
     /// The guests
-    #[arg(required = true, value_name = "GUEST")]
+    #[arg(required = true, value_name = "GUEST", add = names::guests())]
     guests: Vec<String>,
     /// Kill them first, if they run
     #[arg(short, long)]
@@ -51,6 +52,7 @@ pub(crate) struct Rm {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Fork {
     /// The guest
+    #[arg(add = names::guests())]
     guest: String,
     /// The name of the new one
     name: String,
@@ -62,9 +64,13 @@ pub(crate) struct Fork {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Ctl {
     /// The guest
+    #[arg(add = names::guests())]
     guest: String,
     /// A line for its ctl; without one, what it takes now is listed
     line: Vec<String>,
+    /// Print what it takes now as JSON, a list
+    #[arg(long, conflicts_with = "line")]
+    json: bool,
 }
 
 /// One verb for several guests, one after the other; each is tried.
@@ -132,7 +138,11 @@ pub(crate) async fn fork(args: Fork) -> anyhow::Result<bool> {
 pub(crate) async fn ctl(args: Ctl) -> anyhow::Result<bool> {
     let mut conn = connect().await?;
     if args.line.is_empty() {
-        print(super::file(&mut conn, &args.guest, "ctl").await?.as_bytes())?;
+        let mut takes = super::file(&mut conn, &args.guest, "ctl").await?;
+        if args.json {
+            takes = format!("{}\n", serde_json::json!(takes.lines().collect::<Vec<_>>()));
+        }
+        print(takes.as_bytes())?;
     } else {
         let line = args.line.join(" ");
         let _progress = Progress::begin(&format!("{line} {}", args.guest), Size::Whole);

@@ -5,6 +5,7 @@ use atoll_9p::types::OpenFlags;
 
 use super::{about, connect, connect_for_long, path};
 use crate::cli::files::print;
+use crate::cli::names;
 use crate::cli::tail::follow;
 use crate::conn::Conn;
 use crate::show::time_text;
@@ -12,6 +13,7 @@ use crate::show::time_text;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Logs {
     /// The guest
+    #[arg(add = names::guests())]
     guest: String,
     /// Go on with what it says from now on, until Ctrl-C
     #[arg(short, long)]
@@ -24,6 +26,7 @@ pub(crate) struct Logs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Events {
     /// Only of this guest
+    #[arg(add = names::guests())]
     guest: Option<String>,
     /// Go on with what happens from now on, until Ctrl-C
     #[arg(short, long)]
@@ -39,8 +42,11 @@ pub(crate) struct Events {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Wait {
     /// The guests
-    #[arg(required = true, value_name = "GUEST")]
+    #[arg(required = true, value_name = "GUEST", add = names::guests())]
     guests: Vec<String>,
+    /// Print JSON, a line a guest
+    #[arg(long)]
+    json: bool,
 }
 
 async fn watched(follow: bool) -> anyhow::Result<Conn> {
@@ -112,6 +118,18 @@ fn json(line: &str) -> String {
     value.to_string()
 }
 
+/// How a run ended, for programs.
+fn ended(guest: &str, run: &str, end: &str) -> serde_json::Value {
+    let (how, why) = end.split_once(' ').unwrap_or((end, ""));
+    let status = why.split(' ').next().and_then(|n| n.parse::<u64>().ok());
+    let (status, why) = match status.filter(|_| how == "exited") {
+        Some(status) => (Some(status), why.split_once(' ').map_or("", |(_, why)| why)),
+        None => (None, why),
+    };
+    let run: u64 = run.parse().unwrap_or_default();
+    serde_json::json!({ "name": guest, "run": run, "how": how, "status": status, "why": why })
+}
+
 pub(crate) async fn wait(args: Wait) -> anyhow::Result<bool> {
     let mut conn = connect_for_long().await?;
     let mut well = true;
@@ -127,8 +145,12 @@ pub(crate) async fn wait(args: Wait) -> anyhow::Result<bool> {
             _ = tokio::signal::ctrl_c() => return Ok(false),
         };
         let line = String::from_utf8_lossy(&line);
-        let end = line.split_once(' ').map_or(&*line, |(_, end)| end);
-        print(format!("{guest} {end}").as_bytes())?;
+        let (run, end) = line.split_once(' ').unwrap_or(("", &*line));
+        let shown = match args.json {
+            true => ended(guest, run, end.trim_end()).to_string() + "\n",
+            false => format!("{guest} {end}"),
+        };
+        print(shown.as_bytes())?;
         well &= end.starts_with("exited 0") || end.starts_with("never");
     }
     Ok(well)
@@ -137,6 +159,19 @@ pub(crate) async fn wait(args: Wait) -> anyhow::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_end_is_told_to_programs() {
+        let value = ended("web", "3", "exited 4 it ended with status 4");
+        assert_eq!((&value["run"], &value["status"]), (&3.into(), &4.into()));
+        assert_eq!(
+            (&value["how"], &value["why"]),
+            (&"exited".into(), &"it ended with status 4".into())
+        );
+        let value = ended("web", "1", "crashed 7 is no status");
+        assert!(value["status"].is_null() && value["why"] == "7 is no status");
+        assert_eq!(ended("web", "0", "never")["how"], "never");
+    }
 
     #[test]
     fn an_event_is_shown_to_people_and_to_programs() {

@@ -15,6 +15,8 @@ mod fs;
 mod life;
 mod many;
 mod survives;
+mod top;
+mod watch;
 mod wrong;
 
 /// A supervisor of a test's own. When it is dropped nothing of it is left, nor of its guests.

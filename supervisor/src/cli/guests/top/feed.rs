@@ -5,11 +5,12 @@
 //! All of it is on one connection. When that breaks it says so and tries for another one.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use atoll_9p::client::tokio::{Connection, Error, File};
 use atoll_9p::types::OpenFlags;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
@@ -53,16 +54,18 @@ impl Drop for Task {
     }
 }
 
-/// Asks, for as long as somebody listens. `seen` are the guests in sight.
+/// Asks, for as long as somebody listens. `seen` are the guests in sight; `now` asks out of
+/// turn.
 pub(super) async fn feed(
     address: Address,
     mut seen: watch::Receiver<Vec<String>>,
+    now: Rc<Notify>,
     out: mpsc::UnboundedSender<News>,
 ) {
     let begun = Instant::now();
     while !out.is_closed() {
         let why = match Conn::open(&address, LIMIT).await {
-            Ok(conn) => attend(&conn.shared(), begun, &mut seen, &out).await,
+            Ok(conn) => attend(&conn.shared(), begun, &mut seen, &now, &out).await,
             Err(e) => e.to_string(),
         };
         let _ = out.send(News::Lost(why));
@@ -84,6 +87,7 @@ async fn attend(
     conn: &Connection,
     begun: Instant,
     seen: &mut watch::Receiver<Vec<String>>,
+    now: &Notify,
     out: &mpsc::UnboundedSender<News>,
 ) -> String {
     let open = |path| conn.open(path, OpenFlags::RDONLY);
@@ -102,6 +106,7 @@ async fn attend(
     loop {
         tokio::select! {
             _ = tick.tick() => {}
+            () = now.notified() => {}
             changed = seen.changed() => {
                 if changed.is_err() {
                     return String::new();

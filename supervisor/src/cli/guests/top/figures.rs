@@ -8,6 +8,8 @@ use std::collections::VecDeque;
 const LENGTH: usize = 120;
 /// Counters that were seen longer ago than this say nothing about now, milliseconds.
 const STALE: u64 = 5_000;
+/// Over a span shorter than this, milliseconds, a rate would be noise.
+const SHORT: u64 = 500;
 
 /// One counter, as it goes.
 #[derive(Clone, Debug, Default)]
@@ -19,9 +21,12 @@ pub(super) struct Rate {
 impl Rate {
     /// The counter was so high at that time, in milliseconds.
     pub(super) fn seen(&mut self, at: u64, count: u64) {
-        let before = self.last.replace((at, count));
-        let Some((then, less)) = before else { return };
-        if at <= then || count < less || at - then > STALE {
+        let (then, less) = *self.last.get_or_insert((at, count));
+        if count >= less && at.saturating_sub(then) < SHORT {
+            return;
+        }
+        self.last = Some((at, count));
+        if count < less || at - then > STALE {
             return;
         }
         if self.curve.len() == LENGTH {
@@ -77,17 +82,17 @@ mod tests {
         assert_eq!(rate.last(4), [0, 0, 100_000, 0]);
         assert_eq!(rate.last(1), [0]);
         // It begins anew, stands still in time, or was not looked at for long.
-        for (at, count) in [(2500, 3), (2500, 9), (9000, 20)] {
+        for (at, count) in [(2500, 3), (2500, 9), (2900, 9), (9000, 20)] {
             rate.seen(at, count);
             assert_eq!(rate.curve.len(), 2, "{at}");
         }
         rate.seen(10_000, 21);
         assert_eq!(rate.now(), Some(1.0));
         for n in 0..500 {
-            rate.seen(11_000 + n, 21);
+            rate.seen(11_000 + n * 500, 21);
         }
         assert_eq!(rate.curve.len(), LENGTH);
-        assert_eq!((rate.fresh(16_000), rate.fresh(17_000)), (Some(0.0), None));
+        assert_eq!((rate.fresh(265_000), rate.fresh(266_000)), (Some(0.0), None));
         rate.over();
         assert_eq!((rate.now(), rate.highest()), (None, 0.0));
     }

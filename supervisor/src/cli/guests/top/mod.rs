@@ -15,12 +15,13 @@ mod tests;
 mod view;
 
 use std::io::IsTerminal;
+use std::rc::Rc;
 use std::time::Duration;
 
 use atoll_9p::types::OpenFlags;
 use ratatui::crossterm::event::{self, Event};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::LocalSet;
 
 use super::{connect, path, supervisor, tell};
@@ -101,7 +102,8 @@ async fn work() -> anyhow::Result<bool> {
     let (tell_news, mut news) = mpsc::unbounded_channel();
     let (say, mut words) = mpsc::unbounded_channel();
     let (see, seen) = watch::channel(Vec::new());
-    let _feed = Task::new(feed::feed(supervisor()?, seen, tell_news));
+    let now = Rc::new(Notify::new());
+    let _feed = Task::new(feed::feed(supervisor()?, seen, now.clone(), tell_news));
     let mut signals = [
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
@@ -141,6 +143,7 @@ async fn work() -> anyhow::Result<bool> {
             Word::Event(_) => None,
             Word::Done(text) => {
                 model.note = Some(text);
+                now.notify_one();
                 None
             }
             Word::Said(guest, bytes) => {
