@@ -10,6 +10,8 @@ use crate::samples::Spread;
 
 /// The unit of a number of fids.
 pub const FIDS: &str = "fids";
+/// The unit of a number of guests.
+pub const GUESTS: &str = "guests";
 /// The unit of what is so many times something else, and better the more it is.
 pub const TIMES: &str = "×";
 /// The unit of what takes so many times as long as something else.
@@ -19,7 +21,7 @@ pub const AS_LONG: &str = "× as long";
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Figure {
-    /// The measurement: `boot`, `size`, `build`, `9p`, `atoms`.
+    /// The measurement: `boot`, `size`, `build`, `9p`, `atoms`, `supervisor`, `density`.
     pub bench: String,
     /// What was run.
     pub case: String,
@@ -76,7 +78,7 @@ impl Figure {
     /// Whether more of it is better: a rate, how many times another's, or how many of
     /// something there can be.
     pub fn more_is_better(&self) -> bool {
-        self.is_rate() || self.unit == TIMES || self.unit == FIDS
+        self.is_rate() || [TIMES, FIDS, GUESTS].contains(&self.unit.as_str())
     }
 
     /// The figure and its spread.

@@ -12,6 +12,7 @@
 pub mod atoms;
 pub mod boot;
 pub mod build;
+pub mod density;
 pub mod figure;
 pub mod floor;
 pub mod leash;
@@ -21,6 +22,7 @@ pub mod machine;
 pub mod nine;
 pub mod p9;
 pub mod proc;
+pub mod processes;
 pub mod product;
 pub mod qemu;
 pub mod readme;

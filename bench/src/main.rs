@@ -8,12 +8,13 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use atoll_bench::atoms::{self, actors, interpreter};
+use atoll_bench::density::limits;
 use atoll_bench::figure::Figure;
 use atoll_bench::load::echo;
 use atoll_bench::machine::Host;
 use atoll_bench::p9::{self, place};
-use atoll_bench::readme::{NAMES, Run};
-use atoll_bench::{boot, build, leash, proc, product, readme, size, supervisor, table};
+use atoll_bench::readme::{DENSITY, NAMES, Run};
+use atoll_bench::{boot, build, density, leash, proc, product, readme, size, supervisor, table};
 use clap::Parser;
 
 /// Measure, each figure beside a peer or a floor of the same run.
@@ -27,10 +28,11 @@ use clap::Parser;
   cargo xtask bench boot --runs 50
   cargo xtask bench 9p --only getattr --servers ours,diod --runs 10
   cargo xtask bench size --json | jq 'select(.met == false)'
+  cargo xtask bench density --process 200 --qemu 20
   cargo xtask bench readme")]
 struct Args {
     /// What to measure, or `readme` to write the last figures into README.md.
-    #[arg(default_value = "all", value_parser = ["all", "boot", "size", "build", "9p", "atoms", "supervisor", "readme"])]
+    #[arg(default_value = "all", value_parser = ["all", "boot", "size", "build", "9p", "atoms", "supervisor", "density", "readme"])]
     what: String,
     /// Print a line of JSON for each figure.
     #[arg(long)]
@@ -40,6 +42,8 @@ struct Args {
     runs: usize,
     #[command(flatten)]
     choice: p9::Choice,
+    #[command(flatten)]
+    guests: density::Choice,
     /// Say nothing but figures and errors.
     #[arg(short, long)]
     quiet: bool,
@@ -56,6 +60,9 @@ fn main() -> ExitCode {
         Some((first, [])) if first == actors::ACTIX => actors::run(),
         Some((first, [wasm])) if first == interpreter::WASMI => interpreter::run(Path::new(wasm)),
         Some((first, [dir])) if first == place::SWEEP => place::sweep(Path::new(dir)),
+        Some((first, [file, value])) if first == limits::RESTORE => {
+            limits::restore(Path::new(file), &value.to_string_lossy())
+        }
         _ => run(&Args::parse()),
     };
     match done {
@@ -73,7 +80,7 @@ fn run(args: &Args) -> Result<()> {
         return readme::update(&root);
     }
     for name in NAMES {
-        if args.what == name || args.what == "all" {
+        if args.what == name || args.what == "all" && name != DENSITY {
             let figures = measure(name, &root, args)?;
             show(&figures, args.json)?;
             // A part of them would stand for all in the README.
@@ -97,6 +104,7 @@ fn measure(name: &str, root: &Path, args: &Args) -> Result<Vec<Figure>> {
         "9p" => p9::run(root, &args.choice, args.runs, &say),
         "atoms" => atoms::run(root, args.runs, &say),
         "supervisor" => supervisor::run(root, args.runs, &say),
+        DENSITY => density::run(root, &args.guests, &say),
         _ => build::run(root, args.runs, &say),
     }
 }

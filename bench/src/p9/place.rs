@@ -9,10 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use rustix::process::{Pid, Signal, kill_process};
 
 use crate::load::content;
-use crate::proc;
+use crate::{proc, processes};
 
 /// The word on the command line that makes this program the one that removes.
 pub const SWEEP: &str = "__sweep";
@@ -44,6 +43,13 @@ pub struct Place {
 impl Place {
     /// Makes it, in memory if there is a `/dev/shm` that may be used.
     pub fn new() -> Result<Place> {
+        let place = Place::empty()?;
+        place.fill().with_context(|| format!("cannot fill {}", place.root.display()))?;
+        Ok(place)
+    }
+
+    /// One without files to serve.
+    pub fn empty() -> Result<Place> {
         let shm = Path::new("/dev/shm");
         let named = |dir: &Path| tempfile::Builder::new().prefix("atoll-bench-").tempdir_in(dir);
         let is_tmpfs = rustix::fs::statfs(shm).is_ok_and(|s| s.f_type == 0x0102_1994);
@@ -57,9 +63,7 @@ impl Place {
             .process_group(0)
             .spawn()
             .context("cannot start this program again")?;
-        let place = Place { root: dir.keep(), in_memory, sweeper };
-        place.fill().with_context(|| format!("cannot fill {}", place.root.display()))?;
-        Ok(place)
+        Ok(Place { root: dir.keep(), in_memory, sweeper })
     }
 
     fn fill(&self) -> Result<()> {
@@ -133,15 +137,6 @@ impl Drop for Place {
 /// which outlive everybody, and removes it.
 pub fn sweep(dir: &Path) -> Result<()> {
     std::io::stdin().read_to_end(&mut Vec::new())?;
-    let needle = format!("XDG_RUNTIME_DIR={}\0", dir.display());
-    for process in std::fs::read_dir("/proc")?.flatten() {
-        let environ = std::fs::read(process.path().join("environ")).unwrap_or_default();
-        let pid = process.file_name().to_str().and_then(|n| Pid::from_raw(n.parse().ok()?));
-        if let Some(pid) =
-            pid.filter(|_| environ.windows(needle.len()).any(|w| w == needle.as_bytes()))
-        {
-            let _ = kill_process(pid, Signal::KILL);
-        }
-    }
+    processes::kill(dir)?;
     std::fs::remove_dir_all(dir).with_context(|| format!("cannot remove {}", dir.display()))
 }

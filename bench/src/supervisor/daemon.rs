@@ -5,6 +5,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use atoll_9p::client::blocking::Connection;
+use atoll_9p::types::unlink;
 
 use crate::p9::place::Place;
 use crate::proc::{Program, Running, how};
@@ -14,22 +16,36 @@ const START: Duration = Duration::from_secs(20);
 
 /// `atoll serve`.
 #[derive(Debug)]
-pub(super) struct Daemon<'a> {
-    running: Running,
+pub(crate) struct Daemon<'a> {
+    pub(crate) running: Running,
     atoll: &'a Path,
     place: &'a Place,
     guests: Vec<String>,
 }
 
 impl<'a> Daemon<'a> {
-    /// Starts one, and waits until its tree can be listed.
-    pub(super) fn start(place: &'a Place, atoll: &'a Path, tender: &Path) -> Result<Daemon<'a>> {
+    /// Starts one that goes before others' programs, and waits until its tree can be listed.
+    pub(crate) fn urgent(place: &'a Place, atoll: &'a Path, tender: &Path) -> Result<Daemon<'a>> {
+        Daemon::start(place, atoll, tender, Program::urgent)
+    }
+
+    /// Starts one that goes before nobody.
+    pub(crate) fn calm(place: &'a Place, atoll: &'a Path, tender: &Path) -> Result<Daemon<'a>> {
+        Daemon::start(place, atoll, tender, |program| program)
+    }
+
+    fn start(
+        place: &'a Place,
+        atoll: &'a Path,
+        tender: &Path,
+        how_it_goes: impl FnOnce(Program) -> Program,
+    ) -> Result<Daemon<'a>> {
         let program = Program::new(atoll)?
             .args(["serve", "--quiet", "--state"])
             .arg(place.scratch()?.join("state"))
             .env("ATOLL_TENDER", tender)
             .env("XDG_RUNTIME_DIR", place.sockets());
-        let running = program.urgent().start()?;
+        let running = how_it_goes(program).start()?;
         let mut daemon = Daemon { running, atoll, place, guests: Vec::new() };
         let begin = Instant::now();
         while daemon.atoll(&["ls", "@", "/guests"]).is_err() {
@@ -44,8 +60,8 @@ impl<'a> Daemon<'a> {
         Ok(daemon)
     }
 
-    /// A verb of the command line.
-    fn atoll(&self, args: &[&str]) -> Result<()> {
+    /// A verb of the command line: what it prints.
+    pub(crate) fn atoll(&self, args: &[&str]) -> Result<String> {
         let out = Command::new(self.atoll)
             .args(args)
             .env("XDG_RUNTIME_DIR", self.place.sockets())
@@ -55,7 +71,19 @@ impl<'a> Daemon<'a> {
         if !out.status.success() {
             bail!("atoll {}: {}", args.join(" "), String::from_utf8_lossy(&out.stderr).trim_end());
         }
-        Ok(())
+        Ok(String::from_utf8(out.stdout)?)
+    }
+
+    /// A connection to its tree.
+    pub(crate) fn client(&self) -> Result<Connection> {
+        let socket = self.socket();
+        Connection::unix(&socket).with_context(|| format!("cannot use {}", socket.display()))
+    }
+
+    /// Gives it an image: its hash.
+    pub(crate) fn image(&self, image: &Path) -> Result<String> {
+        let image = image.to_str().context("a path that is not UTF-8")?;
+        Ok(self.atoll(&["images", "add", image])?.trim().to_owned())
     }
 
     /// Runs an image in the background, as a process, and waits for its tree.
@@ -74,7 +102,7 @@ impl<'a> Daemon<'a> {
     }
 
     /// Where its tree is.
-    pub(super) fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.place.sockets().join("atoll/supervisor")
     }
 
@@ -82,6 +110,37 @@ impl<'a> Daemon<'a> {
     pub(super) fn socket_of(&self, guest: &str) -> PathBuf {
         self.place.sockets().join(format!("atoll/{guest}.sock"))
     }
+}
+
+/// Makes a guest of an image, by its hash.
+pub(crate) fn define(client: &Connection, name: &str, hash: &str, on: &str) -> Result<()> {
+    let cannot = || format!("guest {name} cannot be made");
+    client.mkdir(&format!("guests/{name}"), 0o700).with_context(cannot)?;
+    // Which of the two QEMU is to use is not what is measured.
+    let config = format!("image = \"{hash}\"\non = \"{on}\"\naccel = \"tcg\"\n");
+    client.write(&format!("guests/{name}/config"), config.as_bytes()).with_context(cannot)?;
+    tell(client, name, "commit")
+}
+
+/// Writes a line to a guest's `ctl`, which is answered when it is done.
+pub(crate) fn tell(client: &Connection, name: &str, line: &str) -> Result<()> {
+    client
+        .write(&format!("guests/{name}/ctl"), line.as_bytes())
+        .with_context(|| format!("{line} {name}"))
+}
+
+/// Asks a guest for its name, through the supervisor.
+pub(crate) fn ask(client: &Connection, name: &str) -> Result<()> {
+    let path = format!("guests/{name}/fs/name");
+    client.read(&path).with_context(|| format!("guest {name} does not answer"))?;
+    Ok(())
+}
+
+/// Ends a guest, and forgets it.
+pub(crate) fn forget(client: &Connection, name: &str) -> Result<()> {
+    tell(client, name, "kill")?;
+    let removed = client.remove(&format!("guests/{name}"), unlink::DIR);
+    removed.with_context(|| format!("guest {name} is not forgotten"))
 }
 
 impl Drop for Daemon<'_> {

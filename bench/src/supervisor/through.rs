@@ -57,7 +57,7 @@ pub(super) fn run(
     let mut seen: Vec<Vec<Row>> = cases.iter().map(|_| Vec::new()).collect();
     for one_core in [true, false] {
         let _there = one_core.then(OneCore::new).transpose()?;
-        let mut daemon = Daemon::start(place, atoll, tender)?;
+        let mut daemon = Daemon::urgent(place, atoll, tender)?;
         daemon.guest(GUEST, image)?;
         let direct = Way { socket: daemon.socket_of(GUEST), dir: &["export"] };
         let through = Way { socket: daemon.socket(), dir: &["guests", GUEST, "fs", "export"] };

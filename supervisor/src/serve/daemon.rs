@@ -19,7 +19,8 @@ use super::front::{Front, LIMITS};
 use super::shims::{self, Live};
 use super::state::{State, Todo};
 use super::tree::{Control, tree};
-use crate::core::{Input, Name};
+use crate::address;
+use crate::core::{self, Input, Name};
 use crate::guestlog::Watch;
 
 /// The daemon.
@@ -40,7 +41,15 @@ impl Daemon {
         let reach = |tree: &mut Control, path| {
             let (s, id) = (&tree.files.state, Node::entry_of(path));
             let (guest, state) = (s.guest(id)?, s.view(id)?.state());
-            guest.socket.clone().filter(|_| state.is_alive()).ok_or_else(|| {
+            let alive = state.is_alive() || state == core::State::Adopting;
+            // A supervisor that has just begun is still looking for it: it has its tree where
+            // it always is.
+            let usual = || {
+                let known = state != core::State::Starting;
+                known.then(|| address::default_socket(guest.name.as_str()))
+            };
+            let socket = guest.socket.clone().or_else(usual).filter(|_| alive);
+            socket.ok_or_else(|| {
                 let text = format!("{} is {state}: it has no tree until it runs", guest.name);
                 Fault::new(Errno::ENXIO, text)
             })

@@ -82,7 +82,23 @@ fn two_hundred_processes_and_twenty_machines_live_and_answer() {
 
     // Whoever comes after a supervisor that was killed has all of them, as they are.
     daemon.kill();
+    // Who comes before it has found all of them is served like who comes later.
+    let socket = daemon.place.dir.path().join("atoll/supervisor");
+    let early = guests.iter().map(|(name, _)| format!("guests/{name}/fs/name")).collect::<Vec<_>>();
+    let early = thread::spawn(move || {
+        let tree = loop {
+            match Connection::unix(&socket) {
+                Ok(tree) => break tree,
+                Err(_) => thread::yield_now(),
+            }
+        };
+        for path in early.iter().rev() {
+            let said = tree.read(path).unwrap_or_else(|e| panic!("{path}: {e}"));
+            assert_eq!(said, b"hello\n");
+        }
+    });
     daemon.begin();
+    early.join().unwrap();
     let text = format!("{0} guests, {0} running", guests.len());
     assert!(daemon.said().contains(&text), "{}", daemon.said());
     assert_eq!(pids(&daemon), before);
