@@ -73,12 +73,18 @@ pub(crate) struct Ctl {
     json: bool,
 }
 
+/// A line was written to a guest's ctl, and may take a while.
+fn begin(line: &str, guest: &str) -> Progress {
+    let verb = line.split(' ').next().unwrap_or_default();
+    Progress::begin(&format!("{verb} {guest}"), Size::Whole)
+}
+
 /// One verb for several guests, one after the other; each is tried.
 async fn all(guests: &[String], line: &str) -> anyhow::Result<bool> {
     let mut conn = connect().await?;
     let mut failed = None;
     for guest in guests {
-        let progress = Progress::begin(&format!("{line} {guest}"), Size::Whole);
+        let progress = begin(line, guest);
         let done = tell(&mut conn, guest, line).await;
         drop(progress);
         match done {
@@ -125,7 +131,7 @@ pub(crate) async fn rm(args: Rm) -> anyhow::Result<bool> {
 pub(crate) async fn fork(args: Fork) -> anyhow::Result<bool> {
     let mut conn = connect().await?;
     path(&args.name, "")?;
-    let progress = Progress::begin(&format!("fork {}", args.guest), Size::Whole);
+    let progress = begin("fork", &args.guest);
     tell(&mut conn, &args.guest, &format!("fork {}", args.name)).await?;
     drop(progress);
     if args.start {
@@ -145,7 +151,7 @@ pub(crate) async fn ctl(args: Ctl) -> anyhow::Result<bool> {
         print(takes.as_bytes())?;
     } else {
         let line = args.line.join(" ");
-        let _progress = Progress::begin(&format!("{line} {}", args.guest), Size::Whole);
+        let _progress = begin(&line, &args.guest);
         tell(&mut conn, &args.guest, &line).await?;
     }
     Ok(true)
