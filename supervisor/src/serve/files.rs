@@ -7,8 +7,8 @@ use atoll_9p::tree::{Reply, slice_at};
 
 use super::authority::Act;
 use super::config::MAX_TEXT;
-use super::show;
 use super::state::{State, Todo};
+use super::{cuts, show};
 use crate::core::{Input, Until, verb};
 use crate::guestlog::Piece;
 
@@ -137,12 +137,11 @@ impl Special<State> for Log {
         _: u64,
         buf: &mut [u8],
     ) -> Result<Reply, Fault> {
+        if let Some(n) = s.cuts.read(place, buf) {
+            return Ok(Reply::Done(n));
+        }
         match s.said(id)?.read(*place, buf.len()).map_err(|e| unread(&e))? {
-            Piece::Gap(n) => {
-                *place += n;
-                let line = format!("gap {n}\n");
-                Ok(Reply::Done(slice_at(line.as_bytes(), 0, buf)))
-            }
+            Piece::Gap(n) => Ok(Reply::Done(s.cuts.begin(place, n, buf))),
             Piece::Bytes(bytes) if bytes.is_empty() => {
                 let guest = s.guests.get_mut(&id).ok_or(Errno::ESTALE)?;
                 if let Some(why) = guest.deaf.take() {
@@ -162,9 +161,14 @@ impl Special<State> for Log {
         }
     }
 
-    fn seek(&self, _: &mut State, _: u64, place: &mut u64, to: u64) -> Result<(), Fault> {
-        *place = to;
+    fn seek(&self, s: &mut State, _: u64, place: &mut u64, to: u64) -> Result<(), Fault> {
+        s.cuts.end(*place);
+        *place = to.min(cuts::LAST);
         Ok(())
+    }
+
+    fn close(&self, s: &mut State, _: u64, place: u64) {
+        s.cuts.end(place);
     }
 
     fn can_seek(&self) -> bool {

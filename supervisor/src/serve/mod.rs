@@ -27,6 +27,7 @@ pub mod answers;
 pub mod authority;
 mod client;
 pub mod config;
+pub mod cuts;
 mod daemon;
 mod events;
 mod files;

@@ -17,6 +17,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::answers::Answers;
 use super::authority::{Act, Authority, Caller};
+use super::cuts::Cuts;
 use super::images::{Check, Images};
 use crate::core::guest::Guest as View;
 use crate::core::{Change, Core, Event, Image, Input, Name, Now, Output, Start, Verb};
@@ -103,6 +104,8 @@ pub struct State {
     pub nodes: Nodes,
     /// The folder of everything.
     pub folder: PathBuf,
+    /// Lines of gaps of which a reader has a part.
+    pub cuts: Cuts,
     /// Clients now.
     pub clients: usize,
     /// Why nothing can be stored, as it was said last.
@@ -141,6 +144,7 @@ impl State {
             stirred: Vec::new(),
             nodes: Nodes::default(),
             folder: folder.into(),
+            cuts: Cuts::default(),
             clients: 0,
             trouble: None,
             begun: Instant::now(),

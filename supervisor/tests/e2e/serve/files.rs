@@ -63,3 +63,39 @@ fn an_event_reaches_a_hundred_watchers_and_one_that_stalls_holds_up_nobody() {
     drop(stalled);
     daemon.finish();
 }
+
+#[test]
+fn a_gap_in_a_log_is_told_whole_to_who_reads_a_few_bytes_at_a_time() {
+    use std::io::Read;
+    let daemon = Daemon::start();
+    daemon.ok(&["create", crate::fixture::image("hello").to_str().unwrap(), "--name", "a"]);
+    let folder = daemon.state().join("guests/a/log");
+    std::fs::create_dir_all(&folder).unwrap();
+    let segment = |at: u64| folder.join(format!("{at:020}"));
+    std::fs::write(segment(0), "one\n").unwrap();
+    let tree = daemon.tree();
+    let (mut log, mut other) =
+        (tree.open("guests/a/log").unwrap(), tree.open("guests/a/log").unwrap());
+    let mut buf = [0; 4];
+    for log in [&mut log, &mut other] {
+        log.read_exact(&mut buf).unwrap();
+        assert_eq!(&buf, b"one\n");
+    }
+    std::fs::write(segment(1_000_004), "two\n").unwrap();
+    std::fs::remove_file(segment(0)).unwrap();
+    let want = "gap 1000000\ntwo\n";
+    let mut said = String::new();
+    while !said.ends_with("two\n") {
+        let n = log.read(&mut buf[..3]).unwrap();
+        said += std::str::from_utf8(&buf[..n]).unwrap();
+    }
+    assert_eq!(said, want);
+    // One that goes away in the middle leaves nothing that others would see.
+    other.read_exact(&mut buf).unwrap();
+    drop(other);
+    let mut other = tree.open("guests/a/log").unwrap();
+    other.read_exact(&mut buf).unwrap();
+    assert_eq!(&buf, b"two\n");
+    drop((log, other, tree));
+    daemon.finish();
+}
