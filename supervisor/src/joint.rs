@@ -46,6 +46,8 @@ struct Inner {
     scratch: Vec<u8>,
     clients: BTreeMap<ClientId, Rc<Notify>>,
     ended: bool,
+    /// It is to be told when the guest is asked something.
+    heeds: bool,
 }
 
 /// The place where clients and a guest meet. Clones are the same place.
@@ -55,6 +57,8 @@ pub struct Joint {
     server: Rc<Notify>,
     /// Told whenever a client has left.
     left: Rc<Notify>,
+    /// Told when the guest was asked something, once for each [`Joint::heed`].
+    asked: Rc<Notify>,
 }
 
 impl Default for Joint {
@@ -68,6 +72,8 @@ struct Seat {
     joint: Joint,
     id: ClientId,
     notify: Rc<Notify>,
+    /// It is one of ours, and not somebody who wants something of the guest.
+    ours: bool,
 }
 
 impl Drop for Seat {
@@ -89,8 +95,14 @@ impl Joint {
             scratch: vec![0; ROOM],
             clients: BTreeMap::new(),
             ended: false,
+            heeds: false,
         };
-        Joint { inner: Rc::new(RefCell::new(inner)), server: Rc::default(), left: Rc::default() }
+        Joint {
+            inner: Rc::new(RefCell::new(inner)),
+            server: Rc::default(),
+            left: Rc::default(),
+            asked: Rc::default(),
+        }
     }
 
     /// Whether the guest has greeted.
@@ -176,13 +188,32 @@ impl Joint {
         Ok(n == SCRATCH)
     }
 
+    /// From now on it is worth a word when somebody asks the guest something, once.
+    pub fn heed(&self) {
+        self.inner.borrow_mut().heeds = true;
+    }
+
+    /// Waits until the guest was asked something after [`Joint::heed`].
+    pub async fn asked(&self) {
+        self.asked.notified().await;
+    }
+
     /// Moves bytes to and from a client, until it is gone.
     pub async fn serve_client(&self, stream: Stream) {
+        self.seat(stream, false).await;
+    }
+
+    /// The same for one of ours, of whom nobody is told.
+    pub async fn serve_ours(&self, stream: Stream) {
+        self.seat(stream, true).await;
+    }
+
+    async fn seat(&self, stream: Stream, ours: bool) {
         let seat = {
             let mut inner = self.inner.borrow_mut();
             let (id, notify) = (inner.mux.open(), Rc::new(Notify::new()));
             inner.clients.insert(id, notify.clone());
-            Seat { joint: self.clone(), id, notify }
+            Seat { joint: self.clone(), id, notify, ours }
         };
         // A client's failure is the client's own, and ends with it.
         let _ = self.client(&seat, &stream).await;
@@ -216,10 +247,15 @@ impl Joint {
                 r = stream.writable(), if waiting => r?,
                 r = stream.readable(), if wants => {
                     r?;
-                    let Inner { mux, scratch, .. } = &mut *self.inner.borrow_mut();
+                    let Inner { mux, scratch, heeds, .. } = &mut *self.inner.borrow_mut();
                     match stream.try_read(&mut scratch[..SCRATCH])? {
                         Some(0) => return Ok(()),
-                        Some(n) => mux.from_client(id, &scratch[..n]),
+                        Some(n) => {
+                            mux.from_client(id, &scratch[..n]);
+                            if !seat.ours && std::mem::take(heeds) {
+                                self.asked.notify_one();
+                            }
+                        }
                         None => {}
                     }
                 }

@@ -68,7 +68,7 @@ pub struct Private {
 }
 
 /// The sockets that a named one may have.
-const NAMES: [&str; 4] = ["control", "host", "monitor", "shim"];
+const NAMES: [&str; 5] = ["control", "host", "monitor", "own", "shim"];
 
 impl Private {
     /// Makes the folder of this process in the folder of all sockets.

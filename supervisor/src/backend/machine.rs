@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::fs::File;
 use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Stdio;
 use std::rc::Rc;
@@ -171,14 +172,19 @@ impl Machine {
         let child = &mut self.child;
         let wait = async {
             tokio::select! {
-                status = child.wait() => return status,
+                status = child.wait() => return status.map(|status| (status, false)),
                 () = kill.notified() => {}
             }
             child.kill().await?;
-            child.wait().await
+            child.wait().await.map(|status| (status, true))
         };
         let (status, ()) = tokio::join!(wait, listen);
+        let (status, killed) = status?;
+        // It may have ended by itself just before.
+        if killed && status.signal() == Some(Signal::KILL.as_raw()) {
+            return Ok(Ended::Killed);
+        }
         let said = String::from_utf8_lossy(&self.said.borrow()).trim().to_owned();
-        Ok(backend.ended(status?, &said))
+        Ok(backend.ended(status, &said))
     }
 }

@@ -52,6 +52,8 @@ pub enum Ended {
     Status(u8),
     /// It failed, and has written a record.
     Recorded,
+    /// It was killed because that was wanted ([`Machine::wait`]).
+    Killed,
     /// It failed without a word; the text says all that is known.
     Lost(String),
     /// The program never ran the guest; the text is its complaint.

@@ -380,5 +380,5 @@ pub fn ended(end: &End) -> String {
         How::Lost => "lost",
         How::Unstarted => "never ran",
     };
-    if end.why.is_empty() { how.into() } else { format!("{how}: {}", end.why) }
+    if end.why.is_empty() || end.why == how { how.into() } else { format!("{how}: {}", end.why) }
 }

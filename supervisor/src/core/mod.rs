@@ -34,6 +34,7 @@ pub mod stutter;
 #[cfg(test)]
 mod tests;
 pub mod verb;
+pub mod watch;
 
 pub use define::{Bind, Definition, Expect, Policy, Restart, Then};
 pub use event::{Event, What};

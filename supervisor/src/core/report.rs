@@ -49,6 +49,8 @@ impl Core {
                 ctx.event(What::Restored(n));
                 guest.went_back(Some(n), Ok(()), &mut ctx.turn);
             }),
+            // Whoever watches the guest wanted to know.
+            Report::Asked => {}
             Report::Ended(end) => self.ended(&name, end),
             Report::Gone(why) => {
                 let end = lost(&name, guest, run, why, self.now.wall);

@@ -1,12 +1,13 @@
 //! A guest that is slow is a fault too, and this says when it is.
 //!
-//! It is judged only while work waits. Whoever reads a guest's figures gives them as
-//! samples: one when something was asked of the guest, and then one each time that
-//! [`Judge::look`] names, for as long as something waits. Of an idle guest nobody asks
+//! It is judged only while there is work. Whoever reads a guest's figures ([`super::watch`])
+//! gives them as samples: one when something was asked of the guest, and then one each time
+//! that [`Judge::look`] names, for as long as something waits. Of an idle guest nobody asks
 //! anything, so it costs nothing.
 //!
 //! What lies between two samples is a *window*. It says something about progress only if
-//! less was done in it than waited at its beginning: then there was work all the time. A
+//! less was done in it than waited at its beginning: then there was work all the time. How
+//! long its dispatches took it says whenever there were some. A
 //! window that is much longer than it was to be says nothing: it was the supervisor that
 //! did not run. One short window is chance; [`SHORT`] in a row are a fault, which is less
 //! than five seconds after it began.
@@ -18,7 +19,7 @@ use super::define::Expect;
 /// Milliseconds from one sample to the next while work waits.
 pub const WINDOW: u64 = 1_000;
 /// A window that is longer was not the guest's, in milliseconds.
-const LATE: u64 = 2_500;
+pub(super) const LATE: u64 = 2_500;
 /// A window that is shorter is put together with the next, in milliseconds.
 const LEAST: u64 = 500;
 /// So many windows in a row that fall short are a fault, and so many good ones end it.
@@ -125,9 +126,10 @@ impl Judge {
         self.stutters
     }
 
-    /// When the next sample is wanted; not at all while nothing waits.
+    /// When the next sample is wanted; not at all while nothing waits, except to see that
+    /// one that was slow has nothing to do any more.
     pub fn look(&self) -> Option<u64> {
-        self.last.filter(|l| l.waiting > 0).map(|l| l.at.saturating_add(WINDOW))
+        self.last.filter(|l| l.waiting > 0 || self.stutters).map(|l| l.at.saturating_add(WINDOW))
     }
 
     /// The guest stood still or the supervisor did: the next sample is a first one.
@@ -140,7 +142,7 @@ impl Judge {
     pub fn sample(&mut self, sample: Sample) -> Option<Verdict> {
         let Some(last) = self.last else {
             self.last = Some(sample);
-            return None;
+            return if sample.waiting == 0 { self.ended() } else { None };
         };
         let time = sample.at.saturating_sub(last.at);
         if sample.done < last.done || time > LATE {
@@ -154,10 +156,10 @@ impl Judge {
             return None;
         }
         self.last = Some(sample);
-        if last.waiting == 0 {
+        let done = sample.done - last.done;
+        if last.waiting == 0 && (done == 0 || sample.p99.is_none()) {
             return if sample.waiting == 0 { self.ended() } else { None };
         }
-        let done = sample.done - last.done;
         match self.lacks(&last, &sample, done, time) {
             Some(why) => {
                 self.why = why;
@@ -175,6 +177,13 @@ impl Judge {
                 if sample.waiting == 0 || self.good >= SHORT { self.ended() } else { None }
             }
         }
+    }
+
+    /// It does not even say how it is doing: what is to be told.
+    pub fn hangs(&mut self, why: String) -> Option<Verdict> {
+        (self.short, self.good) = (SHORT, 0);
+        let told = std::mem::replace(&mut self.stutters, true);
+        (!told).then_some(Verdict::Stuttering(why))
     }
 
     fn ended(&mut self) -> Option<Verdict> {

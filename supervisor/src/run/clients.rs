@@ -64,7 +64,7 @@ pub(super) async fn stop(joint: Joint, keeper: Option<Keeper>) {
 /// A client of our own.
 pub(crate) async fn inside(joint: &Joint) -> Option<Conn> {
     let (ours, theirs) = UnixStream::pair().ok()?;
-    client(joint, theirs.try_into().ok()?);
+    own_client(joint, theirs.try_into().ok()?);
     Conn::attach(ours.into(), BOOT).await.ok()
 }
 
@@ -79,6 +79,17 @@ pub(super) async fn accept_unix(joint: Joint, listener: UnixListener) {
     }
 }
 
+/// Whoever watches the guest comes here, and is not taken for work.
+pub(super) async fn accept_ours(joint: Joint, listener: UnixListener) {
+    loop {
+        match listener.accept().await.and_then(|(stream, _)| stream.try_into()) {
+            Ok(stream) => own_client(&joint, stream),
+            // Out of descriptors, most likely: others will be given back.
+            Err(_) => sleep(Duration::from_millis(100)).await,
+        }
+    }
+}
+
 pub(super) async fn accept_tcp(joint: Joint, listener: TcpListener) {
     loop {
         joint.room().await;
@@ -87,6 +98,11 @@ pub(super) async fn accept_tcp(joint: Joint, listener: TcpListener) {
             Err(_) => sleep(Duration::from_millis(100)).await,
         }
     }
+}
+
+fn own_client(joint: &Joint, stream: Stream) {
+    let joint = joint.clone();
+    spawn_local(async move { joint.serve_ours(stream).await });
 }
 
 fn client(joint: &Joint, stream: Stream) {

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::clients::{accept_tcp, accept_unix, follow_log, restore, stop};
+use super::clients::{accept_ours, accept_tcp, accept_unix, follow_log, restore, stop};
 use super::{KEEP, Plan, STOP, Voice};
 use crate::backend::{self, Backend, Ended, Machine, Still};
 use crate::checkpoint::{Keeper, Source};
@@ -34,6 +34,8 @@ pub(crate) struct Doors {
     /// How they call it.
     pub(crate) at: String,
     pub(crate) unix: UnixListener,
+    /// For who watches it.
+    pub(crate) ours: Option<UnixListener>,
     pub(crate) tcp: Vec<TcpListener>,
 }
 
@@ -130,6 +132,9 @@ impl Guest {
                 spawn_local(keeper.serve());
             }
             spawn_local(accept_unix(j.clone(), doors.unix));
+            if let Some(listener) = doors.ours {
+                spawn_local(accept_ours(j.clone(), listener));
+            }
             for listener in doors.tcp {
                 spawn_local(accept_tcp(j.clone(), listener));
             }
@@ -231,7 +236,8 @@ impl Guest {
             let _ = timeout(LAST_WORDS, log).await;
         }
         let record = timeout(LAST_WORDS, record).await.ok().and_then(Result::ok).flatten();
-        refused = refused.filter(|_| matches!(ended, Ended::Lost(_)) && record.is_none());
+        refused =
+            refused.filter(|_| matches!(ended, Ended::Lost(_) | Ended::Killed) && record.is_none());
         Ok(Outcome { ended, record, asked, refused })
     }
 }

@@ -146,7 +146,8 @@ pub async fn run(options: &Options) -> anyhow::Result<bool> {
     let guard = Rc::new(RefCell::new(guard));
     let guest = Guest::start(plan, &voice, &atoll, &private, &guard, None)?;
     let unix = UnixListener::from_std(listener)?;
-    let doors = Doors { at: format!("unix:{}", public.path().display()), unix, tcp };
+    let at = format!("unix:{}", public.path().display());
+    let doors = Doors { at, unix, ours: None, tcp };
     let ended = LocalSet::new()
         .run_until(async {
             let (to, orders) = mpsc::unbounded_channel();
@@ -209,6 +210,8 @@ fn tell(printer: &Printer, outcome: &Outcome) -> bool {
         }
         (Ended::Status(n), None) => printer.tell(&format!("failed: it ended with status {n}")),
         (Ended::Recorded, None) => printer.tell("failed, and its record did not arrive"),
+        (Ended::Killed, None) if outcome.asked => printer.tell("was killed"),
+        (Ended::Killed, None) => printer.tell("failed: it was of no use any more, and was killed"),
         (Ended::Lost(why), None) if outcome.asked => printer.tell(&format!("was killed: {why}")),
         (Ended::Lost(why), None) => printer.tell(&format!("failed: {why}")),
     }

@@ -16,6 +16,10 @@
 //!
 //! [restart]
 //! policy = "on-failure"      # never, on-failure or always
+//!
+//! [expect]                   # while it has work
+//! dispatch_p99 = "2ms"       # 99 of 100 dispatches take no longer
+//! then = "restart"           # tell or restart
 //! ```
 
 use std::collections::BTreeMap;
@@ -24,7 +28,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Deserializer};
 
 use crate::backend::qemu::Accel;
-use crate::core::define::{Bind, Definition, Expect, Policy, Restart, STOP};
+use crate::core::define::{Bind, Definition, Expect, Policy, Restart, STOP, Then};
 use crate::core::name::ImageHash;
 use crate::run::On;
 
@@ -51,7 +55,7 @@ struct Raw {
     stop: Option<u64>,
     #[serde(default)]
     resume: bool,
-    expect: Option<Expect>,
+    expect: Option<RawExpect>,
 }
 
 #[derive(Default, Deserialize)]
@@ -66,6 +70,23 @@ struct RawRestart {
     tries: Option<u32>,
     #[serde(default, deserialize_with = "span")]
     healthy: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawExpect {
+    #[serde(default, deserialize_with = "micros")]
+    dispatch_p99: Option<u64>,
+    #[serde(default, deserialize_with = "rate")]
+    progress: Option<f64>,
+    #[serde(default = "yes")]
+    learn: bool,
+    #[serde(default)]
+    then: Then,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// An address of this machine's own.
@@ -104,6 +125,23 @@ fn span<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
     ms.map(Some).map_err(serde::de::Error::custom)
 }
 
+/// A span of time in microseconds, which has a unit.
+fn micros<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    let us = match Quantity::deserialize(from) {
+        Ok(Quantity::Text(text)) => super::units::micros(&text),
+        _ => Err("a span of time is a text such as \"2ms\" or \"500us\"".into()),
+    };
+    us.map(Some).map_err(serde::de::Error::custom)
+}
+
+/// Dispatches a second.
+fn rate<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
+    match f64::deserialize(from) {
+        Ok(rate) if (0.001..=1e9).contains(&rate) => Ok(Some(rate)),
+        _ => Err(serde::de::Error::custom("dispatches a second are a number, such as 50 or 0.5")),
+    }
+}
+
 /// Reads a text. The error shows the line, with a caret.
 pub fn parse(text: &str) -> Result<Definition, String> {
     if text.len() > MAX_TEXT {
@@ -126,7 +164,12 @@ pub fn parse(text: &str) -> Result<Definition, String> {
         },
         stop: raw.stop.unwrap_or(STOP),
         resume: raw.resume,
-        expect: raw.expect,
+        expect: raw.expect.map(|e| Expect {
+            dispatch_p99: e.dispatch_p99,
+            progress: e.progress,
+            learn: e.learn,
+            then: e.then,
+        }),
         ..Definition::new(raw.image)
     })
 }
@@ -168,6 +211,21 @@ mod tests {
         assert_eq!(def.imports.len(), 2);
         assert_eq!(def.restart.policy, Policy::OnFailure);
         assert_eq!((def.restart.delay, def.restart.limit), (250, 60_000));
+        assert_eq!(def.expect, None);
+        let expects = |text: &str| {
+            let text = format!("image = \"{}\"\n[expect]\n{text}", hash());
+            parse(&text).unwrap().expect.unwrap()
+        };
+        assert_eq!(expects(""), Expect::default());
+        let all = "dispatch_p99 = \"1500us\"\nprogress = 50\nlearn = false\nthen = \"restart\"\n";
+        let want = Expect {
+            dispatch_p99: Some(1500),
+            progress: Some(50.0),
+            learn: false,
+            then: Then::Restart,
+        };
+        assert_eq!(expects(all), want);
+        assert_eq!(expects("progress = 0.5\n").progress, Some(0.5));
         let image = ImageHash::new(&hash()).unwrap();
         assert_eq!(parse(&template(&image)).unwrap(), Definition::new(image));
     }
@@ -190,6 +248,13 @@ mod tests {
             (&format!("{good}listen = [\"0.0.0.0:1\"]\n"), &["no authentication"]),
             (&format!("{good}[imports]\na = \"./x\"\n"), &["line 3", "^", "begins with /"]),
             (&format!("{good}[restart]\npolicy = \"maybe\"\n"), &["line 3", "on-failure"]),
+            (&format!("{good}[expect]\nspeed = 1\n"), &["line 3", "^^^^^", "`dispatch_p99`"]),
+            (&format!("{good}[expect]\ndispatch_p99 = 5\n"), &["line 3", "^", "\"2ms\""]),
+            (&format!("{good}[expect]\ndispatch_p99 = \"0ms\"\n"), &["line 3", "^", "from 1us"]),
+            (&format!("{good}[expect]\nprogress = -1\n"), &["line 3", "^", "a second"]),
+            (&format!("{good}[expect]\nprogress = \"x\"\n"), &["line 3", "^", "a second"]),
+            (&format!("{good}[expect]\nthen = \"run\"\n"), &["line 3", "^", "`restart`"]),
+            (&format!("{good}expect = 1\n"), &["line 2", "^"]),
             (&format!("{good}image = 1\n"), &["line 2", "duplicate key"]),
             ("image = \"\u{1b}[2J", &["line 1"]),
         ] {

@@ -27,6 +27,8 @@ pub(super) fn put(s: &mut State, out: &mut String) -> Result<(), Fault> {
     };
     one("runs", "counter", "Starts of the guests that there are.", runs as f64);
     one("restarts", "counter", "Those of them that nobody asked for.", restarts as f64);
+    let slow = s.core.guests().filter(|(_, v)| v.stutter().is_some()).count();
+    one("stuttering", "gauge", "Guests that are slower than expected.", slow as f64);
     one("images", "gauge", "Images.", s.images.from(0).count() as f64);
     one("clients", "gauge", "Connections to the control tree.", s.clients as f64);
     one("waiting", "gauge", "Commands that are not answered yet.", s.answers.len() as f64);

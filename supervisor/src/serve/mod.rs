@@ -41,6 +41,7 @@ pub mod show;
 pub mod state;
 pub mod tree;
 pub mod units;
+mod watch;
 
 use authority::Owner;
 use daemon::Daemon;

@@ -2,6 +2,7 @@
 //! of a supervisor that is gone.
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use tokio::task::spawn_local;
 use super::CHECKPOINTS;
 use super::daemon::Daemon;
 use super::state::{State, wall};
+use super::watch::Watched;
 use crate::core::{Alive, Bind, From, Input, Name, Seen, Start};
 use crate::run::Restore;
 use crate::shim::{self, End, FORMAT, Found, How, Order, Report, Shim, Spec, Status};
@@ -140,11 +142,37 @@ async fn attend(
     shim: Shim,
     mut orders: mpsc::UnboundedReceiver<Order>,
 ) {
+    let expect = daemon.with(|s| s.core.guest(&guest)?.definition()?.expect);
+    let watched = expect.map(Watched::new);
+    let mut watching: Option<Pin<Box<dyn Future<Output = ()> + '_>>> = None;
     loop {
+        let watch = async {
+            match &mut watching {
+                Some(watching) => watching.await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
+            // It ends with the run.
+            () = watch => {}
             report = shim.next() => {
                 if matches!(report, Report::Ended(_) | Report::Gone(_)) {
-                    return over(daemon, guest, run, report);
+                    return over(daemon, guest.clone(), run, report);
+                }
+                match (&report, &watched) {
+                    (Report::Running(_) | Report::Resumed, Some(w)) => {
+                        let w = w.clone();
+                        watching = Some(Box::pin(w.go_on(daemon, &guest, run, &shim)));
+                    }
+                    (Report::Paused | Report::Stopping, Some(w)) => {
+                        watching = None;
+                        w.rest();
+                    }
+                    (Report::Asked, Some(w)) => {
+                        w.asked();
+                        continue;
+                    }
+                    _ => {}
                 }
                 if matches!(report, Report::Running(_)) {
                     let _ = note(daemon, &guest, &shim).await;

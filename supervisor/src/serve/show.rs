@@ -15,7 +15,7 @@ use crate::shim::{End, How};
 atoll_9p::record! {
     /// What there is to know about a guest.
     #[derive(Clone, Debug, PartialEq, Eq)]
-    pub struct Status = "guest-status", 1 {
+    pub struct Status = "guest-status", 2 {
         /// Its name.
         pub name: String,
         /// Where it is in its life: new, stopped, waiting, backoff, starting, running,
@@ -41,6 +41,8 @@ atoll_9p::record! {
         pub how: Option<String>,
         /// The same for people, in one line.
         pub why: Option<String>,
+        /// While it is slower than expected: the figure that fell short.
+        pub stuttering: Option<String>,
         /// Failures in a row.
         pub failures: u64,
         /// Starts that nobody asked for.
@@ -101,6 +103,12 @@ fn how(end: &End) -> &'static str {
     }
 }
 
+/// The same, and why, which may be no more than that.
+fn words(end: &End) -> String {
+    let how = how(end);
+    if end.why == how { how.into() } else { format!("{how} {}", end.why) }
+}
+
 fn program<'s>(s: &'s State, view: &Guest) -> Option<&'s str> {
     let image = &view.definition()?.image;
     s.images.whole(image).ok().map(|(_, manifest)| manifest.name.as_str())
@@ -125,6 +133,7 @@ pub(super) fn status(s: &mut State, id: u64) -> Result<Status, Fault> {
         ended: last.map(|e| e.ended),
         how: last.map(|e| how(e).to_owned()),
         why: last.map(|e| e.why.clone()),
+        stuttering: view.stutter().map(str::to_owned),
         failures: record.failures.into(),
         restarts: record.restarts,
         changed: record.draft.is_some(),
@@ -202,6 +211,8 @@ fn lines(s: &State, figures: bool, out: &mut String) {
         }
         if let Some(end) = record.last.as_ref().filter(|_| !view.state().is_alive()) {
             let _ = write!(out, " why={}", end.why);
+        } else if let Some(figure) = view.stutter() {
+            let _ = write!(out, " why=stuttering: {figure}");
         }
         out.push('\n');
     }
@@ -215,7 +226,7 @@ pub(super) fn ended(s: &State, id: u64) -> Result<String, Fault> {
         Some(End { how: How::Exited(status), run, why, .. }) => {
             format!("{run} exited {status} {why}\n")
         }
-        Some(end) => format!("{} {} {}\n", end.run, how(end), end.why),
+        Some(end) => format!("{} {}\n", end.run, words(end)),
     })
 }
 
@@ -232,7 +243,7 @@ pub(super) fn history(s: &mut State, id: u64, out: &mut String) -> Result<(), Fa
     for (run, path) in super::numbered(&home.join("history")) {
         let end = std::fs::read(path.join("end.json")).ok();
         let _ = match end.and_then(|text| End::from_json(&text).ok()) {
-            Some(end) => writeln!(out, "run {run} time {} {} {}", end.ended, how(&end), end.why),
+            Some(end) => writeln!(out, "run {run} time {} {}", end.ended, words(&end)),
             None => writeln!(out, "run {run}"),
         };
         let record = std::fs::read_to_string(path.join("record")).unwrap_or_default();

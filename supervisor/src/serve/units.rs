@@ -45,6 +45,19 @@ pub fn span(text: &str) -> Result<u64, String> {
     span.ok_or_else(|| format!("{text}: no span of time, such as 10s"))
 }
 
+/// A span of time, in microseconds.
+pub fn micros(text: &str) -> Result<u64, String> {
+    let (number, unit) = split(text);
+    let us = match unit {
+        "us" => 1,
+        "ms" => 1000,
+        "s" => 1_000_000,
+        _ => return Err(format!("{text}: the units are us, ms and s")),
+    };
+    let span = number.parse::<u64>().ok().and_then(|n| n.checked_mul(us));
+    span.filter(|us| *us > 0).ok_or_else(|| format!("{text}: a span of time from 1us on"))
+}
+
 /// A size for people: three digits and a unit.
 pub fn show_bytes(n: u64) -> String {
     let mut value = n as f64;
@@ -90,6 +103,16 @@ mod tests {
         assert_eq!(span("2 min"), Ok(120_000));
         for bad in ["", "10", "s", "-1s", "1d", "99999999999999999999h"] {
             assert!(span(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn short_spans_of_time_have_units_too() {
+        assert_eq!(micros("250us"), Ok(250));
+        assert_eq!(micros("2 ms"), Ok(2000));
+        assert_eq!(micros("1s"), Ok(1_000_000));
+        for bad in ["", "10", "us", "-1us", "1min", "0ms", "99999999999999999999s"] {
+            assert!(micros(bad).is_err(), "{bad}");
         }
     }
 

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::folder::Folder;
 use super::process::NOT_OURS;
-use super::{End, Error, Order, Report, SOCKET, Spec, Status, follow};
+use super::{End, Error, OWN, Order, Report, SOCKET, Spec, Status, follow};
 use crate::socket;
 
 /// How long a shim may take to answer what needs no waiting.
@@ -179,6 +179,16 @@ impl Shim {
     pub async fn order(&self, order: Order) -> Result<(), Error> {
         let line = order.to_string().into_bytes();
         within(self.conn()?.write("ctl", line)).await
+    }
+
+    /// Wants to hear, once, when the guest is asked something next ([`Report::Asked`]).
+    pub async fn heed(&self) -> Result<(), Error> {
+        within(self.conn()?.write("ctl", b"heed".to_vec())).await
+    }
+
+    /// Where the guest's tree is for who watches it: what is asked there is not told.
+    pub fn own_socket(&self) -> PathBuf {
+        self.spec.sockets.join(OWN)
     }
 
     /// Waits for what becomes known next. After the end it says the same again.

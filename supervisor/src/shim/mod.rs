@@ -37,6 +37,8 @@ pub use spec::{Bad, FORMAT, Spec};
 
 /// The shim's socket, in the folder of the guest's sockets.
 const SOCKET: &str = "shim";
+/// The socket of the guest's tree for who watches it, beside that.
+const OWN: &str = "own";
 
 /// Why there is no shim to speak to.
 #[derive(Debug, thiserror::Error)]

@@ -118,6 +118,8 @@ pub enum Report {
     Checkpoint(PathBuf),
     /// It goes on from the checkpoint of this number.
     Restored(u64),
+    /// The guest was asked something; told once for each [`super::Shim::heed`].
+    Asked,
     /// An order was taken and could not be carried out; the text says why. Nothing has
     /// changed.
     Failed(Order, String),

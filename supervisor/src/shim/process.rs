@@ -156,6 +156,9 @@ async fn start(
             }
         }
     });
+    let (_, ours) = private.listen(super::OWN)?;
+    ours.set_nonblocking(true)?;
+    let ours = Some(UnixListener::from_std(ours)?);
     let mut tcp = Vec::new();
     for addr in &spec.listen {
         let listener = TcpListener::bind(addr).await.with_context(|| format!("tcp:{addr}"))?;
@@ -166,8 +169,15 @@ async fn start(
     let held = lock.try_clone()?;
     let guest = Guest::start(plan, &voice, &atoll, &private, &guard, Some(held))?;
     serving.change(|g| g.has_machine(guest.pid(), guest.joint().clone(), guest.has_keeper()));
+    let (s, joint) = (serving.clone(), guest.joint().clone());
+    spawn_local(async move {
+        loop {
+            joint.asked().await;
+            s.change(|g| g.report(&Report::Asked));
+        }
+    });
     let unix = UnixListener::from_std(listener)?;
-    let doors = Doors { at: format!("unix:{}", public.path().display()), unix, tcp };
+    let doors = Doors { at: format!("unix:{}", public.path().display()), unix, ours, tcp };
     Ok((guest, doors, Rest { public, private, guard }))
 }
 
@@ -202,6 +212,8 @@ fn judge(outcome: Result<Outcome, (How, anyhow::Error)>) -> (How, String, bool, 
         Ended::Status(0) => (How::Exited(0), String::new()),
         Ended::Status(n) => (How::Exited(n), format!("it ended with status {n}")),
         Ended::Recorded => (How::Crashed, "it failed, and its record did not arrive".into()),
+        Ended::Killed if asked => (How::Killed, "killed".into()),
+        Ended::Killed => (How::Lost, "it was of no use any more, and was killed".into()),
         Ended::Lost(why) if asked => (How::Killed, why),
         Ended::Lost(why) => (How::Lost, why),
         Ended::Unstarted(why) => (How::Unstarted, why),

@@ -17,6 +17,7 @@ const VERBS: &[Verb] = &[
     Verb::new("resume", "", 0),
     Verb::new("checkpoint", "", 0),
     Verb::new("restore", "N", 1),
+    Verb::new("heed", "", 0),
 ];
 /// The longest that a guest may be given to stop.
 const MAX_STOP: u64 = 24 * 3600 * 1000;
@@ -27,9 +28,10 @@ const README: &[u8] = b"\
 A shim: the process that a guest runs under.
 
 ctl     stop [MS] | kill | pause | resume | checkpoint | restore N
+        heed: tell, once, when the guest is asked something next
 status  what the guest's machine does
 events  what becomes known, a line each: RUN starting | running BACKEND | paused | resumed |
-        stopping | checkpoint FILE | restored N | failed ORDER: WHY | ended JSON
+        stopping | checkpoint FILE | restored N | asked | failed ORDER: WHY | ended JSON
 ";
 
 /// What the tree is of.
@@ -168,6 +170,7 @@ fn line(report: &Report) -> Option<String> {
         Report::Stopping => "stopping".into(),
         Report::Checkpoint(path) => format!("checkpoint {}", path.display()),
         Report::Restored(n) => format!("restored {n}"),
+        Report::Asked => "asked".into(),
         Report::Failed(order, why) => format!("failed {order}: {why}"),
         Report::Ended(end) => format!("ended {}", serde_json::to_string(end).ok()?),
         Report::Gone(_) => return None,
@@ -188,6 +191,7 @@ pub(super) fn parse(line: &str, run: u64) -> Option<Report> {
         "stopping" => Report::Stopping,
         "checkpoint" => Report::Checkpoint(rest.into()),
         "restored" => Report::Restored(rest.parse().ok()?),
+        "asked" => Report::Asked,
         "failed" => {
             let (order, why) = rest.split_once(": ")?;
             Report::Failed(order.parse().ok()?, why.into())
@@ -203,6 +207,10 @@ pub(super) fn files(guest: Guest) -> Files<'static, Guest> {
     let root = synth.root();
     synth.bytes(root, "README", README);
     synth.ctl(root, "ctl", VERBS, |g: &mut Guest, c| {
+        if c.verb == "heed" {
+            g.joint.iter().for_each(Joint::heed);
+            return Ok(());
+        }
         let order = g.order(c)?;
         // Where nobody takes orders any more, the end is about to be told.
         let _ = g.orders.send(order);
@@ -241,6 +249,7 @@ mod tests {
             Report::Checkpoint("/a b/1.checkpoint".into()),
             Report::Restored(7),
             Report::Failed(Order::Restore(7), "no".into()),
+            Report::Asked,
             Report::Failed(Order::Pause, "no: not now".into()),
             Report::Failed(Order::Stop(5), "no".into()),
             Report::Ended(end),

@@ -14,6 +14,7 @@ mod files;
 mod fs;
 mod life;
 mod many;
+mod stutter;
 mod survives;
 mod top;
 mod watch;
