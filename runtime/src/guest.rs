@@ -67,7 +67,7 @@ pub(crate) struct Guest<'a> {
 }
 
 /// Events that are dispatched in one step, where nothing else waits.
-const EVENTS: usize = 64;
+const EVENTS: usize = 256;
 /// Of these, how many share one look at the clock.
 const MOMENT: usize = 4;
 /// Nanoseconds after which such a step ends, so that who comes meanwhile gets a turn.
