@@ -143,15 +143,15 @@ fn a_step_is_one_event_where_others_wait() {
     CPU.with_borrow_mut(|c| *c = fake.cpu.clone());
     RAN.take();
     let mut rt = Runtime::new(HOGS, None);
-    rt.add(hog(1, 1, 500, 0), HASH, 0, &mut fake).expect("a sound payload");
+    rt.add(hog(1, 1, 2000, 0), HASH, 0, &mut fake).expect("a sound payload");
     let step = |rt: &mut Runtime<'_>, fake: &mut Fake| {
         rt.step(fake);
         RAN.take().len()
     };
     // Its Start, its timer, and then itself.
     let first: usize = (0..3).map(|_| step(&mut rt, &mut fake)).sum();
-    assert!((64..=192).contains(&first), "{first}");
-    assert_eq!(step(&mut rt, &mut fake), 64);
+    assert!((256..=768).contains(&first), "{first}");
+    assert_eq!(step(&mut rt, &mut fake), 256);
     rt.add(hog(2, 1, 500, 0), HASH, 0, &mut fake).expect("a sound payload");
     let more: Vec<usize> = (0..20).map(|_| step(&mut rt, &mut fake)).collect();
     assert!(more.iter().all(|n| *n <= 1), "{more:?}");
