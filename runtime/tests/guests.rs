@@ -122,7 +122,7 @@ fn who_rested_does_not_hold_the_others_off() {
     CPU.with_borrow_mut(|c| *c = fake.cpu.clone());
     RAN.take();
     let mut rt = Runtime::new(HOGS, None);
-    rt.add(hog(1, 100, 100_000, 0), HASH, 0, &mut fake).expect("a sound payload");
+    rt.add(hog(1, 100, 1_000_000, 0), HASH, 0, &mut fake).expect("a sound payload");
     rt.add(hog(2, 100, 1000, 1), HASH, 0, &mut fake).expect("a sound payload");
     for _ in 0..1000 {
         rt.step(&mut fake);
