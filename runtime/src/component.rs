@@ -48,7 +48,7 @@ pub enum Why {
 #[derive(Debug)]
 pub enum Event<'e> {
     /// The first event of a component's life, also after it was made anew. Its
-    /// parameters are [`Cx::params`].
+    /// parameters are `Cx::params`.
     Start,
     /// Another component sent this.
     Message {
@@ -57,7 +57,7 @@ pub enum Event<'e> {
         /// What.
         body: &'e [u8],
     },
-    /// Another component asks this, and waits for [`Cx::reply`].
+    /// Another component asks this, and waits for `Cx::reply`.
     Ask {
         /// Who.
         from: ComponentId,
@@ -66,7 +66,7 @@ pub enum Event<'e> {
         /// What.
         body: &'e [u8],
     },
-    /// Something that a component may be told at any time, and may [`Cx::mask`].
+    /// Something that a component may be told at any time, and may `Cx::mask`.
     Interrupt {
         /// Who signalled; nobody where it came from outside.
         from: Option<ComponentId>,

@@ -1,6 +1,6 @@
 //! A guest's insides: its components, its queue, and the dispatch.
 //!
-//! This file is the execution model (`runtime/MODEL.md` says it in words). [`Core::dispatch`] takes one event through
+//! This file is the execution model (`runtime/MODEL.md` says it in words). `Core::dispatch` takes one event through
 //! one component and either commits all that the component asked for or nothing.
 //! The slot of a component is empty while it runs, so that a dispatch inside a
 //! dispatch has nothing to run: it is refused, however it came about.

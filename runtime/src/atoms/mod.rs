@@ -1,11 +1,11 @@
 //! What only atoms ask for: futures, interrupts, a store, scratch memory, locks, names,
 //! components made by components.
 //!
-//! All of it is plain data: [`Atoms`] is what a guest has once, [`Own`] what each
+//! All of it is plain data: `Atoms` is what a guest has once, `Own` what each
 //! component has. A wish that others could notice is carried out when the dispatch is
-//! committed ([`More`]); what only the component itself can see until then (what it has
+//! committed (`More`); what only the component itself can see until then (what it has
 //! stored, what it holds back, what it has replied to) changes at once, and is put back
-//! by [`Undo`] where the dispatch fails. Since no dispatch begins inside another, nobody
+//! by `Undo` where the dispatch fails. Since no dispatch begins inside another, nobody
 //! can tell the difference.
 //!
 //! What is here is linked with the feature `atoms` only.

@@ -2,7 +2,7 @@
 //!
 //! Everything that can be done to a supervisor is done here, by whatever client; the
 //! command line has no other way. Files that are more than a function each are in
-//! [`super::files`].
+//! `files.rs`.
 
 use atoll_9p::fault::{Errno, Fault};
 use atoll_9p::synth::{FileLimits, Files, Growing, Names, Node, Synth, Verb};
