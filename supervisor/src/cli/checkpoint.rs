@@ -119,6 +119,7 @@ fn guard() -> anyhow::Result<Guard> {
 }
 
 fn join(args: &Join) -> anyhow::Result<bool> {
+    let _progress = Progress::begin("joins checkpoints", Size::Whole);
     let mut left = MOST;
     let mut read = |path: &Path| -> anyhow::Result<Whole> {
         // So that what is wrong with it is said as elsewhere.
@@ -202,7 +203,9 @@ impl Sink for Found {
 
 fn show(args: &Show) -> anyhow::Result<bool> {
     let mut found = Found::default();
+    let progress = (!args.json).then(|| Progress::begin("checks the checkpoint", Size::Whole));
     let source = open(&args.file, &mut found)?;
+    drop(progress);
     let (h, hash) = (&source.header, source.hash);
     let mut out = io::stdout().lock();
     if args.json {

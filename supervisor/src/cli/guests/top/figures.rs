@@ -6,6 +6,8 @@ use std::collections::VecDeque;
 
 /// Figures that a curve has at most: two minutes of them.
 const LENGTH: usize = 120;
+/// Figures that tell how it was lately.
+const FEW: usize = 5;
 /// Counters that were seen longer ago than this say nothing about now, milliseconds.
 const STALE: u64 = 5_000;
 /// Over a span shorter than this, milliseconds, a rate would be noise.
@@ -51,6 +53,14 @@ impl Rate {
         self.now().filter(|_| at.saturating_sub(then) <= STALE)
     }
 
+    /// The mean of the last few figures: the system counts time in ticks, and what does
+    /// little has one now and then.
+    pub(super) fn lately(&self) -> Option<f64> {
+        let few = self.curve.len().min(FEW);
+        let sum: f64 = self.curve.iter().rev().take(few).sum();
+        (few > 0).then(|| sum / few as f64)
+    }
+
     /// The last `n` figures, oldest first, in thousandths; where there are fewer, nothing
     /// comes before them.
     pub(super) fn last(&self, n: usize) -> Vec<u64> {
@@ -81,6 +91,7 @@ mod tests {
         assert_eq!((rate.now(), rate.highest()), (Some(0.0), 100.0));
         assert_eq!(rate.last(4), [0, 0, 100_000, 0]);
         assert_eq!(rate.last(1), [0]);
+        assert_eq!((rate.lately(), Rate::default().lately()), (Some(50.0), None));
         // It begins anew, stands still in time, or was not looked at for long.
         for (at, count) in [(2500, 3), (2500, 9), (2900, 9), (9000, 20)] {
             rate.seen(at, count);

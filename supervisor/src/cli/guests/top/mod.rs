@@ -160,11 +160,12 @@ async fn work() -> anyhow::Result<bool> {
                     let _ = say.send(Word::Done(text));
                 });
             }
-            Some(Action::Follow(guest)) => followed = Some(Task::new(said(guest, say.clone()))),
-            Some(Action::Ignore) => followed = None,
+            Some(Action::Follow(guest)) => {
+                drop(followed.replace(Task::new(said(guest, say.clone()))));
+            }
+            Some(Action::Ignore) => drop(followed.take()),
             None => {}
         }
-        let _ = &followed;
     }
 }
 

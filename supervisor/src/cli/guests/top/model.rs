@@ -197,15 +197,16 @@ impl Model {
         let down = |a: Option<f64>, b: Option<f64>| {
             b.unwrap_or(-1.0).partial_cmp(&a.unwrap_or(-1.0)).unwrap_or(Ordering::Equal)
         };
+        let lately = |g: &Guest| g.dispatches.fresh(self.at).and(g.dispatches.lately());
         // Of those that are equal here the names decide, in whose order they come.
         all.sort_by(|a, b| {
             let (x, y) = (&a.figures, &b.figures);
             let order = match self.sort {
                 Sort::Name => x.name.cmp(&y.name),
                 Sort::State => x.state.cmp(&y.state),
-                Sort::Cpu => down(a.percent(), b.percent()),
+                Sort::Cpu => down(a.cpu.lately(), b.cpu.lately()),
                 Sort::Memory => y.memory.cmp(&x.memory),
-                Sort::Dispatches => down(a.dispatches.fresh(self.at), b.dispatches.fresh(self.at)),
+                Sort::Dispatches => down(lately(a), lately(b)),
                 Sort::Uptime => b.uptime(self.wall).cmp(&a.uptime(self.wall)),
             };
             if self.reverse { order.reverse() } else { order }
