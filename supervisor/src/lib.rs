@@ -17,6 +17,7 @@ pub mod conn;
 pub mod core;
 pub mod doctor;
 mod exchange;
+pub mod foreign;
 pub mod guard;
 pub mod guestlog;
 pub mod host;

@@ -46,6 +46,31 @@ impl Still {
         }
     }
 
+    /// Waits until the machine is there, where there is a monitor that says so.
+    pub async fn ready(&mut self) -> io::Result<()> {
+        match &mut self.0 {
+            How::Process(_) => Ok(()),
+            How::Monitor(monitor) => monitor.greet().await,
+        }
+    }
+
+    /// Presses the machine's power button.
+    pub async fn press(&mut self) -> io::Result<()> {
+        match &mut self.0 {
+            How::Process(_) => Err(io::Error::other("it has no power button")),
+            How::Monitor(monitor) => monitor.run("system_powerdown").await,
+        }
+    }
+
+    /// Waits for the machine's end: why it was turned off, if its monitor says so. Given up
+    /// before that, it has missed nothing.
+    pub async fn farewell(&mut self) -> Option<String> {
+        match &mut self.0 {
+            How::Process(_) => std::future::pending().await,
+            How::Monitor(monitor) => monitor.farewell().await,
+        }
+    }
+
     /// Lets it go on.
     pub async fn resume(&mut self) -> io::Result<()> {
         match &mut self.0 {
@@ -59,9 +84,9 @@ impl Still {
 #[derive(Debug)]
 pub struct Machine {
     child: Child,
-    /// The connection of the `control` stream.
+    /// The connection of the `control` stream, where there is one.
     pub control: Option<Stream>,
-    /// The connection of the `host` stream.
+    /// The connection of the `host` stream, where there is one.
     pub host: Option<Stream>,
     /// Early log lines and the record.
     pub debug: Option<pipe::Receiver>,
@@ -91,8 +116,10 @@ pub fn start(
         command.arg(EXEC).arg(std::process::id().to_string()).args(&line);
         command
     };
-    let (control_at, control) = private.listen("control")?;
-    let (host_at, host) = private.listen("host")?;
+    let streams = match backend.has_streams() {
+        true => Some((private.listen("control")?, private.listen("host")?)),
+        false => None,
+    };
     let (debug, debug_end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     let monitor = match backend.has_monitor() {
         true => Some(private.listen("monitor")?),
@@ -106,8 +133,13 @@ pub fn start(
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
     command.kill_on_drop(true);
-    let mut mappings =
-        vec![map(control.into(), CONTROL_FD), map(host.into(), HOST_FD), map(debug_end, DEBUG_FD)];
+    let mut mappings = vec![map(debug_end, DEBUG_FD)];
+    mappings.extend(backend.files()?.into_iter().map(|(fd, child_fd)| map(fd, child_fd)));
+    let streams = streams.map(|((control_at, control), (host_at, host))| {
+        mappings.push(map(control.into(), CONTROL_FD));
+        mappings.push(map(host.into(), HOST_FD));
+        (control_at, host_at)
+    });
     let monitor = monitor.map(|(path, listener)| {
         mappings.push(map(listener.into(), MONITOR_FD));
         path
@@ -127,7 +159,10 @@ pub fn start(
         std::fs::remove_file(path)?;
         stream.try_into()
     };
-    let (control, host) = (connect(&control_at)?, connect(&host_at)?);
+    let (control, host) = match streams {
+        Some((control_at, host_at)) => (Some(connect(&control_at)?), Some(connect(&host_at)?)),
+        None => (None, None),
+    };
     let still = match monitor {
         Some(path) => Some(Still(How::Monitor(Monitor::new(connect(&path)?)))),
         None => process.map(|p| Still(How::Process(p))),
@@ -137,8 +172,8 @@ pub fn start(
     // said as to why not at all.
     drop(command);
     Ok(Machine {
-        control: Some(control),
-        host: Some(host),
+        control,
+        host,
         debug: Some(pipe::Receiver::from_owned_fd(debug)?),
         still,
         stderr: child.stderr.take(),

@@ -1,7 +1,7 @@
 //! Where a guest runs. A backend is a program to start and a way to read how it
 //! ended; all else is the same for every one.
 //!
-//! The program inherits three descriptors or four, with the same numbers each time, so
+//! The program inherits a few descriptors, with the same numbers each time, so
 //! that a command line can be printed before there is anything to run.
 
 use std::ffi::OsString;
@@ -9,11 +9,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
+use rustix::fd::OwnedFd;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 
 use crate::record::{Parser, Record};
 
+pub mod foreign;
 pub mod kvm;
 mod machine;
 mod monitor;
@@ -30,6 +32,10 @@ pub const HOST_FD: i32 = 4;
 pub const DEBUG_FD: i32 = 5;
 /// The listening socket of the monitor, where there is one.
 pub const MONITOR_FD: i32 = 6;
+/// The kernel of a guest that is none of ours.
+pub const KERNEL_FD: i32 = 7;
+/// Its initial file system.
+pub const INITRD_FD: i32 = 8;
 
 /// The hidden command that starts a program which ends with its parent.
 pub const EXEC: &str = "__exec";
@@ -75,6 +81,16 @@ pub trait Backend {
     /// without is stopped as a process.
     fn has_monitor(&self) -> bool {
         false
+    }
+
+    /// Whether the guest has the streams `control` and `host`.
+    fn has_streams(&self) -> bool {
+        true
+    }
+
+    /// Open files that the program inherits beside those, with their numbers there.
+    fn files(&self) -> io::Result<Vec<(OwnedFd, i32)>> {
+        Ok(Vec::new())
     }
 
     /// Reads the program's end.

@@ -1,7 +1,8 @@
-//! QEMU's monitor: enough of QMP to let a machine stand still and go on.
+//! QEMU's monitor: enough of QMP to let a machine stand still and go on, to press its power
+//! button, and to hear why it was turned off.
 //!
 //! The crate `qapi` has types for all of it, 26,000 lines that are generated and compiled
-//! anew in every build; two commands without arguments need none of them. (QEMU, "QEMU
+//! anew in every build; a few commands without arguments need none of them. (QEMU, "QEMU
 //! Machine Protocol Specification": a greeting, `qmp_capabilities`, then one object a line.)
 
 use std::io;
@@ -24,6 +25,8 @@ pub(super) struct Monitor {
     line: Vec<u8>,
     /// Whether the greeting is over.
     greeted: bool,
+    /// Why the machine was turned off, once it was.
+    off: Option<String>,
     /// Numbers the commands: an answer that came too late is not the next one's.
     id: u64,
 }
@@ -32,6 +35,14 @@ pub(super) struct Monitor {
 struct Said {
     id: Option<u64>,
     error: Option<Refused>,
+    event: Option<String>,
+    data: Option<About>,
+}
+
+/// What an event says of itself.
+#[derive(Deserialize)]
+struct About {
+    reason: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -41,20 +52,44 @@ struct Refused {
 
 impl Monitor {
     pub(super) fn new(stream: Stream) -> Monitor {
-        Monitor { stream, line: Vec::new(), greeted: false, id: 0 }
+        Monitor { stream, line: Vec::new(), greeted: false, off: None, id: 0 }
     }
 
     /// Has a command done that takes no arguments.
     pub(super) async fn run(&mut self, command: &str) -> io::Result<()> {
         let done = async {
-            if !self.greeted {
-                self.ask("qmp_capabilities").await?;
-                self.greeted = true;
-            }
+            self.greet().await?;
             self.ask(command).await
         };
         let late = |_| io::Error::new(io::ErrorKind::TimedOut, "QEMU's monitor does not answer");
         timeout(ANSWER, done).await.map_err(late)?
+    }
+
+    /// Waits until the machine is made and the monitor answers.
+    pub(super) async fn greet(&mut self) -> io::Result<()> {
+        if !self.greeted {
+            self.ask("qmp_capabilities").await?;
+            self.greeted = true;
+        }
+        Ok(())
+    }
+
+    /// Listens until QEMU is gone: why the machine was turned off, if it said so. Given up
+    /// before that, it has missed nothing.
+    pub(super) async fn farewell(&mut self) -> Option<String> {
+        while let Ok(line) = self.line().await {
+            if let Ok(said) = serde_json::from_slice::<Said>(&line) {
+                self.note(said);
+            }
+        }
+        self.off.clone()
+    }
+
+    /// Takes note of what it says unasked.
+    fn note(&mut self, said: Said) {
+        if said.event.as_deref() == Some("SHUTDOWN") {
+            self.off = said.data.and_then(|d| d.reason);
+        }
     }
 
     async fn ask(&mut self, command: &str) -> io::Result<()> {
@@ -71,6 +106,7 @@ impl Monitor {
             // Events and the greeting have no number.
             let said: Said = serde_json::from_slice(&line)?;
             if said.id != Some(self.id) {
+                self.note(said);
                 continue;
             }
             return said.error.map_or(Ok(()), |e| Err(io::Error::other(e.desc)));
@@ -133,5 +169,24 @@ mod tests {
              {\"execute\":\"cont\",\"id\":3}\r\n"
         );
         assert!(monitor.run("stop").await.is_err());
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn why_a_machine_was_turned_off_is_heard_whenever_it_is_said() {
+        let off =
+            "{\"event\": \"SHUTDOWN\", \"data\": {\"guest\": true, \"reason\": \"guest-reset\"}}";
+        for between in [true, false] {
+            let (ours, mut theirs) = tokio::net::UnixStream::pair().unwrap();
+            let mut monitor = Monitor::new(Stream::Unix(ours));
+            let greeting = "{\"QMP\": {}}\r\n{\"return\": {}, \"id\": 1}\r\n";
+            theirs.write_all(greeting.as_bytes()).await.unwrap();
+            monitor.greet().await.unwrap();
+            let (before, after) = if between { (off, "{}") } else { ("{}", off) };
+            let text = format!("{before}\r\n{{\"return\": {{}}, \"id\": 2}}\r\n{after}\r\n");
+            theirs.write_all(text.as_bytes()).await.unwrap();
+            monitor.run("stop").await.unwrap();
+            drop(theirs);
+            assert_eq!(monitor.farewell().await.as_deref(), Some("guest-reset"));
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 
 use super::guests::launch::{Create, RestartArg};
+use super::guests::source::Kernel;
 use crate::address;
 use crate::backend::qemu::Accel;
 use crate::run::{On, Options, Restore};
@@ -12,8 +13,12 @@ use crate::run::{On, Options, Restore};
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// The image, as `cargo xtask build` makes it
-    image: PathBuf,
+    /// The image, as `cargo xtask build` makes it; with -d, also how the hash of one begins
+    /// that the supervisor has
+    #[arg(required_unless_present = "kernel")]
+    image: Option<PathBuf>,
+    #[command(flatten)]
+    kernel: Kernel,
     /// Give it to the supervisor (`atoll serve`), which goes on when this command has ended
     #[arg(short, long, conflicts_with_all = ["socket", "restore", "state", "print"])]
     detach: bool,
@@ -117,6 +122,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<bool> {
     if args.detach {
         let create = Create {
             image: args.image,
+            kernel: args.kernel,
             name: args.name,
             on: args.on,
             listen: args.listen,
@@ -132,8 +138,13 @@ pub(super) async fn run(args: Args) -> anyhow::Result<bool> {
         let text = "--restore latest needs --state DIR, in which to look for it";
         return Err(super::Usage(text.into()).into());
     }
+    args.kernel.file()?;
+    let Some(image) = args.image else {
+        let text = "--kernel needs -d: guests that are none of Atoll's run under atoll serve";
+        return Err(super::Usage(text.into()).into());
+    };
     let options = Options {
-        image: args.image,
+        image,
         on: match args.on {
             OnArg::Auto => On::Auto,
             OnArg::Qemu => On::Qemu,

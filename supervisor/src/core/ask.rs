@@ -9,6 +9,7 @@ use super::{
     Ask, Change, Config, Core, Definition, From, Guest, Image, ImageHash, Input, MAX_CONFIG,
     MAX_GUESTS, MAX_IMAGES, MAX_QUEUE, MAX_WAITERS, Name, Output, Record, State, Until, Verb, What,
 };
+use crate::run::On;
 use crate::shim::Order;
 
 fn fault(errno: Errno, text: impl Into<String>) -> Fault {
@@ -191,6 +192,9 @@ impl Core {
         if let Some(import) = definition.imports.keys().find(|i| !image.imports.contains(i)) {
             return bad(format!("[imports] {import}: the image has no import of that name"));
         }
+        if image.foreign {
+            check_foreign(definition)?;
+        }
         if definition.resume && !image.can_checkpoint() {
             return bad("resume = true: this image's guests keep no checkpoints".into());
         }
@@ -205,6 +209,11 @@ impl Core {
 
     fn image_of(&self, name: &Name) -> Option<&Image> {
         self.images.get(&self.guests.get(name)?.definition()?.image)
+    }
+
+    /// Whether a guest is none of ours, and has no tree.
+    pub fn is_foreign(&self, name: &Name) -> bool {
+        self.image_of(name).is_some_and(|image| image.foreign)
     }
 
     /// Whether a guest can be written down as a checkpoint, and go on from one.
@@ -382,6 +391,23 @@ impl Core {
             undo: Some(undo),
         });
     }
+}
+
+/// Whether a definition asks for nothing that only a guest of ours has.
+fn check_foreign(definition: &Definition) -> Result<(), Fault> {
+    let wrong = match definition {
+        Definition { on: On::Process, .. } => {
+            "on = \"process\": the image is none of Atoll's, and runs on qemu only"
+        }
+        Definition { listen, .. } if !listen.is_empty() => {
+            "listen: the image is none of Atoll's, so its guest has no tree to serve"
+        }
+        Definition { expect: Some(_), .. } => {
+            "[expect]: the image is none of Atoll's, so its guest does not say what it does"
+        }
+        _ => return Ok(()),
+    };
+    Err(fault(Errno::EINVAL, wrong))
 }
 
 fn check_text(text: &str) -> Result<(), Fault> {

@@ -9,6 +9,7 @@ use super::define::Definition;
 use super::event::Event;
 use super::life::Goal;
 use super::name::{ImageHash, Name};
+use crate::foreign::About;
 use crate::shim::End;
 
 /// All that is stored of a guest. A supervisor that starts has this and what it finds.
@@ -118,6 +119,10 @@ pub struct Image {
     pub imports: Vec<String>,
     /// What its guest can do when it is asked ([`Manifest::can`]).
     pub can: Vec<String>,
+    /// Whether it is none of ours: its guest has no tree. Rows that do not say so are of
+    /// ours.
+    #[serde(default)]
+    pub foreign: bool,
 }
 
 impl Image {
@@ -129,7 +134,14 @@ impl Image {
             memory: manifest.memory,
             imports: manifest.imports.iter().map(|i| i.name.clone()).collect(),
             can: manifest.can.clone(),
+            foreign: false,
         }
+    }
+
+    /// Of a foreign image of so many bytes.
+    pub fn of_foreign(about: &About, size: u64) -> Image {
+        let (name, memory) = (about.name.clone(), about.memory);
+        Image { name, size, memory, foreign: true, ..Image::default() }
     }
 
     /// Whether its guest can be written down as a checkpoint, and go on from one.

@@ -29,10 +29,12 @@ use crate::show::Printer;
 use crate::socket::{Private, Public};
 
 mod clients;
+mod foreign;
 mod guest;
 mod plan;
 
 pub(crate) use clients::inside;
+pub(crate) use foreign::Foreign;
 pub(crate) use guest::{Doors, Guest, Outcome};
 pub(crate) use plan::{Plan, manifest};
 

@@ -9,10 +9,13 @@ use atoll_config::launch::Launch;
 
 use super::{On, Options, Restore, Voice};
 use crate::backend::process::Process;
-use crate::backend::qemu::Qemu;
+use crate::backend::qemu::{Accel, Qemu};
 use crate::backend::{Backend, Spec, find_program, kvm};
 use crate::checkpoint::{self, Source, State};
 use crate::hostdir::{HostDirs, Mount};
+
+/// QEMU's program.
+const QEMU: &str = "qemu-system-x86_64";
 
 /// How a guest is to be started.
 pub(crate) struct Plan {
@@ -131,7 +134,7 @@ async fn choose(
     voice: &dyn Voice,
 ) -> anyhow::Result<Box<dyn Backend>> {
     let can = |p: Platform| manifest.platforms.contains(&p);
-    let program = || find_program("qemu-system-x86_64", "ATOLL_QEMU", atoll);
+    let program = || find_program(QEMU, "ATOLL_QEMU", atoll);
     let platform = match options.on {
         On::Qemu => Platform::Qemu,
         On::Process => Platform::Process,
@@ -148,7 +151,17 @@ async fn choose(
             .context("atoll-tender is neither beside atoll nor on the PATH")?;
         return Ok(Box::new(Process { program }));
     }
-    let program = program().context(
+    let (program, accel) = qemu(options, atoll, voice).await?;
+    Ok(Box::new(Qemu { program, accel }))
+}
+
+/// QEMU, and what it is to use.
+pub(super) async fn qemu(
+    options: &Options,
+    atoll: &Path,
+    voice: &dyn Voice,
+) -> anyhow::Result<(PathBuf, Accel)> {
+    let program = find_program(QEMU, "ATOLL_QEMU", atoll).context(
         "qemu-system-x86_64 is not on the PATH: install it (qemu-system-x86), or use --on process",
     )?;
     let (accel, why) = match options.accel {
@@ -158,5 +171,5 @@ async fn choose(
     if options.verbose {
         voice.tell(&format!("{accel:?}: {why}").to_lowercase());
     }
-    Ok(Box::new(Qemu { program, accel }))
+    Ok((program, accel))
 }

@@ -41,6 +41,14 @@ impl Daemon {
         let reach = |tree: &mut Control, path| {
             let (s, id) = (&tree.files.state, Node::entry_of(path));
             let (guest, state) = (s.guest(id)?, s.view(id)?.state());
+            if guest.socket.is_none() && s.core.is_foreign(&guest.name) {
+                let text = format!(
+                    "{} is none of Atoll's guests, and has no tree: it can be run, logged, \
+                     paused, stopped and killed",
+                    guest.name
+                );
+                return Err(Fault::new(Errno::EOPNOTSUPP, text));
+            }
             let alive = state.is_alive() || state == core::State::Adopting;
             // A supervisor that has just begun is still looking for it: it has its tree where
             // it always is.

@@ -11,8 +11,9 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use atoll_9p::fault::{Blame, Errno, Fault};
-use atoll_config::image::{Image, MAX_IMAGE, Manifest};
+use atoll_config::image::MAX_IMAGE;
 
+use super::manifest::Manifest;
 use crate::core::name::ImageHash;
 
 /// Images that may be kept.
@@ -25,8 +26,8 @@ const MAX_BEGUN: usize = 16;
 pub struct Entry {
     /// Its hash, by which it is named.
     pub hash: ImageHash,
-    /// What it says of itself, as JSON; nothing before it was committed.
-    pub manifest: Option<Box<Manifest>>,
+    /// What it says of itself; nothing before it was committed.
+    pub manifest: Option<Manifest>,
     /// Bytes of its file.
     pub bytes: u64,
     /// It is being read.
@@ -81,11 +82,11 @@ impl Images {
         for hash in found {
             // One that has no manifest beside it, or a strange one, is read again.
             let kept = std::fs::read(images.path(&hash, "json")).ok();
-            let manifest = kept.and_then(|text| serde_json::from_slice(&text).ok());
+            let manifest = kept.and_then(|text| Manifest::from_json(&text));
             let path = images.path(&hash, "img");
             let manifest = match manifest {
                 Some(manifest) => Some(manifest),
-                None => Image::open(&path).ok().map(|i| Box::new(i.manifest().clone())),
+                None => Manifest::read(&path, &hash).ok(),
             };
             let bytes = std::fs::metadata(&path)?.len();
             images.add(Entry { hash, manifest, bytes, busy: false });
@@ -209,7 +210,7 @@ impl Images {
     }
 
     /// Takes note of what came of it.
-    pub fn checked(&mut self, id: u64, done: Result<Box<Manifest>, Fault>) -> Result<(), Fault> {
+    pub fn checked(&mut self, id: u64, done: Result<Manifest, Fault>) -> Result<(), Fault> {
         let entry = self.by_id.get_mut(&id).ok_or(Errno::ESTALE)?;
         entry.busy = false;
         entry.manifest = Some(done?);
@@ -219,17 +220,13 @@ impl Images {
 
 impl Check {
     /// Reads the image that was written, and gives it its name.
-    pub fn run(&self) -> Result<Box<Manifest>, Fault> {
+    pub fn run(&self) -> Result<Manifest, Fault> {
         let at = |kind: &str| self.folder.join(format!("{}.{kind}", self.hash));
         let bad = |e: &dyn std::fmt::Display| Fault::new(Errno::EINVAL, format!("\"commit\": {e}"));
         if !at("part").exists() {
             return Err(bad(&"nothing was written to image"));
         }
-        let image = Image::open(&at("part")).map_err(|e| bad(&e))?;
-        if image.hash().to_string() != self.hash.as_str() {
-            return Err(bad(&format_args!("the image's hash is {}", image.hash())));
-        }
-        let manifest = Box::new(image.manifest().clone());
+        let manifest = Manifest::read(&at("part"), &self.hash).map_err(|e| bad(&e))?;
         let kept = || -> io::Result<()> {
             std::fs::write(at("new"), manifest.to_json())?;
             for kind in ["part", "new"] {

@@ -34,6 +34,7 @@ mod files;
 pub mod front;
 mod host;
 pub mod images;
+pub mod manifest;
 mod metrics;
 pub mod notify;
 mod shims;

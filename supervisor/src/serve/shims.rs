@@ -48,7 +48,9 @@ fn end(guest: &Name, run: u64, epoch: u64, how: How, why: String) -> End {
 fn spec(s: &State, start: &Start) -> Result<Spec, String> {
     let definition = &start.definition;
     let (image, manifest) = s.images.whole(&definition.image).map_err(|f| f.text().to_owned())?;
+    let keeps = manifest.image(0).can_checkpoint();
     let mut spec = Spec::new(start.guest.as_str(), &image);
+    spec.foreign = manifest.is_foreign();
     (spec.run, spec.epoch) = (start.run, start.epoch);
     (spec.on, spec.accel, spec.memory) = (definition.on, definition.accel, definition.memory);
     spec.listen = definition.listen.clone();
@@ -66,9 +68,9 @@ fn spec(s: &State, start: &Start) -> Result<Spec, String> {
     spec.restore = match &start.from {
         Some(From::Number(n)) => Some(Restore::File(checkpoints.join(format!("{n}.checkpoint")))),
         Some(From::File(path)) => Some(Restore::File(path.clone())),
-        None => (definition.resume && manifest.can_checkpoint()).then_some(Restore::Latest),
+        None => (definition.resume && keeps).then_some(Restore::Latest),
     };
-    spec.state = manifest.can_checkpoint().then_some(checkpoints);
+    spec.state = keeps.then_some(checkpoints);
     Ok(spec)
 }
 
@@ -192,11 +194,11 @@ async fn attend(
 /// Asks a shim what there is to know.
 async fn note(daemon: &Daemon, guest: &Name, shim: &Shim) -> Option<Status> {
     let status = shim.status().await.ok();
-    let socket = shim.spec().socket.clone();
+    let socket = (!shim.spec().foreign).then(|| shim.spec().socket.clone());
     daemon.with(|s| {
         if let Some(guest) = s.id(guest.as_str()).and_then(|id| s.guests.get_mut(&id)) {
             guest.status = status.clone().or(guest.status.take());
-            guest.socket = Some(socket);
+            guest.socket = socket;
         }
     });
     status

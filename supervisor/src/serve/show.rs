@@ -111,7 +111,7 @@ fn words(end: &End) -> String {
 
 fn program<'s>(s: &'s State, view: &Guest) -> Option<&'s str> {
     let image = &view.definition()?.image;
-    s.images.whole(image).ok().map(|(_, manifest)| manifest.name.as_str())
+    s.images.whole(image).ok().map(|(_, manifest)| manifest.name())
 }
 
 /// `/guests/NAME/status`
@@ -160,14 +160,15 @@ pub(super) fn stats(s: &mut State, id: u64) -> Result<Stats, Fault> {
 /// `/images/HASH/status`
 pub(super) fn image(entry: &Entry) -> Result<Image, Fault> {
     let manifest = entry.manifest.as_ref();
+    let known = manifest.map(|m| m.image(entry.bytes));
     Ok(Image {
         hash: entry.hash.to_string(),
         committed: manifest.is_some(),
         bytes: entry.bytes,
-        name: manifest.map(|m| m.name.clone()),
-        version: manifest.map(|m| m.version.clone()),
-        memory: manifest.map(|m| m.memory),
-        can: manifest.map(|m| m.can.clone()).unwrap_or_default(),
+        name: manifest.map(|m| m.name().to_owned()),
+        version: manifest.and_then(|m| m.version()).map(str::to_owned),
+        memory: known.as_ref().map(|i| i.memory),
+        can: known.map(|i| i.can).unwrap_or_default(),
     })
 }
 

@@ -19,8 +19,9 @@ use super::answers::Answers;
 use super::authority::{Act, Authority, Caller};
 use super::cuts::Cuts;
 use super::images::{Check, Images};
+use super::manifest::Manifest;
 use crate::core::guest::Guest as View;
-use crate::core::{Change, Core, Event, Image, Input, Name, Now, Output, Start, Verb};
+use crate::core::{Change, Core, Event, Input, Name, Now, Output, Start, Verb};
 use crate::guestlog::{self, Reader};
 use crate::shim::{Order, Status};
 use crate::store::{Loaded, Store};
@@ -405,17 +406,12 @@ impl State {
     }
 
     /// An image was read, for the command of this number.
-    pub fn image_checked(
-        &mut self,
-        ask: u64,
-        id: u64,
-        done: Result<Box<atoll_config::image::Manifest>, Fault>,
-    ) {
+    pub fn image_checked(&mut self, ask: u64, id: u64, done: Result<Manifest, Fault>) {
         let done = self.images.checked(id, done);
         let known = done.and_then(|()| {
             let entry = self.images.get(id)?;
             let manifest = entry.manifest.as_ref().ok_or(Errno::ESTALE)?;
-            Ok((entry.hash.clone(), Image::of(manifest, entry.bytes)))
+            Ok((entry.hash.clone(), manifest.image(entry.bytes)))
         });
         match known {
             Ok((hash, image)) => self.input(Input::AddImage { ask, hash, image }),

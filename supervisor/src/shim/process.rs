@@ -27,7 +27,7 @@ use super::{End, FORMAT, How, Report, Spec, history, tree, usage};
 use crate::backend::Ended;
 use crate::guard::Guard;
 use crate::guestlog::Writer;
-use crate::run::{self, Doors, Guest, Options, Outcome, Plan};
+use crate::run::{self, Doors, Foreign, Guest, Options, Outcome, Plan};
 use crate::socket::{self, Private, Public};
 use crate::stream::Stream;
 
@@ -73,9 +73,17 @@ async fn live(folder: Folder, spec: Spec, daemon: UnixStream, lock: File) -> any
     serving.serve(Stream::try_from(daemon)?);
     let voice = Rc::new(Voice::new(serving.clone(), log));
     let (outcome, rest) = match start(&folder, &spec, &serving, &voice, &lock).await {
-        Ok((guest, doors, rest)) => {
-            run::signals(to, guest.usual_stop())?;
-            let outcome = guest.run(doors, orders).await;
+        Ok((begun, rest)) => {
+            let outcome = match begun {
+                Begun::Ours(guest, doors) => {
+                    run::signals(to, guest.usual_stop())?;
+                    guest.run(doors, orders).await
+                }
+                Begun::Foreign(guest) => {
+                    run::signals(to, run::STOP)?;
+                    guest.run(orders).await
+                }
+            };
             (outcome.map_err(|e| (How::Lost, e)), Some(rest))
         }
         Err(e) => (Err((How::Unstarted, e)), None),
@@ -108,9 +116,17 @@ async fn live(folder: Folder, spec: Spec, daemon: UnixStream, lock: File) -> any
     Ok(())
 }
 
+/// A guest whose machine was started.
+enum Begun {
+    /// One of ours, and the doors to its tree.
+    Ours(Box<Guest>, Doors),
+    /// One that has no tree.
+    Foreign(Box<Foreign>),
+}
+
 /// What there is besides the machine, and goes behind it.
 struct Rest {
-    public: Public,
+    public: Option<Public>,
     private: Private,
     guard: Rc<RefCell<Guard>>,
 }
@@ -133,15 +149,24 @@ async fn start(
     serving: &Serving<tree::Guest>,
     voice: &Rc<Voice>,
     lock: &File,
-) -> anyhow::Result<(Guest, Doors, Rest)> {
+) -> anyhow::Result<(Begun, Rest)> {
     let atoll = std::env::current_exe().context("which program is this?")?;
-    let manifest = run::manifest(&spec.image)?;
     let voice: Rc<dyn run::Voice> = voice.clone();
-    let plan = Plan::new(&options(spec), manifest, &atoll, &*voice).await?;
+    let options = options(spec);
+    let plan = match spec.foreign {
+        true => None,
+        false => {
+            let manifest = run::manifest(&spec.image)?;
+            Some(Plan::new(&options, manifest, &atoll, &*voice).await?)
+        }
+    };
     let held = lock.try_clone().context("cannot start the guard")?;
     let mut guard = Guard::holding(&atoll, held).context("cannot start the guard")?;
     guard.name(&folder.path().join("end.new"))?;
-    let (public, listener) = socket::listen_in(&spec.socket, &mut guard)?;
+    let plan = match plan {
+        Some(plan) => Some((plan, socket::listen_in(&spec.socket, &mut guard)?)),
+        None => None,
+    };
     let private = Private::named(&spec.sockets, &mut guard)?;
     let (_, shim) = private.listen(super::SOCKET)?;
     shim.set_nonblocking(true)?;
@@ -156,6 +181,15 @@ async fn start(
             }
         }
     });
+    let guard = Rc::new(RefCell::new(guard));
+    let held = Some(lock.try_clone()?);
+    let Some((plan, (public, listener))) = plan else {
+        let folder = folder.path();
+        let guest =
+            Foreign::start(&options, folder, &voice, &atoll, &private, &guard, held).await?;
+        serving.change(|g| g.has_machine(guest.pid(), None, false));
+        return Ok((Begun::Foreign(Box::new(guest)), Rest { public: None, private, guard }));
+    };
     let (_, ours) = private.listen(super::OWN)?;
     ours.set_nonblocking(true)?;
     let ours = Some(UnixListener::from_std(ours)?);
@@ -165,10 +199,9 @@ async fn start(
         voice.say(&format!("tree at tcp:{}", listener.local_addr()?));
         tcp.push(listener);
     }
-    let guard = Rc::new(RefCell::new(guard));
-    let held = lock.try_clone()?;
-    let guest = Guest::start(plan, &voice, &atoll, &private, &guard, Some(held))?;
-    serving.change(|g| g.has_machine(guest.pid(), guest.joint().clone(), guest.has_keeper()));
+    let guest = Guest::start(plan, &voice, &atoll, &private, &guard, held)?;
+    let joint = Some(guest.joint().clone());
+    serving.change(|g| g.has_machine(guest.pid(), joint, guest.has_keeper()));
     let (s, joint) = (serving.clone(), guest.joint().clone());
     spawn_local(async move {
         loop {
@@ -178,7 +211,7 @@ async fn start(
     });
     let unix = UnixListener::from_std(listener)?;
     let doors = Doors { at: format!("unix:{}", public.path().display()), unix, ours, tcp };
-    Ok((guest, doors, Rest { public, private, guard }))
+    Ok((Begun::Ours(Box::new(guest), doors), Rest { public: Some(public), private, guard }))
 }
 
 fn options(spec: &Spec) -> Options {

@@ -52,6 +52,9 @@ pub struct Spec {
     pub epoch: u64,
     /// The image file.
     pub image: PathBuf,
+    /// Whether that is a foreign image ([`crate::foreign`]); not in the file when it is not.
+    #[serde(default, skip_serializing_if = "is_ours")]
+    pub foreign: bool,
     /// Where to run.
     pub on: On,
     /// What QEMU is to use, if that is not to be found out.
@@ -81,6 +84,7 @@ impl Spec {
             run: 1,
             epoch: 1,
             image: image.into(),
+            foreign: false,
             on: On::Auto,
             accel: None,
             memory: None,
@@ -143,11 +147,20 @@ impl Spec {
         if self.listen.iter().any(|a| !a.ip().is_loopback()) {
             return bad("listen", "only this machine's own addresses are served");
         }
+        let tree = !self.exports.is_empty() || !self.listen.is_empty();
+        let kept = self.restore.is_some() || self.state.is_some();
+        if self.foreign && (tree || kept || self.on == On::Process) {
+            return bad("foreign", "such a guest has no tree, no checkpoints, and is on QEMU");
+        }
         if matches!(self.restore, Some(Restore::Latest)) && self.state.is_none() {
             return bad("restore", "the latest of no folder");
         }
         Ok(())
     }
+}
+
+fn is_ours(foreign: &bool) -> bool {
+    !foreign
 }
 
 /// Reads a file's text, the format first: another one may have other fields.
@@ -185,7 +198,10 @@ mod tests {
     #[test]
     fn a_spec_is_read_as_it_was_written() {
         let latest = Spec { restore: Some(Restore::Latest), ..full() };
-        for spec in [full(), latest, Spec::new("a", Path::new("/a.img"))] {
+        let plain = Spec::new("a", Path::new("/a.img"));
+        let foreign = Spec { foreign: true, ..plain.clone() };
+        assert!(!plain.to_json().unwrap().contains("foreign"), "older ones read it");
+        for spec in [full(), latest, plain, foreign] {
             let text = spec.to_json().unwrap();
             assert_eq!(Spec::from_json(text.as_bytes()).unwrap(), spec);
         }
@@ -193,7 +209,8 @@ mod tests {
 
     #[test]
     fn what_no_daemon_writes_is_refused() {
-        let wrong: [fn(&mut Spec); 10] = [
+        let wrong: [fn(&mut Spec); 11] = [
+            |s| s.foreign = true,
             |s| s.format = 2,
             |s| s.name = "../a".into(),
             |s| s.run = 0,

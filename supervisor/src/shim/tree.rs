@@ -70,8 +70,8 @@ impl Guest {
     }
 
     /// It has a machine.
-    pub(super) fn has_machine(&mut self, pid: Option<u32>, joint: Joint, keeps: bool) {
-        (self.status.pid, self.joint, self.keeps) = (pid.map(u64::from), Some(joint), keeps);
+    pub(super) fn has_machine(&mut self, pid: Option<u32>, joint: Option<Joint>, keeps: bool) {
+        (self.status.pid, self.joint, self.keeps) = (pid.map(u64::from), joint, keeps);
     }
 
     /// Its machine is gone, and used so much.

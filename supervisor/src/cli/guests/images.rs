@@ -1,11 +1,11 @@
 //! `atoll images`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use atoll_9p::types::OpenFlags;
-use atoll_config::image::Image;
 
+use super::source::{Kernel, Source};
 use super::table::table;
 use super::{connect, text};
 use crate::cli::Usage;
@@ -29,7 +29,13 @@ enum Command {
     /// Give the supervisor an image
     Add {
         /// The image file
-        image: PathBuf,
+        #[arg(required_unless_present = "kernel")]
+        image: Option<PathBuf>,
+        #[command(flatten)]
+        kernel: Kernel,
+        /// With --kernel: what to call it (default: as its file is called)
+        #[arg(long, requires = "kernel")]
+        name: Option<String>,
     },
     /// Remove images that no guest has
     Rm {
@@ -48,23 +54,34 @@ async fn all(conn: &mut Conn) -> anyhow::Result<Vec<String>> {
     Ok(names.into_iter().map(|n| n.name).collect())
 }
 
+/// The image whose hash begins so.
+pub(super) async fn find(conn: &mut Conn, short: &str) -> anyhow::Result<String> {
+    let mut found = all(conn).await?;
+    found.retain(|h| h.starts_with(short));
+    match found.pop() {
+        None => Err(Usage(format!("{short}: no image's hash begins so")).into()),
+        Some(hash) if found.is_empty() => Ok(hash),
+        Some(_) => {
+            let text = format!("{short}: the hashes of {} images begin so", found.len() + 1);
+            Err(Usage(text).into())
+        }
+    }
+}
+
 pub(crate) async fn images(args: Images) -> anyhow::Result<bool> {
     let mut conn = connect().await?;
     match args.command {
-        Some(Command::Add { image }) => {
-            let image = Image::open(&image).with_context(|| image.display().to_string())?;
-            super::launch::give(&mut conn, &image).await?;
-            print(format!("{}\n", image.hash()).as_bytes())?;
+        Some(Command::Add { image, kernel, name }) => {
+            let source = match (kernel.file()?, &image) {
+                (Some(path), _) => Source::kernel(&kernel, path, name.as_deref())?,
+                (None, image) => Source::file(image.as_deref().unwrap_or(Path::new("")))?,
+            };
+            super::launch::give(&mut conn, &source).await?;
+            print(format!("{}\n", source.hash).as_bytes())?;
         }
         Some(Command::Rm { hashes }) => {
             for short in hashes {
-                let found: Vec<String> =
-                    all(&mut conn).await?.into_iter().filter(|h| h.starts_with(&short)).collect();
-                let hash = match &found[..] {
-                    [hash] => hash,
-                    [] => return Err(Usage(format!("{short}: no image's hash begins so")).into()),
-                    _ => return Err(Usage(format!("{short}: {} do", found.len())).into()),
-                };
+                let hash = find(&mut conn, &short).await?;
                 let removed = conn.rmdir(&format!("images/{hash}")).await;
                 removed.with_context(|| format!("image {short}"))?;
                 print(format!("{hash}\n").as_bytes())?;

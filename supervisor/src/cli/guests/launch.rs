@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use atoll_9p::fault::Errno;
-use atoll_config::image::Image;
 
+use super::source::{Kernel, Source};
 use super::{about, connect, path, tell};
 use crate::address;
 use crate::cli::Usage;
@@ -21,8 +21,12 @@ use crate::conn::{Conn, Error};
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Create {
-    /// The image, as `cargo xtask build` makes it
-    pub(crate) image: PathBuf,
+    /// The image, as `cargo xtask build` makes it; or how the hash of one begins that the
+    /// supervisor has (see atoll images)
+    #[arg(required_unless_present = "kernel")]
+    pub(crate) image: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) kernel: Kernel,
     /// What to call the guest (default: what its image calls itself)
     #[arg(long)]
     pub(crate) name: Option<String>,
@@ -53,6 +57,7 @@ const EXAMPLES: &str = "\
 Examples:
   atoll create counter.img --restart on-failure
   atoll start counter
+  atoll create --kernel vmlinuz --initrd initrd.img --name linux
   atoll cat @ /guests/counter/config";
 
 /// When to start a guest again.
@@ -116,8 +121,9 @@ fn config(args: &Create, hash: &str) -> anyhow::Result<String> {
 }
 
 /// Sees to it that the supervisor has an image.
-pub(super) async fn give(conn: &mut Conn, image: &Image) -> anyhow::Result<()> {
-    let (hash, dir) = (image.hash(), format!("images/{}", image.hash()));
+pub(super) async fn give(conn: &mut Conn, source: &Source) -> anyhow::Result<()> {
+    let (hash, dir) = (&source.hash, format!("images/{}", source.hash));
+    let Some(bytes) = &source.bytes else { return Ok(()) };
     match conn.mkdir(&dir).await {
         Ok(()) => {}
         Err(Error::Refused(f)) if f.errno == Errno::EEXIST => {
@@ -129,11 +135,11 @@ pub(super) async fn give(conn: &mut Conn, image: &Image) -> anyhow::Result<()> {
         Err(e) => return Err(e.into()),
     }
     let given = async {
-        let name = &image.manifest().name;
-        let size = Size::Bytes(image.bytes().len() as u64);
+        let name = &source.name;
+        let size = Size::Bytes(bytes.len() as u64);
         let progress = Progress::begin(&format!("sends {name}"), size);
         let told = &mut |bytes| progress.at(bytes);
-        conn.put(&format!("{dir}/image"), image.bytes(), told).await?;
+        conn.put(&format!("{dir}/image"), bytes, told).await?;
         drop(progress);
         let _progress = Progress::begin(&format!("{name} is checked"), Size::Whole);
         conn.tell(&format!("{dir}/ctl"), b"commit").await
@@ -148,9 +154,9 @@ pub(super) async fn give(conn: &mut Conn, image: &Image) -> anyhow::Result<()> {
 
 /// Makes a guest: its name.
 async fn make(conn: &mut Conn, args: &Create) -> anyhow::Result<String> {
-    let image = Image::open(&args.image).with_context(|| args.image.display().to_string())?;
-    let name = args.name.clone().unwrap_or_else(|| image.manifest().name.clone());
-    let config = config(args, &image.hash().to_string())?;
+    let source = Source::named(conn, args.image.as_deref(), &args.kernel).await?;
+    let name = args.name.clone().unwrap_or_else(|| source.name.clone());
+    let config = config(args, &source.hash)?;
     let dir = path(&name, "")?;
     let dir = dir.trim_end_matches('/');
     match conn.mkdir(dir).await {
@@ -165,7 +171,7 @@ async fn make(conn: &mut Conn, args: &Create) -> anyhow::Result<String> {
         done => done.map_err(|e| about(&name, e))?,
     }
     let made = async {
-        give(conn, &image).await?;
+        give(conn, &source).await?;
         conn.write_file(&format!("{dir}/config"), config.as_bytes())
             .await
             .map_err(|e| about(&name, e))?;
@@ -201,7 +207,8 @@ mod tests {
     #[test]
     fn what_was_asked_for_is_what_config_says() {
         let args = Create {
-            image: "x.img".into(),
+            image: Some("x.img".into()),
+            kernel: Kernel::default(),
             name: None,
             on: OnArg::Process,
             listen: vec!["127.0.0.1:5640".parse().unwrap()],

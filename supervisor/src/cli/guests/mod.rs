@@ -15,6 +15,7 @@ pub(super) mod doctor;
 pub(super) mod images;
 pub(super) mod launch;
 pub(super) mod list;
+pub(super) mod source;
 mod table;
 pub(super) mod top;
 pub(super) mod verbs;

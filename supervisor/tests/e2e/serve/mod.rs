@@ -11,6 +11,7 @@ use crate::fixture::{PATIENCE, Place, image};
 
 mod back;
 mod files;
+mod foreign;
 mod fs;
 mod life;
 mod many;
