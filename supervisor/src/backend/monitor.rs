@@ -177,7 +177,7 @@ mod tests {
             "{\"event\": \"SHUTDOWN\", \"data\": {\"guest\": true, \"reason\": \"guest-reset\"}}";
         for between in [true, false] {
             let (ours, mut theirs) = tokio::net::UnixStream::pair().unwrap();
-            let mut monitor = Monitor::new(Stream::Unix(ours));
+            let mut monitor = Monitor::new(ours.try_into().unwrap());
             let greeting = "{\"QMP\": {}}\r\n{\"return\": {}, \"id\": 1}\r\n";
             theirs.write_all(greeting.as_bytes()).await.unwrap();
             monitor.greet().await.unwrap();
