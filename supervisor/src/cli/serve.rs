@@ -19,7 +19,8 @@ pub(super) struct Serve {
     /// the machine may then use the supervisor
     #[arg(long, value_name = "ADDRESS", value_parser = address::loopback)]
     listen: Vec<std::net::SocketAddr>,
-    /// Let the members of a group use it too
+    /// Let the members of a group use it too; needs --socket, in a folder that they can look
+    /// into
     #[arg(long, value_name = "GROUP")]
     group: Option<String>,
     /// Say only what is wrong

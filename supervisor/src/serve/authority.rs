@@ -16,8 +16,11 @@ pub struct Caller {
     pub client: u64,
     /// Its user; none where the transport cannot tell, as on TCP.
     pub uid: Option<u32>,
-    /// The group of that user.
+    /// The group of that user's process.
     pub gid: Option<u32>,
+    /// It came through a socket to which its mode lets the owner and the members of the
+    /// group alone. The system has looked at all of its groups for that, and tells us one.
+    pub member: bool,
     /// Its process, when it connected.
     pub pid: Option<u32>,
 }
@@ -62,7 +65,7 @@ pub struct Owner {
 impl Authority for Owner {
     fn may(&self, caller: &Caller, _: Act<'_>) -> Result<(), Fault> {
         let user = caller.uid.is_none_or(|uid| uid == self.uid || uid == 0);
-        let group = self.gid.is_some() && caller.gid == self.gid;
+        let group = self.gid.is_some() && (caller.member || caller.gid == self.gid);
         if user || group {
             return Ok(());
         }
@@ -77,7 +80,7 @@ mod tests {
 
     #[test]
     fn the_owner_the_group_and_root_may_and_nobody_else() {
-        let caller = |uid, gid| Caller { client: 1, uid, gid, pid: Some(7) };
+        let caller = |uid, gid| Caller { client: 1, uid, gid, member: false, pid: Some(7) };
         let may = |gid, who| {
             let owner = Owner { uid: 1000, gid };
             owner.may(&who, Act::Guest("web", "kill")).map_err(|f| f.text().to_owned())
@@ -90,5 +93,8 @@ mod tests {
         assert_eq!(why, "uid=1001 pid=7 may not: this supervisor is that of uid=1000");
         assert_eq!(may(Some(5), stranger), Ok(()));
         assert!(may(Some(6), stranger).is_err());
+        // One who is in the group beside another.
+        let member = Caller { member: true, ..stranger };
+        assert!(may(Some(6), member).is_ok() && may(None, member).is_err());
     }
 }

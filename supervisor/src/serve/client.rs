@@ -18,8 +18,8 @@ const MAX_CLIENTS: usize = 8192;
 /// How long to wait for room.
 const LATER: Duration = Duration::from_millis(100);
 
-/// Takes clients of a unix socket.
-pub(super) async fn accept_unix(daemon: Rc<Daemon>, listener: UnixListener) {
+/// Takes clients of a unix socket; `shared` if its mode lets in only the owner and a group.
+pub(super) async fn accept_unix(daemon: Rc<Daemon>, listener: UnixListener, shared: bool) {
     loop {
         room(&daemon).await;
         match listener.accept().await {
@@ -29,6 +29,7 @@ pub(super) async fn accept_unix(daemon: Rc<Daemon>, listener: UnixListener) {
                     client: 0,
                     uid: Some(peer.uid.as_raw()),
                     gid: Some(peer.gid.as_raw()),
+                    member: shared,
                     pid: Some(peer.pid.as_raw_nonzero().get().unsigned_abs()),
                 };
                 let Ok(stream) = stream.try_into() else { continue };
@@ -46,7 +47,11 @@ pub(super) async fn accept_tcp(daemon: Rc<Daemon>, listener: TcpListener) {
         room(&daemon).await;
         match listener.accept().await.and_then(|(stream, _)| stream.try_into()) {
             Ok(stream) => {
-                admit(&daemon, stream, Caller { client: 0, uid: None, gid: None, pid: None });
+                admit(
+                    &daemon,
+                    stream,
+                    Caller { client: 0, uid: None, gid: None, member: false, pid: None },
+                );
             }
             Err(_) => sleep(LATER).await,
         }

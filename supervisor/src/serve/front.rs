@@ -129,7 +129,7 @@ impl<T: Tree + 'static> Front<T> {
     /// Serves a client until it is gone, of whom nothing is known. Dropping the future lets
     /// it go.
     pub async fn serve_client(&self, stream: Stream, identity: Identity) {
-        let nobody = Caller { client: 0, uid: None, gid: None, pid: None };
+        let nobody = Caller { client: 0, uid: None, gid: None, member: false, pid: None };
         self.serve_caller(stream, identity, nobody).await;
     }
 

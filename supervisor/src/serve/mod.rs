@@ -145,6 +145,13 @@ pub async fn run(options: &Options) -> anyhow::Result<bool> {
     let mut unix = given;
     if unix.is_empty() {
         if options.socket.is_none() {
+            if options.group.is_some() {
+                anyhow::bail!(
+                    "--group needs --socket PATH too: {} is in a folder that nobody else can \
+                     look into",
+                    path.display()
+                );
+            }
             own_folder(&address::socket_dir())?;
         }
         let (socket, listener) = Public::listen(&path, &mut guard)?;
@@ -157,6 +164,8 @@ pub async fn run(options: &Options) -> anyhow::Result<bool> {
     } else {
         say("control tree at the service manager's sockets");
     }
+    // Of one that was given to us we do not know who may connect there.
+    let shared = public.is_some() && options.group.is_some();
     let mut tcp = Vec::new();
     for addr in &options.listen {
         let listener = TcpListener::bind(addr).await.with_context(|| format!("tcp:{addr}"))?;
@@ -175,7 +184,8 @@ pub async fn run(options: &Options) -> anyhow::Result<bool> {
         spawn_local(daemon.clone().alarm());
         for listener in unix {
             listener.set_nonblocking(true)?;
-            spawn_local(client::accept_unix(daemon.clone(), UnixListener::from_std(listener)?));
+            let listener = UnixListener::from_std(listener)?;
+            spawn_local(client::accept_unix(daemon.clone(), listener, shared));
         }
         for listener in tcp {
             spawn_local(client::accept_tcp(daemon.clone(), listener));

@@ -137,7 +137,7 @@ impl State {
             images,
             answers: Answers::default(),
             authority,
-            caller: Caller { client: 0, uid: None, gid: None, pid: None },
+            caller: Caller { client: 0, uid: None, gid: None, member: false, pid: None },
             audit: Stream::new(AUDIT),
             guests: BTreeMap::new(),
             ids: BTreeMap::new(),

@@ -14,6 +14,7 @@ mod files;
 mod foreign;
 mod fs;
 mod life;
+mod manager;
 mod many;
 mod stutter;
 mod survives;
@@ -42,6 +43,13 @@ rm -rf "$1" "$2""#;
 impl Daemon {
     /// Starts one, and waits until it is ready.
     pub(super) fn start() -> Daemon {
+        let mut daemon = Daemon::idle();
+        daemon.begin();
+        daemon
+    }
+
+    /// One that is not started yet.
+    pub(super) fn idle() -> Daemon {
         let place = Place::new();
         let log = place.dir.path().join("serve.log");
         let state = tempfile::tempdir().unwrap();
@@ -52,16 +60,19 @@ impl Daemon {
             .process_group(0)
             .spawn()
             .unwrap();
-        let mut daemon = Daemon { place, state, child: None, log, reaper };
-        daemon.begin();
-        daemon
+        Daemon { place, state, child: None, log, reaper }
     }
 
     /// Starts it, again.
     pub(super) fn begin(&mut self) {
+        self.begin_with(&[]);
+    }
+
+    /// Starts it with more words.
+    pub(super) fn begin_with(&mut self, more: &[&str]) {
         let log = std::fs::File::create(&self.log).unwrap();
         let mut command = self.place.atoll();
-        command.args(["serve", "--state"]).arg(self.state());
+        command.args(["serve", "--state"]).arg(self.state()).args(more);
         self.child = Some(command.stdout(Stdio::null()).stderr(log).spawn().unwrap());
         let until = Instant::now() + PATIENCE;
         while !self.said().contains("atoll: ready\n") {
@@ -189,6 +200,13 @@ impl Follower {
             }
             all += &line;
         }
+    }
+
+    /// Its next line.
+    pub(super) fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).unwrap();
+        line
     }
 
     /// Waits for its end.

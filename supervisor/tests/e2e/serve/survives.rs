@@ -59,11 +59,18 @@ fn guests_outlive_their_supervisor_and_the_next_one_has_them() {
 fn a_supervisor_that_ends_leaves_its_guests_alone() {
     let mut daemon = Daemon::start();
     daemon.run("hello", "a", "process", &[]);
+    let mut log = daemon.follow(&["logs", "-f", "a"]);
+    log.wait_for("on process, tree at");
     daemon.end();
     assert!(daemon.said().contains("ends; 1 guest runs on"), "{}", daemon.said());
     assert_eq!(daemon.ok(&["cat", "a", "/name"]), "hello\n");
     daemon.begin();
     assert_eq!(daemon.status("a", "state"), "running");
+    // Who followed its log goes on where they were: with the new one's first words.
+    daemon.ok(&["stop", "a"]);
+    let next = log.line();
+    assert!(next.contains("is asked to stop"), "{next}");
+    drop(log);
     daemon.finish();
 }
 
