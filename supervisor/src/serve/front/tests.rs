@@ -1,10 +1,11 @@
 //! The front with sockets around it: what the switch's own tests cannot see.
 
 use std::os::unix::net::UnixListener as StdListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use atoll_9p::client::blocking::Connection;
 use atoll_9p::net::{Handle, Policy, Server};
 use atoll_9p::ram::Ram;
 use atoll_9p::stream::Stream as Lines;
@@ -30,6 +31,7 @@ struct State {
 
 /// A server of files, on a thread of its own.
 struct Guest {
+    path: PathBuf,
     handle: Handle,
     thread: Option<JoinHandle<Server<Ram>>>,
 }
@@ -47,13 +49,18 @@ impl Guest {
             server.run().unwrap();
             server
         });
-        Guest { handle, thread: Some(thread) }
+        Guest { path: path.into(), handle, thread: Some(thread) }
     }
 
     /// Ends it; the sessions that it had then.
     fn stop(mut self) -> usize {
+        // Who is answered now comes behind those who have hung up: it has seen them go.
+        let last = Connection::unix(&self.path).unwrap();
+        last.read("deep/in/it").unwrap();
         self.handle.stop();
-        self.thread.take().unwrap().join().unwrap().sessions()
+        let sessions = self.thread.take().unwrap().join().unwrap().sessions();
+        drop(last);
+        sessions - 1
     }
 }
 
