@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use atoll_9p::client::tokio::{Connection, Error, File};
+use atoll_9p::client::tokio::{Connection, Error as Failure, File};
 use atoll_9p::types::OpenFlags;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinHandle, spawn_local};
@@ -16,7 +16,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::sample::Sample;
 use crate::address::Address;
-use crate::conn::Conn;
+use crate::conn::{Conn, Error};
 use crate::serve::state::wall;
 
 /// How often.
@@ -65,7 +65,11 @@ pub(super) async fn feed(
     let begun = Instant::now();
     while !out.is_closed() {
         let why = match Conn::open(&address, LIMIT).await {
-            Ok(conn) => attend(&conn.shared(), begun, &mut seen, &now, &out).await,
+            Ok(conn) => {
+                let why = attend(&conn.shared(), begun, &mut seen, &now, &out).await;
+                format!("lost the supervisor: {why}")
+            }
+            Err(Error::NoSupervisor { .. }) => "no supervisor; start one with: atoll serve".into(),
             Err(e) => e.to_string(),
         };
         let _ = out.send(News::Lost(why));
@@ -77,7 +81,7 @@ fn ms(begun: Instant) -> u64 {
     u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-async fn text(file: &File) -> Result<String, Error> {
+async fn text(file: &File) -> Result<String, Failure> {
     let bytes = file.read_to_end(0, MOST).await?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
@@ -92,7 +96,11 @@ async fn attend(
 ) -> String {
     let open = |path| conn.open(path, OpenFlags::RDONLY);
     let files = async {
-        Ok::<_, Error>((open("stats").await?, open("host/cpu").await?, open("host/memory").await?))
+        Ok::<_, Failure>((
+            open("stats").await?,
+            open("host/cpu").await?,
+            open("host/memory").await?,
+        ))
     };
     let (stats, cpu, memory) = match timeout(LIMIT, files).await {
         Ok(Ok(files)) => files,
@@ -122,7 +130,7 @@ async fn attend(
             }
         }
         let asked = async {
-            Ok::<_, Error>((text(&stats).await?, text(&cpu).await?, text(&memory).await?))
+            Ok::<_, Failure>((text(&stats).await?, text(&cpu).await?, text(&memory).await?))
         };
         let (stats, cpu, memory) = match timeout(LIMIT, asked).await {
             Ok(Ok(texts)) => texts,

@@ -254,9 +254,9 @@ fn a_supervisor_that_is_away_is_said_to_be() {
     let mut model = Model::new();
     assert!(picture(&mut model, 80, 10)[0].contains("asks the supervisor"));
     model = three();
-    model.lost("it closed the connection".into());
+    model.lost("no supervisor; start one with: atoll serve".into());
     let lines = picture(&mut model, 80, 24);
-    assert_eq!(lines[0], "atoll top  no supervisor: it closed the connection");
+    assert_eq!(lines[0], "atoll top  no supervisor; start one with: atoll serve");
     assert!(lines[2].starts_with("b "), "what was known stays: {lines:?}");
     // The next one is back after a while: figures begin anew.
     model.sample(sample(60, vec![guest("b", 5, 0)]));

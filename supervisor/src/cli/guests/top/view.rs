@@ -105,8 +105,7 @@ fn line_of(area: Rect, n: u16) -> Rect {
 fn head(model: &Model, look: Look, area: Rect, buf: &mut Buffer) {
     let mut x = put(buf, area, 0, "atoll top", look.bold());
     if let Some(why) = &model.away {
-        let text = format!("  no supervisor: {why}");
-        put(buf, area, x, &text, look.of(Color::Red).add_modifier(Modifier::BOLD));
+        put(buf, area, x + 2, why, look.of(Color::Red).add_modifier(Modifier::BOLD));
         return;
     }
     if !model.begun {
