@@ -43,7 +43,7 @@ struct Args {
     #[command(flatten)]
     choice: p9::Choice,
     #[command(flatten)]
-    guests: density::Choice,
+    guests: density::Crowd,
     /// Say nothing but figures and errors.
     #[arg(short, long)]
     quiet: bool,

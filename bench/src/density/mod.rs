@@ -25,7 +25,7 @@ use limits::{Descriptors, Pids};
 
 /// How many guests.
 #[derive(Args, Clone, Debug)]
-pub struct Choice {
+pub struct Crowd {
     /// density: guests as processes.
     #[arg(long, value_name = "N", default_value_t = 5000)]
     pub process: usize,
@@ -53,8 +53,8 @@ const GOAL_IDLE: f64 = 3.0;
 const GOAL_PS: f64 = 100.0;
 
 /// Measures.
-pub fn run(root: &Path, choice: &Choice, say: &dyn Fn(&str)) -> Result<Vec<Figure>> {
-    let Choice { process, qemu } = *choice;
+pub fn run(root: &Path, crowd: &Crowd, say: &dyn Fn(&str)) -> Result<Vec<Figure>> {
+    let Crowd { process, qemu } = *crowd;
     ensure!(process + qemu > 0, "there is nothing to start: --process 200 --qemu 20");
     if qemu > 0 {
         qemu::find()?;
