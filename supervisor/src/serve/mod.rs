@@ -12,16 +12,18 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{LocalSet, spawn_local};
+use tokio::time::sleep;
 
 use crate::address;
 use crate::guard::Guard;
 use crate::socket::{Public, own_folder};
-use crate::store::{Store, disk::Disk};
+use crate::store::{Error, Store, disk::Disk};
 
 pub mod answers;
 pub mod authority;
@@ -111,6 +113,22 @@ fn raise_limits() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
+/// How long a supervisor that was told to end may take until its state is free.
+const ENDING: Duration = Duration::from_secs(2);
+
+/// Opens a store, which the one before may be about to leave.
+async fn when_free(open: impl Fn() -> Result<Disk, Error>) -> Result<Disk, Error> {
+    let began = Instant::now();
+    loop {
+        match open() {
+            Err(Error::Taken(_)) if began.elapsed() < ENDING => {
+                sleep(Duration::from_millis(20)).await;
+            }
+            done => return done,
+        }
+    }
+}
+
 /// Serves until it is told to end; guests run on.
 pub async fn run(options: &Options) -> anyhow::Result<bool> {
     let say = |line: &str| {
@@ -127,7 +145,7 @@ pub async fn run(options: &Options) -> anyhow::Result<bool> {
     for part in ["images", "guests"] {
         own_folder(&at.join(part))?;
     }
-    let mut store = Disk::open(&at)?;
+    let mut store = when_free(|| Disk::open(&at)).await?;
     let loaded = store.load()?;
     let images = Images::open(&at.join("images")).with_context(|| at.display().to_string())?;
     let owner = Owner { uid: rustix::process::geteuid().as_raw(), gid: options.group };
@@ -224,4 +242,22 @@ fn share(path: &Path, gid: u32) -> std::io::Result<()> {
     use rustix::fs::{Gid, Mode, chmod, chown};
     chown(path, None, Some(Gid::from_raw(gid)))?;
     Ok(chmod(path, Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::WGRP)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn one_that_ends_is_waited_for_and_one_that_stays_is_told_of() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Disk::open(dir.path());
+        let first = open().unwrap();
+        let (second, ()) = tokio::join!(when_free(open), async {
+            sleep(Duration::from_millis(50)).await;
+            drop(first);
+        });
+        let _second = second.unwrap();
+        assert!(matches!(when_free(open).await, Err(Error::Taken(_))));
+    }
 }
