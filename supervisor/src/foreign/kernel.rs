@@ -4,6 +4,9 @@
 //! - PVH: an ELF program with a note `XEN_ELFNOTE_PHYS32_ENTRY` (18) of the owner `Xen`
 //!   (Xen, docs/misc/pvh.pandoc and public/elfnote.h).
 
+use object::LittleEndian as LE;
+use object::elf::{FileHeader32, FileHeader64};
+use object::read::elf::{FileHeader, ProgramHeader};
 use serde::{Deserialize, Serialize};
 
 /// What a kernel is.
@@ -16,12 +19,8 @@ pub enum Kind {
     Pvh,
 }
 
-/// The segment type of notes.
-const PT_NOTE: u32 = 4;
-/// The note that has the PVH entry.
-const PHYS32_ENTRY: u32 = 18;
-/// Segments that are looked at.
-const MAX_SEGMENTS: usize = 256;
+/// The note that has the PVH entry, and whose it is.
+const PHYS32_ENTRY: (&[u8], u32) = (b"Xen", 18);
 
 /// Finds out what a kernel is.
 pub(super) fn kind(kernel: &[u8]) -> Result<Kind, &'static str> {
@@ -30,74 +29,30 @@ pub(super) fn kind(kernel: &[u8]) -> Result<Kind, &'static str> {
         return Ok(Kind::Linux);
     }
     match kernel.get(..4) {
-        Some(b"\x7fELF") if has_entry(kernel) == Some(true) => Ok(Kind::Pvh),
+        Some(b"\x7fELF") if is_pvh(kernel) => Ok(Kind::Pvh),
         Some(b"\x7fELF") => Err("an ELF program without a PVH entry: no machine here starts it"),
         _ => Err("neither a Linux kernel (bzImage) nor an ELF program with a PVH entry"),
     }
 }
 
-fn u16_at(b: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_le_bytes(b.get(at..at.checked_add(2)?)?.try_into().ok()?))
+fn is_pvh(elf: &[u8]) -> bool {
+    let wide = has_entry::<FileHeader64<LE>>(elf);
+    wide.or_else(|_| has_entry::<FileHeader32<LE>>(elf)).unwrap_or(false)
 }
 
-fn u32_at(b: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(b.get(at..at.checked_add(4)?)?.try_into().ok()?))
-}
-
-/// An offset or a size: eight bytes, or four in a program of 32 bits.
-fn word_at(b: &[u8], at: usize, wide: bool) -> Option<usize> {
-    if wide {
-        let bytes = b.get(at..at.checked_add(8)?)?.try_into().ok()?;
-        usize::try_from(u64::from_le_bytes(bytes)).ok()
-    } else {
-        usize::try_from(u32_at(b, at)?).ok()
-    }
-}
-
-/// Whether an ELF program has the note; nothing where it is none.
-fn has_entry(elf: &[u8]) -> Option<bool> {
-    let (wide, little) = (*elf.get(4)? == 2, *elf.get(5)? == 1);
-    if !little {
-        return None;
-    }
-    // ELF64: e_phoff 32, e_phentsize 54, e_phnum 56; p_offset 8, p_filesz 32.
-    // ELF32: e_phoff 28, e_phentsize 42, e_phnum 44; p_offset 4, p_filesz 16.
-    let (table, sizes) = if wide { (32, 54) } else { (28, 42) };
-    let (offset_at, len_at) = if wide { (8, 32) } else { (4, 16) };
-    let table = word_at(elf, table, wide)?;
-    let (size, count) = (u16_at(elf, sizes)?, u16_at(elf, sizes + 2)?);
-    for i in 0..usize::from(count).min(MAX_SEGMENTS) {
-        let at = table.checked_add(i.checked_mul(usize::from(size))?)?;
-        if u32_at(elf, at)? != PT_NOTE {
-            continue;
-        }
-        let offset = word_at(elf, at.checked_add(offset_at)?, wide)?;
-        let len = word_at(elf, at.checked_add(len_at)?, wide)?;
-        if in_notes(elf.get(offset..offset.checked_add(len)?)?) {
-            return Some(true);
+/// Whether a program has the note. An error where it is no program of this kind.
+fn has_entry<E: FileHeader<Endian = LE>>(elf: &[u8]) -> object::read::Result<bool> {
+    let header = E::parse(elf)?;
+    for segment in header.program_headers(LE, elf)? {
+        let Some(notes) = segment.notes(LE, elf)? else { continue };
+        for note in notes {
+            let note = note?;
+            if (note.name(), note.n_type(LE).0) == PHYS32_ENTRY {
+                return Ok(true);
+            }
         }
     }
-    Some(false)
-}
-
-/// Whether the note is among these.
-fn in_notes(mut notes: &[u8]) -> bool {
-    while let (Some(name_len), Some(len), Some(ty)) =
-        (u32_at(notes, 0), u32_at(notes, 4), u32_at(notes, 8))
-    {
-        if ty == PHYS32_ENTRY && notes.get(12..16) == Some(b"Xen\0") && name_len == 4 {
-            return true;
-        }
-        let padded = |n: u32| (n as usize).checked_next_multiple_of(4);
-        let next = padded(name_len)
-            .zip(padded(len))
-            .and_then(|(name, len)| 12usize.checked_add(name)?.checked_add(len));
-        match next.and_then(|at| notes.get(at..)) {
-            Some(rest) => notes = rest,
-            None => return false,
-        }
-    }
-    false
+    Ok(false)
 }
 
 #[cfg(test)]
@@ -116,24 +71,55 @@ mod tests {
         }
     }
 
+    fn note(owner: &[u8], ty: u32, what: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for n in [owner.len() as u32, what.len() as u32, ty] {
+            out.extend_from_slice(&n.to_le_bytes());
+        }
+        for part in [owner, what] {
+            out.extend_from_slice(part);
+            out.resize(out.len().next_multiple_of(4), 0);
+        }
+        out
+    }
+
+    /// A program of 64 bits, or of 32, with one segment of notes and nothing else.
+    fn program(wide: bool, notes: &[u8]) -> Vec<u8> {
+        let (class, size, entry) = if wide { (2, 64u16, 56u16) } else { (1, 52, 32) };
+        let mut out = vec![0x7f, b'E', b'L', b'F', class, 1, 1];
+        out.resize(16, 0);
+        let put = |out: &mut Vec<u8>, n: u64, len: usize| out.extend(&n.to_le_bytes()[..len]);
+        let word = if wide { 8 } else { 4 };
+        // Type, machine, version; entry, program headers, section headers; flags; sizes.
+        let parts = [(2, 2), (62, 2), (1, 4), (0, word), (size.into(), word), (0, word), (0, 4)];
+        parts.iter().for_each(|(n, len)| put(&mut out, *n, *len));
+        for n in [size, entry, 1, 0, 0, 0] {
+            put(&mut out, n.into(), 2);
+        }
+        let (at, len) = (u64::from(size + entry), notes.len() as u64);
+        let segment = if wide {
+            vec![(4, 4), (4, 4), (at, 8), (0, 8), (0, 8), (len, 8), (len, 8), (4, 8)]
+        } else {
+            vec![(4, 4), (at, 4), (0, 4), (0, 4), (len, 4), (len, 4), (4, 4), (4, 4)]
+        };
+        segment.iter().for_each(|(n, len)| put(&mut out, *n, *len));
+        out.extend_from_slice(notes);
+        out
+    }
+
     #[test]
     fn a_note_is_found_behind_others() {
-        let note = |owner: &[u8], ty: u32, what: &[u8]| {
-            let mut out = Vec::new();
-            for n in [owner.len() as u32, what.len() as u32, ty] {
-                out.extend_from_slice(&n.to_le_bytes());
+        let other = note(b"GNU\0", 18, &[1; 21]);
+        let entry = note(b"Xen\0", 18, &[0; 8]);
+        for wide in [true, false] {
+            let is = |notes: &[u8]| kind(&program(wide, notes)).is_ok();
+            assert!(is(&entry) && is(&[other.clone(), entry.clone()].concat()));
+            assert!(!is(&other) && !is(&[]) && !is(&entry[..11]));
+            assert!(!is(&note(b"Xen\0", 1, &[0; 4])) && !is(&[0xff; 64]));
+            let whole = program(wide, &entry);
+            for cut in 0..whole.len() {
+                assert!(kind(&whole[..cut]).is_err(), "{cut}");
             }
-            for part in [owner, what] {
-                out.extend_from_slice(part);
-                out.resize(out.len().next_multiple_of(4), 0);
-            }
-            out
-        };
-        let other = note(b"GNU\0", PHYS32_ENTRY, &[1; 21]);
-        let entry = note(b"Xen\0", PHYS32_ENTRY, &[0; 8]);
-        assert!(in_notes(&[other.clone(), entry.clone()].concat()));
-        assert!(!in_notes(&other) && !in_notes(&[]) && !in_notes(&entry[..11]));
-        assert!(!in_notes(&note(b"Xen\0", 1, &[0; 4])));
-        assert!(!in_notes(&[0xff; 64]));
+        }
     }
 }
