@@ -63,8 +63,8 @@ impl Stream {
     /// is no more (epoll(7)): a request that comes alone costs one system call less. An end
     /// that was announced stays announced.
     fn is_drained(&self) {
-        let no_more = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
-        let _ = self.0.try_io(Interest::READABLE, |_| no_more());
+        let no_more = |_: &OwnedFd| Err::<(), _>(io::ErrorKind::WouldBlock.into());
+        let _ = self.0.try_io(Interest::READABLE, no_more);
     }
 
     /// Gives what there is room for: `None` when there is none yet.

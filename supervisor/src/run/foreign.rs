@@ -12,10 +12,11 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::spawn_local;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::timeout;
 
+use super::ending::Ending;
 use super::{On, Options, Outcome, Voice, plan};
 use crate::backend::foreign::Foreign as Qemu;
 use crate::backend::{self, Backend, Ended, Machine, Spec, Still};
@@ -86,25 +87,16 @@ impl Foreign {
         let log = spawn_local(listen(serial, voice.clone()));
         let (to, wanted) = mpsc::unbounded_channel();
         let mut tended = spawn_local(tend(still, backend.name(), wanted, voice.clone()));
-        let kill = Rc::new(Notify::new());
-        let k = kill.clone();
-        let mut wait = spawn_local(async move { machine.wait(&*backend, &k).await });
-        let mut asked = false;
-        let mut deadline: Option<Instant> = None;
+        let mut ending = Ending::default();
+        let kill = ending.kill();
+        let mut wait = spawn_local(async move { machine.wait(&*backend, &kill).await });
         let ended = loop {
-            let late = deadline.unwrap_or_else(Instant::now);
             tokio::select! {
                 ended = &mut wait => break ended??,
                 Some(order) = orders.recv() => match order {
-                    Order::Kill => {
-                        asked = true;
-                        kill.notify_one();
-                    }
+                    Order::Kill => ending.now(),
                     Order::Stop(ms) => {
-                        let late = Instant::now() + Duration::from_millis(ms);
-                        deadline = Some(deadline.map_or(late, |d| d.min(late)));
-                        if !asked {
-                            asked = true;
+                        if ending.stop(ms) {
                             voice.say("its power button is pressed");
                             voice.report(&Report::Stopping);
                             let _ = to.send(order);
@@ -116,15 +108,13 @@ impl Foreign {
                         voice.report(&Report::Failed(order, why.into()));
                     }
                 },
-                () = sleep_until(late), if deadline.is_some() => {
-                    deadline = None;
-                    kill.notify_one();
-                }
+                () = ending.late() => {}
             }
         };
         let _ = timeout(LAST_WORDS, log).await;
         let why = timeout(LAST_WORDS, &mut tended).await.ok().and_then(Result::ok).flatten();
-        Ok(Outcome { ended: judge(ended, why.as_deref()), record: None, asked, refused: None })
+        let (ended, asked) = (judge(ended, why.as_deref()), ending.is_asked());
+        Ok(Outcome { ended, record: None, asked, refused: None })
     }
 }
 

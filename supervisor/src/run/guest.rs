@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use anyhow::bail;
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::spawn_local;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::timeout;
 
 use super::clients::{accept_ours, accept_tcp, accept_unix, follow_log, restore, stop};
+use super::ending::Ending;
 use super::{KEEP, Plan, STOP, Voice};
 use crate::backend::{self, Backend, Ended, Machine, Still};
 use crate::checkpoint::{Keeper, Source};
@@ -152,32 +153,23 @@ impl Guest {
             }
         });
 
-        let kill = Rc::new(Notify::new());
+        let mut ending = Ending::default();
+        let kill = ending.kill();
         let still = self.machine.still.take().map(|still| stands_still(still, &self.voice));
         let backend = self.backend;
-        let k = kill.clone();
         let mut machine = self.machine;
-        let mut wait = spawn_local(async move { machine.wait(&*backend, &k).await });
-        let mut asked = false;
-        let mut deadline: Option<Instant> = None;
+        let mut wait = spawn_local(async move { machine.wait(&*backend, &kill).await });
         let mut lost = None;
         let mut refused = None;
         let ended = loop {
-            let late = deadline.unwrap_or_else(Instant::now);
             tokio::select! {
                 ended = &mut wait => break ended??,
                 Some(order) = orders.recv() => match order {
-                    Order::Kill => {
-                        asked = true;
-                        kill.notify_one();
-                    }
+                    Order::Kill => ending.now(),
                     Order::Stop(ms) => {
-                        let late = Instant::now() + Duration::from_millis(ms);
-                        deadline = Some(deadline.map_or(late, |d| d.min(late)));
-                        if asked {
+                        if !ending.stop(ms) {
                             continue;
                         }
-                        asked = true;
                         self.voice.say("is asked to stop");
                         self.voice.report(&Report::Stopping);
                         if let Some(still) = &still {
@@ -210,14 +202,11 @@ impl Guest {
                             let why = format!("does not go on: {why:#}");
                             self.voice.tell(&why);
                             refused = Some(why);
-                            kill.notify_one();
+                            ending.fail();
                         }
                     }
                 }
-                () = sleep_until(late), if deadline.is_some() => {
-                    deadline = None;
-                    kill.notify_one();
-                }
+                () = ending.late() => {}
                 end = &mut guest, if lost.is_none() => {
                     // Most often it is about to end. If not, it is of no use.
                     let end = end?;
@@ -225,7 +214,7 @@ impl Guest {
                         self.voice.tell(&format!("{:#}", anyhow::Error::from(end)));
                     }
                     lost = Some(());
-                    deadline.get_or_insert(Instant::now() + STOP);
+                    ending.within(STOP);
                 }
             }
         };
@@ -238,7 +227,7 @@ impl Guest {
         let record = timeout(LAST_WORDS, record).await.ok().and_then(Result::ok).flatten();
         refused =
             refused.filter(|_| matches!(ended, Ended::Lost(_) | Ended::Killed) && record.is_none());
-        Ok(Outcome { ended, record, asked, refused })
+        Ok(Outcome { ended, record, asked: ending.is_asked(), refused })
     }
 }
 

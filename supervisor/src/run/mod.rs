@@ -29,6 +29,7 @@ use crate::show::Printer;
 use crate::socket::{Private, Public};
 
 mod clients;
+mod ending;
 mod foreign;
 mod guest;
 mod plan;
