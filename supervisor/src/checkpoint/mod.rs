@@ -17,7 +17,7 @@ use crate::conn::{self, Conn};
 
 mod files;
 mod keeper;
-mod state;
+pub mod state;
 
 pub use files::{Source, Target};
 pub use keeper::Keeper;

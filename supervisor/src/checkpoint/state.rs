@@ -46,7 +46,7 @@ impl State {
 
     /// The file of a number.
     pub fn file(&self, n: u64) -> PathBuf {
-        self.path.join(format!("{n}.checkpoint"))
+        file(&self.path, n)
     }
 
     /// The checkpoint that was written last; of several of one moment, the one with the
@@ -64,8 +64,13 @@ impl State {
     }
 }
 
+/// The file of a number in a folder of checkpoints.
+pub fn file(folder: &Path, n: u64) -> PathBuf {
+    folder.join(format!("{n}.checkpoint"))
+}
+
 /// The number in a file's name.
-fn number(name: &str) -> Option<u64> {
+pub fn number(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".checkpoint")?;
     let n: u64 = digits.parse().ok()?;
     (n.to_string() == digits).then_some(n)

@@ -54,14 +54,10 @@ use state::State;
 /// The folder of a guest's checkpoints, in the guest's.
 const CHECKPOINTS: &str = "checkpoints";
 
-/// What a folder has that is called by a number, such as `7` and `7.checkpoint`, in order.
-fn numbered(folder: &Path) -> Vec<(u64, PathBuf)> {
+/// What a folder has that is called by a number, in order; `number` finds it in a name.
+fn numbered(folder: &Path, number: fn(&str) -> Option<u64>) -> Vec<(u64, PathBuf)> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let numbered = entries.filter_map(|e| {
-        let name = e.file_name();
-        let name = name.to_str()?;
-        Some((name.strip_suffix(".checkpoint").unwrap_or(name).parse().ok()?, e.path()))
-    });
+    let numbered = entries.filter_map(|e| Some((number(e.file_name().to_str()?)?, e.path())));
     let mut all: Vec<_> = numbered.collect();
     all.sort_unstable();
     all

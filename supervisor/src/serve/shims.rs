@@ -13,6 +13,7 @@ use super::CHECKPOINTS;
 use super::daemon::Daemon;
 use super::state::{State, wall};
 use super::watch::Watched;
+use crate::checkpoint::state;
 use crate::core::{Alive, Bind, From, Input, Name, Seen, Start};
 use crate::run::Restore;
 use crate::shim::{self, End, FORMAT, Found, How, Order, Report, Shim, Spec, Status};
@@ -66,7 +67,7 @@ fn spec(s: &State, start: &Start) -> Result<Spec, String> {
     }
     let checkpoints = s.home(&start.guest).join(CHECKPOINTS);
     spec.restore = match &start.from {
-        Some(From::Number(n)) => Some(Restore::File(checkpoints.join(format!("{n}.checkpoint")))),
+        Some(From::Number(n)) => Some(Restore::File(state::file(&checkpoints, *n))),
         Some(From::File(path)) => Some(Restore::File(path.clone())),
         None => (definition.resume && keeps).then_some(Restore::Latest),
     };

@@ -8,6 +8,7 @@ use atoll_9p::fault::{Errno, Fault};
 use super::host;
 use super::images::Entry;
 use super::state::State;
+use crate::checkpoint::state::number;
 use crate::core;
 use crate::core::guest::Guest;
 use crate::shim::{End, How};
@@ -235,13 +236,13 @@ pub(super) fn ended(s: &State, id: u64) -> Result<String, Fault> {
 /// below the run that it ended.
 pub(super) fn history(s: &mut State, id: u64, out: &mut String) -> Result<(), Fault> {
     let home = s.home(&s.guest(id)?.name);
-    for (n, path) in super::numbered(&home.join(super::CHECKPOINTS)) {
+    for (n, path) in super::numbered(&home.join(super::CHECKPOINTS), number) {
         let Ok(meta) = path.metadata() else { continue };
         let time = meta.modified().ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok());
         let ms = time.map_or(0, |t| t.as_millis());
         let _ = writeln!(out, "checkpoint {n} time {ms} bytes {}", meta.len());
     }
-    for (run, path) in super::numbered(&home.join("history")) {
+    for (run, path) in super::numbered(&home.join("history"), |name| name.parse().ok()) {
         let end = std::fs::read(path.join("end.json")).ok();
         let _ = match end.and_then(|text| End::from_json(&text).ok()) {
             Some(end) => writeln!(out, "run {run} time {} {}", end.ended, words(&end)),

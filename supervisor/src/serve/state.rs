@@ -20,6 +20,7 @@ use super::authority::{Act, Authority, Caller};
 use super::cuts::Cuts;
 use super::images::{Check, Images};
 use super::manifest::Manifest;
+use crate::checkpoint::state::number;
 use crate::core::guest::Guest as View;
 use crate::core::{Change, Core, Event, Input, Name, Now, Output, Start, Verb};
 use crate::guestlog::{self, Reader};
@@ -205,7 +206,7 @@ impl State {
 
     /// Whether a guest has the checkpoint of a number; the text names those that it has.
     fn has_checkpoint(&self, guest: &Name, n: u64) -> Result<(), Fault> {
-        let there = super::numbered(&self.home(guest).join(super::CHECKPOINTS));
+        let there = super::numbered(&self.home(guest).join(super::CHECKPOINTS), number);
         if there.iter().any(|(m, _)| *m == n) || !self.core.keeps(guest) {
             return Ok(());
         }
