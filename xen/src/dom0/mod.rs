@@ -1,0 +1,1 @@
+//! What a program in dom0 has: `/dev/xen/gntdev`, `/dev/xen/evtchn`, xenstored.

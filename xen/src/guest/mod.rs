@@ -1,0 +1,1 @@
+//! What a domain asks of its hypervisor.

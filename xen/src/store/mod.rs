@@ -1,0 +1,1 @@
+//! XenStore: its messages (`xen/include/public/io/xs_wire.h`), and a client of it.

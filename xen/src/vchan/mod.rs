@@ -1,0 +1,1 @@
+//! Rings between two domains, as libxenvchan lays them out (`libxenvchan.h`).
