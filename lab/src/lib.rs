@@ -1,4 +1,4 @@
-//! Fixtures for tests that need more than this process: a whole Linux.
+//! Fixtures for tests that need more than this process: a whole Linux, a xenstored.
 //!
 //! What people mount our trees with is the 9P client of the Linux kernel, and it
 //! cannot be had as a library. So [`linux::Linux`] boots Debian's stock kernel in
@@ -18,3 +18,4 @@ pub mod linux;
 pub mod module;
 pub mod nine;
 mod qemu;
+pub mod xenstored;

@@ -1,1 +1,17 @@
-//! What a program in dom0 has: `/dev/xen/gntdev`, `/dev/xen/evtchn`, xenstored.
+//! What a program in dom0 does with domains, through Linux's devices for that.
+//!
+//! Pages that a domain granted are mapped by `/dev/xen/gntdev` ([`GntDev`]), its event
+//! channels are bound by `/dev/xen/evtchn` ([`EvtChn`]), and xenstored is asked by its
+//! socket or, where that runs in another domain, by `/dev/xen/xenbus` ([`Store`]). Nothing here
+//! starts a thread or knows a runtime: what can be waited for has a descriptor.
+//!
+//! Sources: `xen/gntdev.h` and `xen/evtchn.h` of Linux's headers.
+
+mod evtchn;
+mod gntdev;
+mod ioctl;
+mod store;
+
+pub use evtchn::{EvtChn, Port};
+pub use gntdev::{GntDev, Mapping, PAGE};
+pub use store::{AskError, ConnectError, Store, socket_path};

@@ -1,0 +1,189 @@
+//! Pages of other domains: `/dev/xen/gntdev`.
+//!
+//! A mapped page is the other domain's memory: it changes at any time, so it is never a
+//! reference here, only atomics and copies. It stays what it is for as long as it is mapped,
+//! whatever that domain does: neither a revoked grant nor the domain's end takes it away.
+
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::vec::Vec;
+
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+
+use super::evtchn::Port;
+use super::ioctl::call;
+
+const DEVICE: &str = "/dev/xen/gntdev";
+const GROUP: u8 = b'G';
+/// A page of Xen's on x86.
+pub const PAGE: usize = 4096;
+/// Pages that are mapped at once: a mebibyte, the largest ring that a vchan may have.
+const MAX_PAGES: usize = 256;
+
+/// Says which device it was.
+pub(super) fn named(device: &str, e: &io::Error) -> io::Error {
+    io::Error::new(e.kind(), std::format!("{device}: {e}"))
+}
+
+/// An open device.
+#[derive(Debug)]
+pub struct GntDev {
+    device: File,
+}
+
+impl GntDev {
+    /// Opens the device.
+    pub fn open() -> io::Result<GntDev> {
+        let device = OpenOptions::new().read(true).write(true).open(DEVICE);
+        Ok(GntDev { device: device.map_err(|e| named(DEVICE, &e))? })
+    }
+
+    /// Maps pages that a domain granted, one after the other, to be read and written.
+    pub fn map(&self, domid: u16, refs: &[u32]) -> io::Result<Mapping> {
+        if refs.is_empty() || refs.len() > MAX_PAGES {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "1 to 256 grants are mapped"));
+        }
+        let device = self.device.try_clone()?;
+        // struct ioctl_gntdev_map_grant_ref: count, pad, index, then a domain and a reference
+        // for each.
+        let mut words: Vec<u32> = std::vec![refs.len() as u32, 0, 0, 0];
+        words.extend(refs.iter().flat_map(|grant| [u32::from(domid), *grant]));
+        // SAFETY: it reads the words, as many as the count says, and writes the index.
+        unsafe { call(&self.device, GROUP, 0, 24, &mut *words) }?;
+        let index = match &*words {
+            [_, _, low, high, ..] => u64::from(*high) << 32 | u64::from(*low),
+            _ => 0,
+        };
+        let len = refs.len() * PAGE;
+        let prot = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: nothing is at an address that the kernel chooses.
+        let at = unsafe {
+            mmap(core::ptr::null_mut(), len, prot, MapFlags::SHARED, &self.device, index)
+        };
+        let mapped = match at {
+            Ok(at) => NonNull::new(at.cast()).ok_or_else(|| io::Error::other("mapped at 0")),
+            Err(e) => Err(e.into()),
+        };
+        match mapped {
+            Ok(at) => Ok(Mapping { at, len, index, device }),
+            Err(e) => {
+                unmap(&device, index, len);
+                Err(e)
+            }
+        }
+    }
+}
+
+fn unmap(device: &File, index: u64, len: usize) {
+    let mut words = [index as u32, (index >> 32) as u32, (len / PAGE) as u32, 0];
+    // SAFETY: struct ioctl_gntdev_unmap_grant_ref is a double word and two words.
+    // What fails here is undone when the device is closed.
+    let _ = unsafe { call(device, GROUP, 1, 16, &mut words) };
+}
+
+/// Mapped pages. They are unmapped when it is dropped.
+#[derive(Debug)]
+pub struct Mapping {
+    at: NonNull<u8>,
+    len: usize,
+    index: u64,
+    device: File,
+}
+
+// SAFETY: what it points to is reached by atomics and copies alone, whoever does it.
+unsafe impl Send for Mapping {}
+// SAFETY: the same.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Its length in bytes.
+    #[expect(clippy::len_without_is_empty, reason = "a mapping has a page at least")]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// What the kernel does when the mapping ends, also when this process dies: it clears a byte
+    /// and sends an event. The port has to be one of an [`super::EvtChn`] of this process.
+    pub fn on_unmap(&self, clear: usize, port: Port) -> io::Result<()> {
+        if clear >= self.len {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let index = self.index + clear as u64;
+        let mut words = [index as u32, (index >> 32) as u32, 1 | 2, port.0];
+        // SAFETY: struct ioctl_gntdev_unmap_notify is a double word and two words, read alone.
+        unsafe { call(&self.device, GROUP, 7, 16, &mut words) }.map(drop)
+    }
+
+    fn place<T>(&self, offset: usize) -> Option<NonNull<T>> {
+        let fits = offset.checked_add(size_of::<T>()).is_some_and(|end| end <= self.len);
+        if !fits || !offset.is_multiple_of(align_of::<T>()) {
+            return None;
+        }
+        // SAFETY: it is inside of what is mapped.
+        Some(unsafe { self.at.add(offset) }.cast())
+    }
+
+    /// A byte.
+    pub fn u8(&self, offset: usize) -> Option<&AtomicU8> {
+        // SAFETY: mapped, aligned, and reached by atomics alone.
+        self.place(offset).map(|p| unsafe { p.as_ref() })
+    }
+
+    /// Two bytes, at an even offset.
+    pub fn u16(&self, offset: usize) -> Option<&AtomicU16> {
+        // SAFETY: mapped, aligned, and reached by atomics alone.
+        self.place(offset).map(|p| unsafe { p.as_ref() })
+    }
+
+    /// Four bytes, at an offset that four divides.
+    pub fn u32(&self, offset: usize) -> Option<&AtomicU32> {
+        // SAFETY: mapped, aligned, and reached by atomics alone.
+        self.place(offset).map(|p| unsafe { p.as_ref() })
+    }
+
+    /// Copies from the pages; false, and nothing is done, when it is not all inside.
+    #[must_use]
+    pub fn copy_out(&self, offset: usize, to: &mut [u8]) -> bool {
+        if !self.holds(offset, to.len()) {
+            return false;
+        }
+        // SAFETY: inside of what is mapped, which no slice of ours overlaps. The other domain
+        // may write at the same time: then the bytes are any, and no more than bytes.
+        unsafe {
+            core::ptr::copy_nonoverlapping(
+                self.at.add(offset).as_ptr().cast_const(),
+                to.as_mut_ptr(),
+                to.len(),
+            );
+        }
+        true
+    }
+
+    /// Copies into the pages; false, and nothing is done, when it is not all inside.
+    #[must_use]
+    pub fn copy_in(&self, offset: usize, from: &[u8]) -> bool {
+        if !self.holds(offset, from.len()) {
+            return false;
+        }
+        // SAFETY: the same.
+        unsafe {
+            let to = self.at.add(offset).as_ptr();
+            core::ptr::copy_nonoverlapping(from.as_ptr(), to, from.len());
+        }
+        true
+    }
+
+    fn holds(&self, offset: usize, len: usize) -> bool {
+        offset.checked_add(len).is_some_and(|end| end <= self.len)
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: it was mapped so, and nobody has a reference into it any more.
+        let _ = unsafe { munmap(self.at.as_ptr().cast(), self.len) };
+        unmap(&self.device, self.index, self.len);
+    }
+}
