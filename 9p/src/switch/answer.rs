@@ -214,13 +214,14 @@ impl<T: Tree> Switch<T> {
         if let Some(up) = self.ups.get_mut(&id).filter(|up| up.msize != 0) {
             let new: alloc::vec::Vec<_> =
                 up.roots.iter().filter(|r| r.state == Attached::NotYet).copied().collect();
+            let aname = up.aname.clone();
             for root in new {
                 let Some(user) = self.users.get(usize::from(root.who)) else { continue };
                 let m = Tmsg::Attach {
                     fid: root.fid,
                     afid: NOFID,
                     uname: &user.uname,
-                    aname: "",
+                    aname: &aname,
                     n_uname: user.n_uname,
                 };
                 stuck |= !up.ask(&m, Own::Attach { who: root.who });

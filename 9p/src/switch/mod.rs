@@ -326,6 +326,15 @@ impl<T: Tree> Switch<T> {
         self.wishes.pop_front()
     }
 
+    /// Says which tree of a server is mounted, where that is not all of it: a path from its
+    /// root, at which users are attached. Before the first bytes from the server are given to
+    /// [`Switch::from_upstream`].
+    pub fn mounts(&mut self, id: UpId, aname: &str) {
+        if let Some(up) = self.ups.get_mut(&id) {
+            up.aname = aname.into();
+        }
+    }
+
     /// Says that what a local node holds has changed: [`Switch::step`] asks those again that
     /// wait for it.
     pub fn wake(&mut self, node: T::Node) {

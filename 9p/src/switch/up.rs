@@ -1,6 +1,7 @@
 //! A server that is reached for a client, and what the switch asks of it for itself.
 
 use alloc::collections::BTreeMap;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::own::Numbers;
@@ -16,6 +17,8 @@ use crate::types::Qid;
 pub(super) struct Up {
     /// The path of the mount point's qid.
     pub(super) mount: u64,
+    /// The tree of it that is mounted: what users attach to.
+    pub(super) aname: String,
     pub(super) rx: Incoming,
     pub(super) tx: Outgoing,
     /// The agreed size, at most the client's; 0 while the server has not greeted.
@@ -64,6 +67,7 @@ impl Up {
     pub(super) fn new(mount: u64) -> Up {
         Up {
             mount,
+            aname: String::new(),
             rx: Incoming::default(),
             tx: Outgoing::default(),
             msize: 0,

@@ -264,3 +264,46 @@ fn a_client_that_does_not_read_stops_itself() {
     assert_eq!(net.raw(&[]).len(), sent);
     assert!(net.sw.wants() && net.sw.held() < 64 << 10, "{}", net.sw.held());
 }
+
+#[test]
+fn of_a_server_of_which_a_part_is_mounted_nothing_else_is_reached() {
+    let mut net = net();
+    net.part = "x";
+    let seen = net.walk(0, 1, "g/a/fs");
+    let Ok(Rmsg::Walk { last: Some(mount), .. }) = Rmsg::decode(&seen) else { panic!("{seen:?}") };
+    assert_eq!(mount.path, net.mounts[0]);
+    assert_eq!(net.walk(1, 2, "y/z")[4], ty::TWALK + 1);
+    net.ask(&Tmsg::Lopen { fid: 2, flags: OpenFlags::RDONLY });
+    let got = net.ask(&Tmsg::Read { fid: 2, offset: 0, count: 99 });
+    assert_eq!(data(&got), b"a: a file that lies deep\n");
+    // What lies beside and above it there is here what lies beside and above the mount point.
+    let here = net.walk(0, 3, "g/a");
+    let Ok(Rmsg::Walk { last: Some(above), .. }) = Rmsg::decode(&here) else { panic!("{here:?}") };
+    for (from, way) in [(1, ".."), (1, "y/../.."), (0, "g/a/fs/.."), (0, "g/a/fs/y/../..")] {
+        let got = net.walk(from, 4, way);
+        let Ok(Rmsg::Walk { last, .. }) = Rmsg::decode(&got) else { panic!("{got:?}") };
+        assert_eq!(last, Some(above), "{way}");
+        net.ask(&Tmsg::Clunk { fid: 4 });
+    }
+    for (from, way) in [(1, "x"), (1, "../x"), (1, "y/../../x"), (0, "g/a/fs/../fs/x")] {
+        net.ask(&Tmsg::Clunk { fid: 4 });
+        net.walk(from, 4, way);
+        assert_eq!(errno(&net.ask(&Tmsg::Getattr { fid: 4, mask: 0 })), Errno::EBADF.0, "{way}");
+    }
+    // In two requests that are sent at once, too.
+    let mut both = walk_frame(5, 1, 6, &[b"y"]);
+    both.extend(walk_frame(7, 6, 8, &[b"..", b"..", b"f"]));
+    net.raw(&both);
+    assert_eq!(data_of(&mut net, 8), b"beside it");
+
+    net.part = "x/nothing";
+    assert_eq!(errno(&net.walk(0, 9, "g/b/fs")), Errno::ENOENT.0);
+    // That is said to each who comes, as long as it is so.
+    assert_eq!(errno(&net.walk(0, 9, "g/b/fs")), Errno::ENOENT.0);
+    assert_eq!(net.connects, 2);
+}
+
+fn data_of(net: &mut Net<World, Ram>, fid: u32) -> Vec<u8> {
+    net.ask(&Tmsg::Lopen { fid, flags: OpenFlags::RDONLY });
+    data(&net.ask(&Tmsg::Read { fid, offset: 0, count: 99 }))
+}

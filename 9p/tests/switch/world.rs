@@ -270,6 +270,8 @@ pub struct Net<L: Tree, U: Tree> {
     pub connects: usize,
     /// No server can be reached, for this reason.
     pub down: Option<Fault>,
+    /// The tree of each server that is mounted.
+    pub part: &'static str,
     /// Whatever comes in from now on is kept waiting.
     pub stopped: bool,
 }
@@ -295,6 +297,7 @@ impl<L: Tree, U: Tree> Net<L, U> {
             left: None,
             connects: 0,
             down: None,
+            part: "",
             stopped: false,
         }
     }
@@ -317,7 +320,10 @@ impl<L: Tree, U: Tree> Net<L, U> {
                     let i = self.mounts.iter().position(|m| *m == mount).unwrap();
                     match &self.down {
                         Some(fault) => self.sw.lost(&mut self.here, id, &fault.clone()),
-                        None => drop(self.conns.insert(id, (i, Session::new(self.limits)))),
+                        None => {
+                            self.sw.mounts(id, self.part);
+                            self.conns.insert(id, (i, Session::new(self.limits)));
+                        }
                     }
                 }
                 Wish::Close(id) => {
