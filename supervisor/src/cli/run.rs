@@ -8,6 +8,8 @@ use super::guests::launch::{Create, RestartArg};
 use super::guests::source::Kernel;
 use crate::address;
 use crate::backend::qemu::Accel;
+use crate::core::Bind;
+use crate::namespace::Import;
 use crate::run::{On, Options, Restore};
 
 #[derive(Debug, clap::Args)]
@@ -43,6 +45,9 @@ pub(super) struct Args {
     /// Bind an import of the guest's to a folder, read-only
     #[arg(long = "export", value_name = "NAME=DIR", value_parser = export)]
     exports: Vec<(String, PathBuf)>,
+    /// Bind an import of the guest's to what another guest exports: all of it, or GUEST/export/PATH
+    #[arg(long = "import", value_name = "NAME=GUEST", value_parser = import)]
+    imports: Vec<Import>,
     /// Go on from a checkpoint of this image; `latest`: the newest in --state
     #[arg(long, value_name = "FILE", value_parser = restore)]
     restore: Option<Restore>,
@@ -72,6 +77,7 @@ Examples:
   atoll run hello.img
   atoll run hello.img --on process --socket /tmp/hello.sock
   atoll run reader.img --export data=/srv/data
+  atoll run reader.img --import data=hello          what the guest hello exports
   atoll run hello.img --on qemu --print
   atoll run counter.img --state kept --restore latest
   atoll run -d hello.img                 in the background; see atoll serve, atoll ps
@@ -106,6 +112,21 @@ pub(super) fn export(text: &str) -> Result<(String, PathBuf), String> {
     }
 }
 
+pub(super) fn import(text: &str) -> Result<Import, String> {
+    let bind = match text.split_once('=') {
+        Some((name, bind)) if !name.is_empty() && !name.contains('/') => {
+            (name, Bind::try_from(bind.to_owned())?)
+        }
+        _ => return Err("expected NAME=GUEST or NAME=GUEST/export/PATH".into()),
+    };
+    match bind {
+        (name, Bind::Guest { name: guest, path }) => Import::new(name, guest.as_str(), &path),
+        (name, Bind::Folder(dir)) => {
+            Err(format!("{} is a folder: --export {name}={0}", dir.display()))
+        }
+    }
+}
+
 #[expect(clippy::unnecessary_wraps, reason = "the form of a parser")]
 fn restore(text: &str) -> Result<Restore, String> {
     Ok(match text {
@@ -127,6 +148,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<bool> {
             on: args.on,
             listen: args.listen,
             exports: args.exports,
+            imports: args.imports,
             memory: args.memory,
             accel: args.accel,
             restart: args.restart,
@@ -153,6 +175,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<bool> {
         socket: args.socket,
         listen: args.listen,
         exports: args.exports,
+        imports: args.imports,
         memory: args.memory,
         accel: args.accel.map(|a| match a {
             AccelArg::Tcg => Accel::Tcg,

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::name::{ImageHash, Name};
 use crate::backend::qemu::Accel;
+use crate::namespace::exported;
 use crate::run::On;
 
 /// How long a guest may take to stop where nothing else is said, in milliseconds.
@@ -84,8 +85,8 @@ impl Definition {
     }
 }
 
-/// What an import is bound to. As text, `/srv/data` is a folder, and `db` or
-/// `db/export/kv` a guest's tree or what lies at that path in it.
+/// What an import is bound to. As text, `/srv/data` is a folder, `db` all that a guest
+/// exports, and `db/export/kv` what lies at that path in its tree, which is in `export/`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Bind {
@@ -112,6 +113,12 @@ impl TryFrom<String> for Bind {
         let path = path.trim_matches('/');
         if path.split('/').any(|part| part == ".." || part == ".") {
             return Err(format!("{text:?}: a path in a guest's tree has no . or .. in it"));
+        }
+        if exported(path).is_none() {
+            return Err(format!(
+                "{text:?}: of a guest's tree what it exports can be imported, {name}/export/PATH, \
+                 or {name} for all of that"
+            ));
         }
         Ok(Bind::Guest { name, path: path.into() })
     }
@@ -228,16 +235,16 @@ mod tests {
 
     #[test]
     fn an_import_is_bound_to_a_folder_or_to_a_guest() {
-        for text in ["/srv/data", "db", "db/export/kv"] {
+        for text in ["/srv/data", "db", "db/export", "db/export/kv"] {
             let bind = Bind::try_from(text.to_owned()).unwrap();
             assert_eq!(bind.to_string(), text);
         }
-        for bad in ["", "Db", "./a", "db/../x", "db/./x"] {
+        for bad in ["", "Db", "./a", "db/../x", "db/./x", "db/ctl", "db/exports", "db/export/.."] {
             assert!(Bind::try_from(bad.to_owned()).is_err(), "{bad}");
         }
         let mut def = Definition::new(hash());
         def.imports.insert("data".into(), Bind::Folder("/srv".into()));
-        def.imports.insert("db".into(), Bind::try_from("db/x/".to_owned()).unwrap());
+        def.imports.insert("db".into(), Bind::try_from("db/export/x/".to_owned()).unwrap());
         assert_eq!(def.needs().map(Name::as_str).collect::<Vec<_>>(), ["db"]);
         let json = serde_json::to_string(&def).unwrap();
         assert_eq!(serde_json::from_str::<Definition>(&json).unwrap(), def);

@@ -56,9 +56,15 @@ impl Core {
             let defined = self.guests.get(need).is_some_and(|g| g.state() != State::New);
             if !defined {
                 return Err(Fault::new(
-                    Errno::ENOENT,
+                    Errno::EINVAL,
                     format!("{name} imports the tree of {need}, which is not defined"),
                 ));
+            }
+            if self.is_foreign(need) {
+                let text = format!(
+                    "{name} imports the tree of {need}, which is none of Atoll's guests and has none"
+                );
+                return Err(Fault::new(Errno::EOPNOTSUPP, text));
             }
         }
         Ok(())

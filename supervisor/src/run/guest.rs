@@ -20,9 +20,8 @@ use super::{KEEP, Plan, STOP, Voice};
 use crate::backend::{self, Backend, Ended, Machine, Still};
 use crate::checkpoint::{Keeper, Source};
 use crate::guard::Guard;
-use crate::host;
-use crate::hostdir::HostDirs;
 use crate::joint::{self, Joint};
+use crate::namespace::Namespace;
 use crate::record::Record;
 use crate::shim::{Order, Report};
 use crate::socket::Private;
@@ -56,7 +55,7 @@ pub(crate) struct Outcome {
 pub(crate) struct Guest {
     backend: Box<dyn Backend>,
     voice: Rc<dyn Voice>,
-    exports: HostDirs,
+    namespace: Namespace,
     machine: Machine,
     joint: Joint,
     /// Keeps its checkpoints.
@@ -75,7 +74,7 @@ impl Guest {
         guard: &Rc<RefCell<Guard>>,
         held: Option<File>,
     ) -> anyhow::Result<Guest> {
-        let Plan { manifest, backend, spec, exports, state, from } = plan;
+        let Plan { manifest, backend, spec, namespace, state, from } = plan;
         let machine =
             backend::start(&*backend, &spec, atoll, private, &mut guard.borrow_mut(), held)?;
         let joint = Joint::new();
@@ -84,7 +83,7 @@ impl Guest {
             Keeper::new(state, manifest.payload_hash, joint, voice, guard)
         });
         let voice = voice.clone();
-        Ok(Guest { backend, voice, exports, machine, joint, keeper, from })
+        Ok(Guest { backend, voice, namespace, machine, joint, keeper, from })
     }
 
     /// The number of its machine's process.
@@ -119,8 +118,7 @@ impl Guest {
         let (Some(control), Some(host), Some(debug)) = (control, host, debug) else {
             bail!("a machine has its streams once");
         };
-        let mut tree = std::mem::take(&mut self.exports);
-        spawn_local(async move { host::serve(&host, &mut tree).await });
+        spawn_local(std::mem::take(&mut self.namespace).serve(host));
         let j = joint.clone();
         let mut guest = spawn_local(async move { j.serve_guest(control).await });
         let v = self.voice.clone();

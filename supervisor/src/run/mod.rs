@@ -24,6 +24,7 @@ use crate::address;
 use crate::backend::Ended;
 use crate::backend::qemu::Accel;
 use crate::guard::Guard;
+use crate::namespace::Import;
 use crate::shim::{Order, Report};
 use crate::show::Printer;
 use crate::socket::{Private, Public};
@@ -85,6 +86,8 @@ pub struct Options {
     pub listen: Vec<SocketAddr>,
     /// Host folders by the name of the import.
     pub exports: Vec<(String, PathBuf)>,
+    /// Other guests' trees by the name of the import.
+    pub imports: Vec<Import>,
     /// Memory in bytes, if not what the image says.
     pub memory: Option<u64>,
     /// What QEMU is to use, if that is not to be found out.

@@ -12,7 +12,7 @@ use crate::backend::process::Process;
 use crate::backend::qemu::{Accel, Qemu};
 use crate::backend::{Backend, Spec, find_program, kvm};
 use crate::checkpoint::{self, Source, State};
-use crate::hostdir::{HostDirs, Mount};
+use crate::namespace::{Import, Namespace};
 
 /// QEMU's program.
 const QEMU: &str = "qemu-system-x86_64";
@@ -26,7 +26,7 @@ pub(crate) struct Plan {
     /// What its machine is told.
     pub(crate) spec: Spec,
     /// What it imports.
-    pub(crate) exports: HostDirs,
+    pub(crate) namespace: Namespace,
     /// Where its checkpoints are kept.
     pub(crate) state: Option<State>,
     /// What it goes on from.
@@ -47,7 +47,7 @@ impl Plan {
         atoll: &Path,
         voice: &dyn Voice,
     ) -> anyhow::Result<Plan> {
-        let exports = exports(&manifest, &options.exports)?;
+        let namespace = namespace(&manifest, &options.exports, &options.imports)?;
         let backend = choose(options, &manifest, atoll, voice).await?;
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let state = match (&options.state, options.print) {
@@ -62,7 +62,7 @@ impl Plan {
             memory: options.memory.unwrap_or(manifest.memory),
             launch: launch.to_string(),
         };
-        Ok(Plan { manifest, backend, spec, exports, state, from })
+        Ok(Plan { manifest, backend, spec, namespace, state, from })
     }
 }
 
@@ -98,32 +98,41 @@ fn from(
     })
 }
 
-/// The folders for a guest's imports, each of which must be bound, and no other.
-fn exports(manifest: &Manifest, given: &[(String, PathBuf)]) -> anyhow::Result<HostDirs> {
-    let mut dirs = HostDirs::new(Mount::Guest);
-    for (i, (name, dir)) in given.iter().enumerate() {
-        if !manifest.imports.iter().any(|m| m.name == *name) {
+/// What a guest's imports are bound to: each to one thing, and nothing else.
+fn namespace(
+    manifest: &Manifest,
+    folders: &[(String, PathBuf)],
+    guests: &[Import],
+) -> anyhow::Result<Namespace> {
+    let mut namespace = Namespace::default();
+    let folders_given = folders.iter().map(|(name, _)| ("--export", name));
+    let given: Vec<_> = folders_given.chain(guests.iter().map(|i| ("--import", &i.name))).collect();
+    for (at, (option, name)) in given.iter().enumerate() {
+        if !manifest.imports.iter().any(|m| m.name == **name) {
             let known: Vec<&str> = manifest.imports.iter().map(|m| m.name.as_str()).collect();
             let known = if known.is_empty() { "nothing".into() } else { known.join(", ") };
-            bail!("--export {name}: {} imports {known}", manifest.name);
+            bail!("{option} {name}: {} imports {known}", manifest.name);
         }
-        if given[..i].iter().any(|(n, _)| n == name) {
-            bail!("--export {name}: given twice");
+        if given[..at].iter().any(|(_, n)| n == name) {
+            bail!("{option} {name}: given twice");
         }
-        dirs.add(name, dir).with_context(|| format!("--export {name}={}", dir.display()))?;
     }
+    for (name, dir) in folders {
+        namespace.add(name, dir).with_context(|| format!("--export {name}={}", dir.display()))?;
+    }
+    guests.iter().for_each(|import| namespace.import(import.clone()));
     for import in &manifest.imports {
-        if !given.iter().any(|(n, _)| *n == import.name) {
+        if !given.iter().any(|(_, n)| **n == import.name) {
             bail!(
-                "{} imports {} (at {}): say which folder that is with --export {}=DIR",
+                "{} imports {name} (at {}): say which folder that is with --export {name}=DIR, \
+                 or which guest's tree with --import {name}=GUEST",
                 manifest.name,
-                import.name,
                 import.at,
-                import.name
+                name = import.name,
             );
         }
     }
-    Ok(dirs)
+    Ok(namespace)
 }
 
 /// Where to run, and with what.

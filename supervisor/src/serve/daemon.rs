@@ -15,7 +15,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::{JoinError, spawn_local};
 use tokio::time::sleep_until;
 
-use super::front::{Front, LIMITS};
+use super::front::{Front, LIMITS, Server};
 use super::shims::{self, Live};
 use super::state::{State, Todo};
 use super::tree::{Control, tree};
@@ -57,7 +57,7 @@ impl Daemon {
                 known.then(|| address::default_socket(guest.name.as_str()))
             };
             let socket = guest.socket.clone().or_else(usual).filter(|_| alive);
-            socket.ok_or_else(|| {
+            socket.map(Server::from).ok_or_else(|| {
                 let text = format!("{} is {state}: it has no tree until it runs", guest.name);
                 Fault::new(Errno::ENXIO, text)
             })

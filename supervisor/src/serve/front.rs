@@ -29,10 +29,52 @@ pub const LIMITS: Limits = Limits { msize: 64 << 10, fids: 4096, blocked: 256, w
 /// Bytes that are received at one time.
 const SCRATCH: usize = 128 << 10;
 
-/// Says where the server of a mount point listens: asked with the path of the mount point's
+/// A server whose tree is mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Where it listens.
+    pub socket: PathBuf,
+    /// Which of its trees it is: a path from its root, empty for all of it.
+    pub tree: String,
+    /// What to call it in a fault, if there is more to say than where it listens.
+    pub called: Option<String>,
+}
+
+impl From<PathBuf> for Server {
+    fn from(socket: PathBuf) -> Server {
+        Server { socket, tree: String::new(), called: None }
+    }
+}
+
+impl Server {
+    /// It cannot be reached.
+    fn away(&self, why: &io::Error) -> Fault {
+        let text = match (&self.called, why.kind()) {
+            // There is no socket, or nobody at it.
+            (Some(called), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+                format!("{called} does not run")
+            }
+            (Some(called), _) => format!("{called} cannot be reached: {why}"),
+            (None, _) => format!("{}: {why}", self.socket.display()),
+        };
+        Fault::new(Errno::ENXIO, text)
+    }
+
+    /// It was reached, and is gone.
+    fn ended(&self, why: Option<&io::Error>) -> Fault {
+        let called = self.called.as_deref().unwrap_or("the guest's tree");
+        let text = match why {
+            None => format!("{called} is gone"),
+            Some(e) => format!("{called} is gone: {e}"),
+        };
+        Fault::new(Errno::EIO, text)
+    }
+}
+
+/// Says who serves a mount point: asked with the path of the mount point's
 /// qid ([`atoll_9p::synth::Node::entry_of`] knows which entry that is of), whenever a client
 /// walks into it and has no connection yet. A fault is what that client is told.
-pub type Reach<T> = Box<dyn Fn(&mut T, u64) -> Result<PathBuf, Fault>>;
+pub type Reach<T> = Box<dyn Fn(&mut T, u64) -> Result<Server, Fault>>;
 
 /// Tells the tree whose requests come next.
 pub type Enter<T> = Box<dyn Fn(&mut T, &Caller)>;
@@ -327,19 +369,23 @@ impl<T: Tree + 'static> Client<T> {
     fn connect(self: &Rc<Self>, id: UpId, mount: u64) {
         let link = Rc::new(Link::default());
         self.ups.borrow_mut().insert(id, link.clone());
-        let path = (self.shared.reach)(&mut self.shared.tree.borrow_mut(), mount);
+        let server = (self.shared.reach)(&mut self.shared.tree.borrow_mut(), mount);
+        if let Ok(server) = &server {
+            self.switch.borrow_mut().mounts(id, &server.tree);
+        }
         let client = Rc::downgrade(self);
         spawn_local(async move {
-            let fault = match path {
-                Ok(path) => {
+            let fault = match server {
+                Ok(server) => {
                     tokio::select! {
-                        connected = Stream::connect(&path) => match connected {
+                        connected = Stream::connect(&server.socket) => match connected {
                             Ok(stream) => {
                                 let stream = Rc::new(stream);
                                 *link.stream.borrow_mut() = Some(stream.clone());
-                                Client::serve_link(&client, id, &link, &stream).await
+                                let why = Client::serve_link(&client, id, &link, &stream).await;
+                                server.ended(why.as_ref())
                             }
-                            Err(e) => Fault::new(Errno::ENXIO, format!("{}: {e}", path.display())),
+                            Err(e) => server.away(&e),
                         },
                         () = link.until_closed() => return,
                     }
@@ -355,14 +401,20 @@ impl<T: Tree + 'static> Client<T> {
         });
     }
 
-    /// Moves bytes to and from a server, until that is gone or nobody wants it any more.
-    async fn serve_link(client: &Weak<Self>, id: UpId, link: &Link, stream: &Stream) -> Fault {
+    /// Moves bytes to and from a server, until that is gone or nobody wants it any more: why,
+    /// if not because it has closed.
+    async fn serve_link(
+        client: &Weak<Self>,
+        id: UpId,
+        link: &Link,
+        stream: &Stream,
+    ) -> Option<io::Error> {
         let mut deaf = false;
         loop {
             let (wants, waiting) = {
-                let Some(client) = client.upgrade() else { return Errno::EIO.into() };
+                let client = client.upgrade()?;
                 if link.closed.get() {
-                    return Errno::EIO.into();
+                    return None;
                 }
                 let switch = client.switch.borrow();
                 client.stopped.set(client.stopped.get() || !switch.wants_upstream());
@@ -387,8 +439,8 @@ impl<T: Tree + 'static> Client<T> {
                     let Some(client) = client.upgrade() else { continue };
                     match r.and_then(|()| client.read_up(id, stream)) {
                         Ok(true) => {}
-                        Ok(false) => return ended(None),
-                        Err(e) => return ended(Some(&e)),
+                        Ok(false) => return None,
+                        Err(e) => return Some(e),
                     }
                 }
             }
@@ -419,13 +471,6 @@ impl Link {
         while !self.closed.get() {
             self.notify.notified().await;
         }
-    }
-}
-
-fn ended(why: Option<&io::Error>) -> Fault {
-    match why {
-        None => Fault::new(Errno::EIO, "the guest's tree is gone"),
-        Some(e) => Fault::new(Errno::EIO, format!("the guest's tree is gone: {e}")),
     }
 }
 

@@ -15,6 +15,7 @@ use super::state::{State, wall};
 use super::watch::Watched;
 use crate::checkpoint::state;
 use crate::core::{Alive, Bind, From, Input, Name, Seen, Start};
+use crate::namespace::Import;
 use crate::run::Restore;
 use crate::shim::{self, End, FORMAT, Found, How, Order, Report, Shim, Spec, Status};
 
@@ -58,10 +59,8 @@ fn spec(s: &State, start: &Start) -> Result<Spec, String> {
     for (import, bind) in &definition.imports {
         match bind {
             Bind::Folder(path) => spec.exports.push((import.clone(), path.clone())),
-            Bind::Guest { name, .. } => {
-                return Err(format!(
-                    "import {import}: {name} is a guest, and only folders can be imported yet"
-                ));
+            Bind::Guest { name, path } => {
+                spec.imports.push(Import::new(import, name.as_str(), path)?);
             }
         }
     }

@@ -219,6 +219,7 @@ fn options(spec: &Spec) -> Options {
         image: spec.image.clone(),
         on: spec.on,
         exports: spec.exports.clone(),
+        imports: spec.imports.clone(),
         memory: spec.memory,
         accel: spec.accel,
         restore: spec.restore.clone(),

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::address::{self, is_name};
 use crate::backend::qemu::Accel;
+use crate::namespace::Import;
 use crate::run::{On, Restore};
 
 /// The format of the files in a guest's folder.
@@ -63,6 +64,9 @@ pub struct Spec {
     pub memory: Option<u64>,
     /// Host folders by the name of the import.
     pub exports: Vec<(String, PathBuf)>,
+    /// Other guests' trees by the name of the import; not in the file when there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub imports: Vec<Import>,
     /// More places on this machine where its tree is served.
     pub listen: Vec<SocketAddr>,
     /// Where to go on from a checkpoint.
@@ -89,6 +93,7 @@ impl Spec {
             accel: None,
             memory: None,
             exports: Vec::new(),
+            imports: Vec::new(),
             listen: Vec::new(),
             restore: None,
             state: None,
@@ -129,9 +134,13 @@ impl Spec {
         let paths = [Some(&self.image), self.state.as_ref(), restore];
         let exports = self.exports.iter().map(|(_, path)| path);
         let sockets = [&self.socket, &self.sockets];
-        for path in paths.into_iter().flatten().chain(exports).chain(sockets) {
+        let others = self.imports.iter().map(|i| &i.socket);
+        for path in paths.into_iter().flatten().chain(exports).chain(sockets).chain(others) {
             if !path.is_absolute() {
-                return bad("image, exports, restore, state, sockets", "paths begin with /");
+                return bad(
+                    "image, exports, imports, restore, state, sockets",
+                    "paths begin with /",
+                );
             }
         }
         if !self.sockets.ends_with(Path::new("guests").join(&self.name)) {
@@ -141,13 +150,17 @@ impl Spec {
         if self.memory.is_some_and(|m| !(least..=most).contains(&m)) {
             return bad("memory", "it is from 2 MiB to 3 GiB");
         }
-        if self.exports.len() > MAX_LIST || self.listen.len() > MAX_LIST {
-            return bad("exports, listen", "there are too many");
+        let lists = [self.exports.len(), self.imports.len(), self.listen.len()];
+        if lists.iter().any(|n| *n > MAX_LIST) {
+            return bad("exports, imports, listen", "there are too many");
+        }
+        if self.imports.iter().any(|i| !is_name(&i.guest) || exported_below(&i.path).is_none()) {
+            return bad("imports", "they are of what guests export");
         }
         if self.listen.iter().any(|a| !a.ip().is_loopback()) {
             return bad("listen", "only this machine's own addresses are served");
         }
-        let tree = !self.exports.is_empty() || !self.listen.is_empty();
+        let tree = lists.iter().any(|n| *n > 0);
         let kept = self.restore.is_some() || self.state.is_some();
         if self.foreign && (tree || kept || self.on == On::Process) {
             return bad("foreign", "such a guest has no tree, no checkpoints, and is on QEMU");
@@ -157,6 +170,12 @@ impl Spec {
         }
         Ok(())
     }
+}
+
+/// A path that leads nowhere but down.
+fn exported_below(path: &str) -> Option<&str> {
+    let plain = |part: &str| !matches!(part, "." | "..");
+    (!path.starts_with('/') && path.split('/').all(plain)).then_some(path)
 }
 
 fn is_ours(foreign: &bool) -> bool {

@@ -1,6 +1,6 @@
 //! `atoll create` and `atoll run -d`: an image becomes a guest.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,8 +14,9 @@ use crate::address;
 use crate::cli::Usage;
 use crate::cli::files::print;
 use crate::cli::progress::{Progress, Size};
-use crate::cli::run::{AccelArg, OnArg, export, size};
+use crate::cli::run::{AccelArg, OnArg, export, import, size};
 use crate::conn::{Conn, Error};
+use crate::namespace::Import;
 
 /// What a guest is to be.
 #[derive(Debug, clap::Args)]
@@ -39,6 +40,9 @@ pub(crate) struct Create {
     /// Bind an import of the guest's to a folder, read-only
     #[arg(long = "export", value_name = "NAME=DIR", value_parser = export)]
     pub(crate) exports: Vec<(String, PathBuf)>,
+    /// Bind an import of the guest's to what another guest exports: all of it, or GUEST/export/PATH
+    #[arg(long = "import", value_name = "NAME=GUEST", value_parser = import)]
+    pub(crate) imports: Vec<Import>,
     /// Give it more or less memory than the image says, such as 4MiB
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(crate) memory: Option<u64>,
@@ -100,16 +104,22 @@ fn config(args: &Create, hash: &str) -> anyhow::Result<String> {
     if args.resume {
         text += "resume = true\n";
     }
-    if !args.exports.is_empty() {
+    if !args.exports.is_empty() || !args.imports.is_empty() {
         text += "\n[imports]\n";
-        let mut given = BTreeMap::new();
+        let mut given = BTreeSet::new();
         for (name, dir) in &args.exports {
             let full = std::path::absolute(dir)?;
             let full = full.to_str().with_context(|| format!("{} is not UTF-8", full.display()))?;
-            if given.insert(name, dir).is_some() {
+            if !given.insert(name) {
                 return Err(Usage(format!("--export {name}: given twice")).into());
             }
             let _ = writeln!(text, "{} = {}", quoted(name), quoted(full));
+        }
+        for import in &args.imports {
+            if !given.insert(&import.name) {
+                return Err(Usage(format!("--import {}: given twice", import.name)).into());
+            }
+            let _ = writeln!(text, "{} = {}", quoted(&import.name), quoted(&import.bind()));
         }
     }
     match args.restart {
@@ -213,6 +223,7 @@ mod tests {
             on: OnArg::Process,
             listen: vec!["127.0.0.1:5640".parse().unwrap()],
             exports: vec![("da ta".into(), "/srv/\"x\"".into())],
+            imports: vec![import("kv=db/export/kv").unwrap(), import("all=db").unwrap()],
             memory: Some(8 << 20),
             accel: Some(AccelArg::Tcg),
             restart: RestartArg::OnFailure,
@@ -226,6 +237,8 @@ mod tests {
         assert_eq!(read.on, crate::run::On::Process);
         assert_eq!(read.restart.policy, crate::core::Policy::OnFailure);
         assert_eq!(read.imports["da ta"].to_string(), "/srv/\"x\"");
+        assert_eq!(read.imports["kv"].to_string(), "db/export/kv");
+        assert_eq!(read.imports["all"].to_string(), "db/export");
         let twice = vec![("a".into(), "/b".into()), ("a".into(), "/c".into())];
         assert!(config(&Create { exports: twice, ..args }, &hash).is_err());
     }

@@ -105,7 +105,7 @@ fn guests_cannot_wait_for_themselves_or_for_nobody() {
     assert_eq!(world.answers[&start], Ok(()));
     let start = tell(&mut world, "a", Verb::Start);
     let (errno, text) = refusal(&world, start);
-    assert_eq!(errno, Errno::ENOENT);
+    assert_eq!(errno, Errno::EINVAL);
     assert_eq!(text, "a imports the tree of b, which is not defined");
     define(&mut world, "b", importing("c"));
     let cycle = define(&mut world, "c", importing("a"));

@@ -90,7 +90,7 @@ impl Place {
         let reach: Reach<Files<'static, State>> = Box::new(move |files, mount| {
             let guest = Node::entry_of(mount);
             files.state.reached.push(guest);
-            Ok(at.join(guest.to_string()))
+            Ok(at.join(guest.to_string()).into())
         });
         Place { front: Front::new(Files { synth, state }, LIMITS, reach), dir }
     }

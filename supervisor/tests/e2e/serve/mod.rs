@@ -13,6 +13,7 @@ mod back;
 mod files;
 mod foreign;
 mod fs;
+mod imports;
 mod life;
 mod manager;
 mod many;
