@@ -84,8 +84,8 @@ have() {
     [ -r "$file" ] || continue
     if [ "$1" = cloud-amd64 ]; then return 0; fi
     case $release in *-cloud-* | *-rt-*) continue ;; esac
-    for folder in "${file%/boot/*}"/{,usr/}lib/modules/"$release"/kernel/fs/9p; do
-      if [ -d "$folder" ]; then return 0; fi
+    for folder in "${file%/boot/*}"/{,usr/}lib/modules/"$release"/kernel; do
+      if [ -d "$folder/fs/9p" ] && [ -d "$folder/drivers/xen" ]; then return 0; fi
     done
   done
   return 1
@@ -100,6 +100,18 @@ if [ "$level" = bench ] && ! have cloud-amd64; then
   kernels+=(cloud-amd64)
 fi
 
+# So is Xen, with all that its dom0 runs: the lab boots it in QEMU.
+xen=$debian/xen-4.17
+xen_packages=(xen-hypervisor-4.17-amd64 xen-utils-4.17 xen-utils-common xenstore-utils
+  libxencall1 libxendevicemodel1 libxenevtchn1 libxenforeignmemory1 libxengnttab1 libxenhypfs1
+  libxenmisc4.17 libxenstore4 libxentoolcore1 libxentoollog1 libyajl2
+  socat libwrap0 libnsl2 libtirpc3)
+lab=no
+if [ "$level" != demo ] && [ ! -d "$xen" ]; then
+  say "missing: Xen 4.17 as files (package xen-hypervisor-4.17-amd64 and others), for the lab"
+  lab=yes
+fi
+
 # Checks what other projects' crates may come in, and is one of those itself.
 deny=no
 if [ "$level" = ci ] && ! cargo deny --version >/dev/null 2>&1; then
@@ -107,7 +119,7 @@ if [ "$level" = ci ] && ! cargo deny --version >/dev/null 2>&1; then
   deny=yes
 fi
 
-if [ ${#missing[@]} = 0 ] && [ $deny = no ] && [ ${#kernels[@]} = 0 ]; then
+if [ ${#missing[@]} = 0 ] && [ $deny = no ] && [ ${#kernels[@]} = 0 ] && [ $lab = no ]; then
   exit 0
 fi
 if [ $check = yes ]; then
@@ -145,8 +157,9 @@ version_of() {
   { apt-cache depends "linux-image-$1" 2>/dev/null || true; } |
     sed -n 's/^ *Depends: *\(linux-image-[0-9][^ ]*\)$/\1/p' | sed -n 1p
 }
-# What a guest may load: 9P, FUSE and the devices of QEMU.
-modules='/kernel/(fs/(9p|fuse|fscache|netfs)|net/(9p|core)|drivers/(virtio|char|char/hw_random|net))/[^/]*\.ko'
+# What a guest may load: 9P, FUSE, the devices of QEMU, and what dom0 has for Xen.
+modules='/kernel/(fs/(9p|fuse|fscache|netfs)|net/(9p|core|bridge|802|llc)'
+modules+='|drivers/(virtio|char|char/hw_random|net|net/xen-netback|xen|xen/xenfs))/[^/]*\.ko'
 new=
 trap 'if [ -n "$new" ]; then rm -rf "$new"; fi' EXIT
 # A kernel comes to its place last: what is there is whole.
@@ -183,6 +196,26 @@ for kernel in ${kernels[@]+"${kernels[@]}"}; do
     fetch "$package"
   fi
 done
+fetch_xen() {
+  local package
+  rm -rf "$new"
+  new=$(mktemp -d "$debian/new.XXXXXX") && mkdir "$new/tree" &&
+    (cd "$new" && apt-get download -q "${xen_packages[@]}" >&2) || return 1
+  for package in "$new"/*.deb; do dpkg-deb -x "$package" "$new/tree" || return 1; done
+  rm -rf "$new/tree/usr/share" && mv "$new/tree" "$xen"
+}
+if [ $lab = yes ]; then
+  if ! command -v apt-get >/dev/null || ! command -v dpkg-deb >/dev/null; then
+    say "this system has no apt-get; what needs Xen will be left out"
+  else
+    say "fetching Xen 4.17 into $xen"
+    mkdir -p "$debian"
+    if ! fetch_xen; then
+      as_root apt-get update -q </dev/null >&2
+      fetch_xen || say "this system's packages have no Xen 4.17; what needs it will be left out"
+    fi
+  fi
+fi
 if [ $deny = yes ]; then
   say "compiling cargo-deny"
   cargo install --quiet --locked --version 0.20.2 cargo-deny >&2

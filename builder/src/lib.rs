@@ -26,3 +26,4 @@ pub mod show;
 pub mod sizes;
 pub mod tidy;
 pub mod ui;
+pub mod xl;

@@ -15,9 +15,16 @@ pub struct Files {
     cpio: Cpio,
     known: BTreeSet<String>,
     bytes: u64,
+    tree: Option<PathBuf>,
 }
 
 impl Files {
+    /// Programs come from a tree that is the root of a system, with libraries of its own;
+    /// what it has not is the host's.
+    pub(crate) fn below(tree: &Path) -> Files {
+        Files { tree: Some(tree.to_owned()), ..Files::default() }
+    }
+
     /// Adds a plain file, and the folders on the way to it.
     pub fn file(&mut self, path: &str, bytes: &[u8]) {
         if self.new_here(path, bytes) {
@@ -36,8 +43,15 @@ impl Files {
     /// along, at the paths that it looks for them.
     pub fn program(&mut self, path: &str, host: &Path) -> Result<()> {
         self.executable(path, &read(host)?);
-        for library in libraries(host)? {
-            let at = library.to_string_lossy();
+        self.libraries(host)
+    }
+
+    /// Adds what a program of the host loads, if it loads anything.
+    pub(crate) fn libraries(&mut self, program: &Path) -> Result<()> {
+        let tree = self.tree.clone();
+        for library in libraries(program, tree.as_deref())? {
+            let own = tree.as_deref().and_then(|tree| library.strip_prefix(tree).ok());
+            let at = own.unwrap_or(&library).to_string_lossy();
             self.executable(at.trim_start_matches('/'), &read(&library)?);
         }
         Ok(())
@@ -92,8 +106,13 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 }
 
 /// What a program of the host loads, by `ldd`; nothing for one that is static.
-fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
-    let out = Command::new("ldd").arg(program).output().context("cannot run ldd")?;
+fn libraries(program: &Path, tree: Option<&Path>) -> Result<Vec<PathBuf>> {
+    let mut ldd = Command::new("ldd");
+    if let Some(tree) = tree {
+        let places = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"].map(|p| tree.join(p));
+        ldd.env("LD_LIBRARY_PATH", std::env::join_paths(places)?);
+    }
+    let out = ldd.arg(program).output().context("cannot run ldd")?;
     let said = String::from_utf8_lossy(&out.stdout).into_owned();
     let complaint = String::from_utf8_lossy(&out.stderr).into_owned();
     if (said + &complaint).contains("not a dynamic executable") {

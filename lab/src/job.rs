@@ -5,11 +5,13 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{ErrorKind, Read, Write};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::linux::{Linux, PATIENCE, Port};
+use crate::linux::PATIENCE;
+use crate::shell::{Port, Shell};
 
 /// How a script ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +31,8 @@ impl Output {
 
 /// A script that runs. Dropped before its end, it is killed.
 #[derive(Debug)]
-pub struct Job<'l> {
-    linux: &'l Linux,
+pub struct Job {
+    shell: Arc<Shell>,
     /// None when the job has ended, or is out of hand.
     port: Option<Port>,
     nonce: String,
@@ -38,8 +40,8 @@ pub struct Job<'l> {
     seen: Vec<u8>,
 }
 
-impl<'l> Job<'l> {
-    pub(crate) fn start(linux: &'l Linux, mut port: Port, script: &str) -> Result<Job<'l>> {
+impl Job {
+    pub(crate) fn start(shell: Arc<Shell>, mut port: Port, script: &str) -> Result<Job> {
         let nonce = format!("{:016x}", RandomState::new().build_hasher().finish());
         let head = format!("{nonce} {}\n", script.len());
         port.stream
@@ -47,7 +49,7 @@ impl<'l> Job<'l> {
             .and_then(|()| port.stream.write_all(script.as_bytes()))
             .context("the guest takes no command")?;
         let mut job =
-            Job { linux, port: Some(port), nonce, script: script.to_owned(), seen: Vec::new() };
+            Job { shell, port: Some(port), nonce, script: script.to_owned(), seen: Vec::new() };
         let begun = format!("{}+\n", job.nonce);
         let at = job.until(PATIENCE, |seen| find(seen, begun.as_bytes()))?;
         job.seen.drain(..at + begun.len());
@@ -66,10 +68,28 @@ impl<'l> Job<'l> {
         Ok(seen)
     }
 
+    /// More of what it writes, as soon as it comes; nothing when it has ended, and then
+    /// [`Job::wait`] knows its status.
+    pub fn more(&mut self) -> Result<Option<Vec<u8>>> {
+        let mark = self.end_mark();
+        let at = self.until(EVER, |seen| match find(seen, &mark) {
+            Some(at) => Some(at),
+            None => Some(seen.len() - kept(seen, &mark)).filter(|n| *n > 0),
+        })?;
+        let more: Vec<u8> = self.seen.drain(..at).collect();
+        Ok((!more.is_empty()).then_some(more))
+    }
+
+    /// A way to send it signals while somebody waits for it. It must not be used when
+    /// that wait is over.
+    pub(crate) fn signals(&self) -> Option<(Arc<Shell>, u32)> {
+        self.port.as_ref().map(|port| (self.shell.clone(), port.number))
+    }
+
     /// Sends it, and all that it started, a signal: `INT` is what Ctrl-C does.
     pub fn signal(&self, signal: &str) -> Result<()> {
         match &self.port {
-            Some(port) => self.linux.signal(port.number, signal),
+            Some(port) => self.shell.signal(port.number, signal),
             None => bail!("`{}` has ended", self.script),
         }
     }
@@ -97,7 +117,7 @@ impl<'l> Job<'l> {
         })?;
         let status = String::from_utf8_lossy(&self.seen[at + mark.len()..]).trim().parse();
         if let Some(port) = self.port.take() {
-            self.linux.give_back(port);
+            self.shell.give_back(port);
         }
         self.seen.truncate(at);
         let bytes = std::mem::take(&mut self.seen);
@@ -133,8 +153,8 @@ impl<'l> Job<'l> {
                 }
             };
             let seen = String::from_utf8_lossy(&self.seen).into_owned();
-            let waits = if left.is_zero() { self.linux.waits() } else { String::new() };
-            let console = self.linux.console();
+            let waits = if left.is_zero() { self.shell.waits() } else { String::new() };
+            let console = self.shell.console();
             bail!(
                 "`{}` {why}; it wrote: {seen}\nthe console: {console}\nwhat runs: {waits}",
                 self.script
@@ -143,7 +163,7 @@ impl<'l> Job<'l> {
     }
 }
 
-impl Drop for Job<'_> {
+impl Drop for Job {
     fn drop(&mut self) {
         if self.port.is_some() && self.signal("KILL").is_ok() {
             // What cannot be killed keeps its port: the next job must not meet it.
@@ -152,6 +172,28 @@ impl Drop for Job<'_> {
     }
 }
 
+/// As long as anything lives.
+pub(crate) const EVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// How many bytes at the end may be the begin of a mark.
+fn kept(seen: &[u8], mark: &[u8]) -> usize {
+    (1..mark.len()).rev().find(|n| seen.ends_with(mark.get(..*n).unwrap_or(mark))).unwrap_or(0)
+}
+
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|w| w == what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_the_end_is_kept_back() {
+        assert_eq!(kept(b"some", b"\nab "), 0);
+        assert_eq!(kept(b"some\n", b"\nab "), 1);
+        assert_eq!(kept(b"some\na", b"\nab "), 2);
+        assert_eq!(kept(b"\nab", b"\nab "), 3);
+        assert_eq!(kept(b"\nac", b"\nab "), 0);
+    }
 }

@@ -28,7 +28,7 @@ pub struct Kernel {
 }
 
 /// The project's folder.
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
@@ -53,6 +53,11 @@ impl Kernel {
             "there is no Debian kernel with 9P here: scripts/setup.sh test fetches it \
              (package linux-image-amd64) as a file"
         )
+    }
+
+    /// Whether there is a module of that name.
+    pub(crate) fn has(&self, module: &str) -> bool {
+        self.modules.contains_key(module)
     }
 
     /// The modules of these names and all that they depend on, each as its file name

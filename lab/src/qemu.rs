@@ -7,13 +7,15 @@
 //! that started a process ends, and a test's thread ends with the test while others
 //! still use the guest; so a thread that does nothing else starts QEMU and stays.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
@@ -23,16 +25,95 @@ use rustix::fs::{MemfdFlags, memfd_create};
 
 const QEMU: &str = "qemu-system-x86_64";
 
-/// The kernel's command line. On a busy host a guest that measures its TSC finds
-/// anything, so that clock is not to be used (the HPET keeps the host's time); a
-/// timer that is tested seems to be broken; and whoever watches for progress sees none.
-const LINE: &str = "console=ttyS0 quiet loglevel=4 reboot=t panic=-1 tsc=unstable \
-    no_timer_check nowatchdog rcupdate.rcu_cpu_stall_suppress=1";
+/// The first descriptor that QEMU is given; others follow.
+const FIRST: i32 = 10;
 
-/// Numbers of the descriptors that QEMU is given; the ports come last.
-const INITRD: i32 = 10;
-const CONSOLE: i32 = 11;
-const PORT: i32 = 12;
+/// A QEMU to be. What every guest has is in it: a console, and nothing else.
+pub(crate) struct Launch {
+    command: Command,
+    fds: Vec<OwnedFd>,
+    console: File,
+    said: File,
+}
+
+impl Launch {
+    pub(crate) fn new() -> Result<Launch> {
+        let (console, said) = (memory_file(&[])?, memory_file(&[])?);
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--pdeathsig=KILL", QEMU])
+            .args(["-nodefaults", "-no-user-config", "-nographic", "-no-reboot"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(said.try_clone()?);
+        let mut launch = Launch { command, fds: Vec::new(), console, said };
+        let console = launch.give(launch.console.try_clone()?);
+        launch
+            .args(["-chardev", &format!("file,id=console,path=/proc/self/fd/{console}")])
+            .args(["-serial", "chardev:console"]);
+        Ok(launch)
+    }
+
+    pub(crate) fn args<S: AsRef<OsStr>>(&mut self, args: impl IntoIterator<Item = S>) -> &mut Self {
+        self.command.args(args);
+        self
+    }
+
+    /// Where its relative paths begin.
+    pub(crate) fn folder(&mut self, path: &Path) {
+        self.command.current_dir(path);
+    }
+
+    /// Hands over a descriptor: its number there.
+    pub(crate) fn give(&mut self, fd: impl Into<OwnedFd>) -> i32 {
+        let number = FIRST + self.fds.len() as i32;
+        self.fds.push(fd.into());
+        number
+    }
+
+    /// Hands over a file: its path there.
+    pub(crate) fn file(&mut self, file: File) -> String {
+        format!("/proc/self/fd/{}", self.give(file))
+    }
+
+    /// Hands over bytes as a file: its path there.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<String> {
+        Ok(self.file(memory_file(bytes)?))
+    }
+
+    /// Adds a chardev of this name: our end of it.
+    pub(crate) fn socket(&mut self, name: &str) -> Result<UnixStream> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let fd = self.give(theirs);
+        self.args(["-chardev", &format!("socket,id={name},fd={fd}")]);
+        Ok(ours)
+    }
+
+    /// Adds virtio-serial with ports `port1` and so on: our ends of them.
+    pub(crate) fn ports(&mut self, ports: usize) -> Result<Vec<UnixStream>> {
+        self.args(["-device", "virtio-serial-pci,max_ports=31"]);
+        (1..=ports)
+            .map(|number| {
+                let name = format!("port{number}");
+                let ours = self.socket(&name)?;
+                self.port(&name, number);
+                Ok(ours)
+            })
+            .collect()
+    }
+
+    /// Adds a port for the chardev of that name.
+    pub(crate) fn port(&mut self, name: &str, number: usize) {
+        self.args(["-device", &format!("virtserialport,chardev={name},name={name},nr={number}")]);
+    }
+
+    pub(crate) fn start(mut self) -> Result<Qemu> {
+        let map = |(child_fd, parent_fd)| FdMapping { parent_fd, child_fd };
+        self.command.fd_mappings((FIRST..).zip(self.fds).map(map).collect())?;
+        let process = Process::start(self.command)?;
+        Ok(Qemu { console: self.console, said: self.said, process })
+    }
+}
 
 /// A QEMU that runs. Dropped, it is killed and waited for.
 #[derive(Debug)]
@@ -43,54 +124,22 @@ pub(crate) struct Qemu {
 }
 
 impl Qemu {
-    /// Starts a kernel with a first file system, `memory` MiB of RAM and as many
-    /// ports; the host's ends of the ports are what it answers with.
-    pub(crate) fn start(
-        kernel: &Path,
-        initrd: &[u8],
-        memory: u64,
-        ports: usize,
-    ) -> Result<(Qemu, Vec<UnixStream>)> {
-        let (console, said) = (memory_file(&[])?, memory_file(&[])?);
-        let mut command = Command::new("setpriv");
-        command
-            .args(["--pdeathsig=KILL", QEMU])
-            .args(["-M", "pc", "-accel", "tcg", "-cpu", "max"])
-            .args(["-m", &format!("{memory}M"), "-smp", "1"])
-            .args(["-nodefaults", "-no-user-config", "-nographic", "-no-reboot"])
-            .arg("-kernel")
-            .arg(kernel)
-            .args(["-initrd", &format!("/proc/self/fd/{INITRD}")])
-            .args(["-append", LINE])
-            .args(["-chardev", &format!("file,id=console,path=/proc/self/fd/{CONSOLE}")])
-            .args(["-serial", "chardev:console"])
-            .args(["-netdev", "user,id=net,ipv6=off"])
-            .args(["-device", "virtio-net-pci,netdev=net,romfile="])
-            .args(["-device", "virtio-rng-pci"])
-            .args(["-device", &format!("virtio-serial-pci,max_ports={}", ports + 1)])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(said.try_clone()?);
-        let mut fds: Vec<(i32, OwnedFd)> =
-            vec![(INITRD, memory_file(initrd)?.into()), (CONSOLE, console.try_clone()?.into())];
-        let mut ours = Vec::new();
-        for (number, fd) in (1..=ports).zip(PORT..) {
-            let (mine, theirs) = UnixStream::pair()?;
-            fds.push((fd, theirs.into()));
-            ours.push(mine);
-            command
-                .args(["-chardev", &format!("socket,id=port{number},fd={fd}")])
-                .arg("-device")
-                .arg(format!("virtserialport,chardev=port{number},name=port{number},nr={number}"));
-        }
-        let map = |(child_fd, parent_fd)| FdMapping { parent_fd, child_fd };
-        command.fd_mappings(fds.into_iter().map(map).collect())?;
-        Ok((Qemu { console, said, process: Process::start(command)? }, ours))
+    /// Kills it and waits for it.
+    pub(crate) fn end(&self) {
+        self.process.end();
     }
 
     /// Its process id.
     pub(crate) fn id(&self) -> u32 {
         self.process.id
+    }
+
+    /// Whether it runs.
+    pub(crate) fn is_alive(&self) -> bool {
+        // One that has ended is not waited for before its end is asked for.
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap_or_default();
+        let state = stat.rsplit_once(')').map_or("", |(_, rest)| rest.trim_start());
+        !(state.is_empty() || state.starts_with(['Z', 'X']))
     }
 
     /// What the guest has written on its console, and QEMU on its stderr.
@@ -127,7 +176,7 @@ impl Qemu {
 #[derive(Debug)]
 struct Process {
     id: u32,
-    end: Option<(Sender<()>, JoinHandle<()>)>,
+    end: Mutex<Option<(Sender<()>, JoinHandle<()>)>>,
 }
 
 impl Process {
@@ -151,31 +200,42 @@ impl Process {
             }
         })?;
         let id = hear.recv()?.context("cannot start setpriv (package util-linux)")?;
-        Ok(Process { id, end: Some((word, thread)) })
+        Ok(Process { id, end: Mutex::new(Some((word, thread))) })
     }
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        if let Some((word, thread)) = self.end.take() {
+impl Process {
+    fn end(&self) {
+        let end = self.end.lock().unwrap_or_else(|e| e.into_inner()).take();
+        if let Some((word, thread)) = end {
             drop(word);
             let _ = thread.join();
         }
     }
 }
 
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 /// Bytes as a file in memory.
-fn memory_file(bytes: &[u8]) -> Result<File> {
+pub(crate) fn memory_file(bytes: &[u8]) -> Result<File> {
     let mut file = File::from(memfd_create("atoll-lab", MemfdFlags::CLOEXEC)?);
     file.write_all(bytes)?;
     Ok(file)
 }
 
+/// Where QEMU is.
+pub(crate) fn path() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).map(|dir| dir.join(QEMU)).find(|file| file.is_file())
+}
+
 /// Why there can be no guest here, if QEMU is missing.
 pub(crate) fn missing() -> Option<String> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).any(|dir| dir.join(QEMU).is_file());
-    (!found).then(|| {
+    path().is_none().then(|| {
         format!("there is no {QEMU}: scripts/setup.sh test installs it (package qemu-system-x86)")
     })
 }

@@ -15,6 +15,7 @@ mod demo;
 mod folder;
 mod fuzz;
 mod inspect;
+mod lab;
 mod man;
 mod new;
 mod plan;
@@ -46,6 +47,7 @@ pub(crate) enum Verb {
     Sizes(sizes::Sizes),
     Bench(bench::Bench),
     Test(test::Test),
+    Lab(lab::Lab),
     Fuzz(fuzz::Fuzz),
     Tidy(tidy::Tidy),
     Ci(ci::Ci),
@@ -66,6 +68,7 @@ impl Verb {
             Verb::Sizes(v) => v.run(cx),
             Verb::Bench(v) => v.run(cx),
             Verb::Test(v) => v.run(cx),
+            Verb::Lab(v) => v.run(cx),
             Verb::Fuzz(v) => v.run(cx),
             Verb::Tidy(v) => v.run(cx),
             Verb::Ci(v) => v.run(cx),
