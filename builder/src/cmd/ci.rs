@@ -54,7 +54,7 @@ impl Ci {
             let why = "cargo-deny is not installed (cargo install cargo-deny --locked)";
             steps.skip("dependencies", why);
         }
-        test::tests(cx, &mut steps, None);
+        test::tests(cx, &mut steps, None, true);
         // After the tests, which install what is missing.
         steps.step("fuzzing", || fuzz::short(cx, 8));
         Ok(steps.finish(self.json))

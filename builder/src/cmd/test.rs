@@ -26,9 +26,10 @@ const NONE: &str = "none of that name here";
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   cargo xtask test
-  cargo xtask test flip          only tests with `flip` in their name")]
+  cargo xtask test flip          only tests with `flip` in their name
+  cargo xtask test lab           only those that need a Xen host, in the lab")]
 pub(crate) struct Test {
-    /// Run only tests whose name holds this.
+    /// Run only tests whose name holds this; `lab`: only those that need a Xen host.
     filter: Option<String>,
     /// Print the summary as lines of JSON.
     #[arg(long)]
@@ -38,13 +39,31 @@ pub(crate) struct Test {
 impl Test {
     pub(crate) fn run(self, cx: &Context) -> Result<ExitCode> {
         let mut steps = Steps::new(cx);
-        tests(cx, &mut steps, self.filter.as_deref());
+        if self.filter.as_deref() == Some("lab") {
+            steps.step("set-up", || setup::ensure(cx, "test").map(|()| String::new()));
+            on_xen(cx, &mut steps);
+        } else {
+            tests(cx, &mut steps, self.filter.as_deref(), false);
+        }
         Ok(steps.finish(self.json))
     }
 }
 
-/// Adds the test steps.
-pub(super) fn tests(cx: &Context, steps: &mut Steps<'_>, filter: Option<&str>) {
+/// What tells tests against Xen whether there must be a lab: see `Lab::for_test`.
+const LAB: &str = "ATOLL_LAB";
+
+/// Adds the step of all tests that need a Xen host, which is never left out: they are the
+/// test targets `lab` of any package.
+fn on_xen(cx: &Context, steps: &mut Steps<'_>) {
+    let mut command = cargo::host(&cx.repo);
+    command.args(["test", "--workspace", "--test", "lab", "--no-fail-fast"]);
+    // Each lab takes a processor and a gigabyte.
+    command.args(["--", "--test-threads", "2"]).env(LAB, "must");
+    steps.program("tests on Xen", &mut command);
+}
+
+/// Adds the test steps. Where nothing may be left out, what cannot be run has failed.
+pub(super) fn tests(cx: &Context, steps: &mut Steps<'_>, filter: Option<&str>, all: bool) {
     // Asked now: building the programs may replace this one.
     let me = std::env::current_exe().unwrap_or_default();
     steps.step("set-up", || setup::ensure(cx, "test").map(|()| String::new()));
@@ -52,6 +71,8 @@ pub(super) fn tests(cx: &Context, steps: &mut Steps<'_>, filter: Option<&str>) {
     // Tests of one program start others, which `cargo test` alone does not build.
     steps.program("programs", cargo::host(&cx.repo).args(["build", "--workspace", "--bins"]));
     let mut found = false;
+    // Tests that need a Xen host have a step of their own.
+    let lab = if filter.is_none() { "elsewhere" } else { "" };
     let nextest = cargo::host(&cx.repo)
         .args(["nextest", "--version"])
         .output()
@@ -59,7 +80,7 @@ pub(super) fn tests(cx: &Context, steps: &mut Steps<'_>, filter: Option<&str>) {
     if nextest {
         let mut command = cargo::host(&cx.repo);
         command.args(["nextest", "run", "--workspace", "--no-fail-fast", "--no-tests=fail"]);
-        command.args(filter);
+        command.args(filter).env(LAB, lab);
         steps.step("workspace tests", || {
             let status = steps::visibly(cx.ui, &mut command)?;
             found |= status.code() != Some(NO_TESTS);
@@ -72,10 +93,17 @@ pub(super) fn tests(cx: &Context, steps: &mut Steps<'_>, filter: Option<&str>) {
     } else {
         let command = || {
             let mut command = cargo::host(&cx.repo);
-            command.args(["test", "--workspace", "--no-fail-fast", "--"]);
+            command.args(["test", "--workspace", "--no-fail-fast", "--"]).env(LAB, lab);
             command
         };
         steps.step("workspace tests", || libtest(cx, command, filter, &mut found));
+    }
+    if filter.is_none() {
+        if all || cx.repo.out().join("debian/xen-4.17").is_dir() {
+            on_xen(cx, steps);
+        } else {
+            steps.skip("tests on Xen", "scripts/setup.sh found no packages of Xen 4.17");
+        }
     }
     let command = || {
         let mut kernel = cargo::command(cx.repo.path("unikernel"));

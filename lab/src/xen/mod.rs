@@ -72,6 +72,30 @@ impl Lab {
         Lab::with(Store::C, None, &mut |_| ())
     }
 
+    /// What a test begins with: a lab, or none where there can be none, for a reason that
+    /// is said. `cargo xtask test lab` and CI say by `ATOLL_LAB=must` that there must be
+    /// one, and `elsewhere` that these tests are run in another step.
+    ///
+    /// # Panics
+    ///
+    /// There must be one, and is none.
+    #[allow(clippy::panic)]
+    pub fn for_test() -> Option<Lab> {
+        let word = std::env::var("ATOLL_LAB").unwrap_or_default();
+        if word == "elsewhere" {
+            eprintln!("skipped: `cargo xtask test lab` runs this");
+            return None;
+        }
+        match Lab::start() {
+            Ok(lab) => Some(lab),
+            Err(e) if word == "must" => panic!("there is no lab: {e:#}"),
+            Err(e) => {
+                eprintln!("skipped: {e:#}");
+                None
+            }
+        }
+    }
+
     /// Starts a lab. What takes long is said before it begins; a file goes with it.
     pub fn with(store: Store, file: Option<&Path>, say: &mut dyn FnMut(&str)) -> Result<Lab> {
         let snapshot = Snapshot::get(store, say)?;

@@ -67,7 +67,8 @@ impl Session {
                 Some(("say", text)) => say(text),
                 Some(("up", _)) => return Session::find(name),
                 Some(("failed", why)) => bail!("{}", why.replace("\\n", "\n")),
-                _ => bail!("the lab's process says {line:?}"),
+                // It may be the test of a harness, which says things of its own.
+                _ => {}
             }
         }
         bail!("the lab's process has ended: {}", child.wait()?)

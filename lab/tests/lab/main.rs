@@ -1,27 +1,16 @@
 //! The lab itself: what every test against Xen relies on.
 
+mod apart;
+
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use atoll_lab::shell::JOBS;
 use atoll_lab::xen::{Lab, Store};
 
-/// What a test against Xen begins with: a lab, or a reason why there can be none here,
-/// which is no reason in CI.
-fn lab() -> Option<Lab> {
-    match Lab::start() {
-        Ok(lab) => Some(lab),
-        Err(e) if std::env::var_os("ATOLL_LAB").is_some() => panic!("there is no lab: {e:#}"),
-        Err(e) => {
-            eprintln!("skipped: {e:#}");
-            None
-        }
-    }
-}
-
 #[test]
 fn dom0_runs_what_it_is_told_and_leaves_nothing() {
-    let Some(lab) = lab() else { return };
+    let Some(lab) = Lab::for_test() else { return };
     println!("{:?}", lab.took());
     let info = lab.ok("xl info").unwrap();
     assert!(info.contains("xen_version            : 4.17"), "{info}");
@@ -52,7 +41,7 @@ fn dom0_runs_what_it_is_told_and_leaves_nothing() {
 
 #[test]
 fn streams_carry_bytes_both_ways_and_end() {
-    let Some(lab) = lab() else { return };
+    let Some(lab) = Lab::for_test() else { return };
     // More than there are ports, one after the other, over all that these have.
     for turn in 0..12u8 {
         let mut stream = lab.open("EXEC:cat").unwrap();
@@ -82,7 +71,7 @@ fn streams_carry_bytes_both_ways_and_end() {
 
 #[test]
 fn labs_are_apart_and_run_side_by_side() {
-    let Some(one) = lab() else { return };
+    let Some(one) = Lab::for_test() else { return };
     let two = Lab::with(Store::OCaml, None, &mut |_| ()).unwrap();
     one.ok("xenstore-write /test one; echo one >/mnt/file").unwrap();
     assert_eq!(two.run("xenstore-exists /test").unwrap().status, 1);
