@@ -4,8 +4,8 @@
 //! reference here, only atomics and copies. It stays what it is for as long as it is mapped,
 //! whatever that domain does: neither a revoked grant nor the domain's end takes it away.
 
+use core::ops::Deref;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::vec::Vec;
@@ -14,6 +14,7 @@ use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 use super::evtchn::Port;
 use super::ioctl::call;
+use crate::vchan::{Bytes, Page, Raw};
 
 const DEVICE: &str = "/dev/xen/gntdev";
 const GROUP: u8 = b'G';
@@ -67,7 +68,12 @@ impl GntDev {
             Err(e) => Err(e.into()),
         };
         match mapped {
-            Ok(at) => Ok(Mapping { at, len, index, device }),
+            Ok(at) => {
+                // SAFETY: it is mapped until the mapping is dropped, and so is this; no
+                // reference is made to what rings have.
+                let raw = unsafe { Raw::new(at, len) };
+                Ok(Mapping { at, raw, len, index, device })
+            }
             Err(e) => {
                 unmap(&device, index, len);
                 Err(e)
@@ -87,6 +93,7 @@ fn unmap(device: &File, index: u64, len: usize) {
 #[derive(Debug)]
 pub struct Mapping {
     at: NonNull<u8>,
+    raw: Raw,
     len: usize,
     index: u64,
     device: File,
@@ -98,12 +105,6 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// Its length in bytes.
-    #[expect(clippy::len_without_is_empty, reason = "a mapping has a page at least")]
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
     /// What the kernel does when the mapping ends, also when this process dies: it clears a byte
     /// and sends an event. The port has to be one of an [`super::EvtChn`] of this process.
     pub fn on_unmap(&self, clear: usize, port: Port) -> io::Result<()> {
@@ -116,67 +117,44 @@ impl Mapping {
         unsafe { call(&self.device, GROUP, 7, 16, &mut words) }.map(drop)
     }
 
-    fn place<T>(&self, offset: usize) -> Option<NonNull<T>> {
-        let fits = offset.checked_add(size_of::<T>()).is_some_and(|end| end <= self.len);
-        if !fits || !offset.is_multiple_of(align_of::<T>()) {
-            return None;
-        }
-        // SAFETY: it is inside of what is mapped.
-        Some(unsafe { self.at.add(offset) }.cast())
+    /// It as the page of a vchan, if it is one page.
+    pub fn page(self) -> Option<MappedPage> {
+        (self.len == PAGE).then_some(MappedPage(self))
+    }
+}
+
+impl Bytes for Mapping {
+    fn len(&self) -> usize {
+        self.len
     }
 
-    /// A byte.
-    pub fn u8(&self, offset: usize) -> Option<&AtomicU8> {
-        // SAFETY: mapped, aligned, and reached by atomics alone.
-        self.place(offset).map(|p| unsafe { p.as_ref() })
+    fn read(&self, at: usize, out: &mut [u8]) {
+        self.raw.read(at, out);
     }
 
-    /// Two bytes, at an even offset.
-    pub fn u16(&self, offset: usize) -> Option<&AtomicU16> {
-        // SAFETY: mapped, aligned, and reached by atomics alone.
-        self.place(offset).map(|p| unsafe { p.as_ref() })
+    fn write(&self, at: usize, bytes: &[u8]) {
+        self.raw.write(at, bytes);
     }
+}
 
-    /// Four bytes, at an offset that four divides.
-    pub fn u32(&self, offset: usize) -> Option<&AtomicU32> {
-        // SAFETY: mapped, aligned, and reached by atomics alone.
-        self.place(offset).map(|p| unsafe { p.as_ref() })
+/// A page that is shared by the rules of a vchan.
+#[derive(Debug)]
+pub struct MappedPage(Mapping);
+
+impl MappedPage {
+    /// What the kernel does when it is unmapped: [`Mapping::on_unmap`].
+    pub fn on_unmap(&self, clear: usize, port: Port) -> io::Result<()> {
+        self.0.on_unmap(clear, port)
     }
+}
 
-    /// Copies from the pages; false, and nothing is done, when it is not all inside.
-    #[must_use]
-    pub fn copy_out(&self, offset: usize, to: &mut [u8]) -> bool {
-        if !self.holds(offset, to.len()) {
-            return false;
-        }
-        // SAFETY: inside of what is mapped, which no slice of ours overlaps. The other domain
-        // may write at the same time: then the bytes are any, and no more than bytes.
-        unsafe {
-            core::ptr::copy_nonoverlapping(
-                self.at.add(offset).as_ptr().cast_const(),
-                to.as_mut_ptr(),
-                to.len(),
-            );
-        }
-        true
-    }
+impl Deref for MappedPage {
+    type Target = Page;
 
-    /// Copies into the pages; false, and nothing is done, when it is not all inside.
-    #[must_use]
-    pub fn copy_in(&self, offset: usize, from: &[u8]) -> bool {
-        if !self.holds(offset, from.len()) {
-            return false;
-        }
-        // SAFETY: the same.
-        unsafe {
-            let to = self.at.add(offset).as_ptr();
-            core::ptr::copy_nonoverlapping(from.as_ptr(), to, from.len());
-        }
-        true
-    }
-
-    fn holds(&self, offset: usize, len: usize) -> bool {
-        offset.checked_add(len).is_some_and(|end| end <= self.len)
+    fn deref(&self) -> &Page {
+        // SAFETY: a page is mapped there as long as this lives, at a page's boundary, and all
+        // that a `Page` has are atomics, for which every value is one.
+        unsafe { self.0.at.cast().as_ref() }
     }
 }
 

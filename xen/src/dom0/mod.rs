@@ -2,7 +2,8 @@
 //!
 //! Pages that a domain granted are mapped by `/dev/xen/gntdev` ([`GntDev`]), its event
 //! channels are bound by `/dev/xen/evtchn` ([`EvtChn`]), and xenstored is asked by its
-//! socket or, where that runs in another domain, by `/dev/xen/xenbus` ([`Store`]). Nothing here
+//! socket or, where that runs in another domain, by `/dev/xen/xenbus` ([`Store`]). A domain's
+//! byte streams are its vchans ([`Vchan`]). Nothing here
 //! starts a thread or knows a runtime: what can be waited for has a descriptor.
 //!
 //! Sources: `xen/gntdev.h` and `xen/evtchn.h` of Linux's headers.
@@ -11,7 +12,9 @@ mod evtchn;
 mod gntdev;
 mod ioctl;
 mod store;
+mod vchan;
 
 pub use evtchn::{EvtChn, Port};
-pub use gntdev::{GntDev, Mapping, PAGE};
+pub use gntdev::{GntDev, MappedPage, Mapping, PAGE};
 pub use store::{AskError, ConnectError, Store, socket_path};
+pub use vchan::{Open, Stream, Vchan};

@@ -13,12 +13,14 @@
 //! does tells [`Server::turn`] or an [`End`] that something may have happened, and
 //! sends the event that `flush` asks for.
 
+mod client;
 mod end;
 mod page;
 mod raw;
 mod ring;
 mod server;
 
+pub use client::{Client, NotYet, Over, Takes};
 pub use end::{End, Lie, Role, Wish};
 pub use page::{GRANTS, ORDERS, Page, ring_pages};
 pub use raw::Raw;
@@ -31,5 +33,7 @@ pub const RING_REF: &str = "ring-ref";
 /// everything else is.
 pub const EVENT_CHANNEL: &str = "event-channel";
 
+#[cfg(test)]
+mod client_tests;
 #[cfg(test)]
 mod tests;

@@ -191,7 +191,9 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// The next bytes of a stream that is unlike that of any other connection.
 fn bytes(conn: u64, from: u64, len: usize) -> Vec<u8> {
-    (from..from + len as u64).map(|n| (n.wrapping_mul(31) ^ n >> 8 ^ conn.wrapping_mul(0x5b)) as u8).collect()
+    (from..from + len as u64)
+        .map(|n| (n.wrapping_mul(31) ^ n >> 8 ^ conn.wrapping_mul(0x5b)) as u8)
+        .collect()
 }
 
 proptest! {
