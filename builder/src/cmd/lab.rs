@@ -24,6 +24,7 @@ mod terminal;
   cargo xtask lab sh                       a shell in dom0
   cargo xtask lab run hello                boot images/hello as a PVH domain
   cargo xtask lab up --lab two             a second host
+  cargo xtask lab migrate hello --to two   a live domain moves there
   cargo xtask lab down --all")]
 pub(crate) struct Lab {
     /// Which lab.
@@ -55,6 +56,14 @@ enum Verb {
     },
     /// Start an image as a PVH domain and show its console until it ends or Ctrl-C ends it.
     Run(domain::Run),
+    /// Move a domain that runs to another lab, by `xl migrate` over a wire.
+    Migrate {
+        /// The domain's name.
+        domain: String,
+        /// The lab that it goes to.
+        #[arg(long)]
+        to: String,
+    },
     /// Show which labs are up, and their domains.
     Status {
         /// Print lines of JSON.
@@ -86,6 +95,9 @@ impl Lab {
             }
             Verb::Sh { command } => return terminal::sh(&find()?, &command),
             Verb::Run(run) => return run.run(cx, &find()?),
+            Verb::Migrate { domain, to } => {
+                return domain::migrate(cx, &find()?, &domain, &Session::find(&to)?);
+            }
             Verb::Status { json } => status(json)?,
             Verb::Log => print!("{}", find()?.log()?),
             Verb::Clean => {

@@ -39,9 +39,11 @@ mod monitor;
 pub mod session;
 mod snapshot;
 mod stream;
+pub mod wire;
 
 pub use image::Store;
 pub use stream::Stream;
+pub use wire::Wire;
 
 use folder::Folder;
 use snapshot::Snapshot;

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use atoll_lab::shell::JOBS;
-use atoll_lab::xen::{Lab, Store};
+use atoll_lab::xen::{Lab, Store, Wire};
 
 #[test]
 fn dom0_runs_what_it_is_told_and_leaves_nothing() {
@@ -85,4 +85,17 @@ fn labs_are_apart_and_run_side_by_side() {
     for (i, job) in jobs.into_iter().enumerate() {
         assert_eq!(job.wait().unwrap().text(), format!("{i}\n"));
     }
+}
+
+#[test]
+fn a_wire_joins_two_hosts() {
+    let Some(one) = Lab::for_test() else { return };
+    let two = Lab::start().unwrap();
+    two.ok("echo two >/run/who").unwrap();
+    let wire = Wire::new(&one, "/run/wire", &two, "EXEC:sh").unwrap();
+    let script = "echo 'cat /run/who; head -c 1000000 /dev/zero; exit' | \
+        socat -t 60 - UNIX-CONNECT:/run/wire >/run/said; head -n 1 /run/said; wc -c </run/said";
+    assert_eq!(one.ok(script).unwrap(), "two\n1000004\n");
+    let (there, back) = wire.wait().unwrap();
+    assert!(there > 0 && back == 1_000_004, "{there} {back}");
 }

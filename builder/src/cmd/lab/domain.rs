@@ -1,12 +1,15 @@
 //! `lab run`: an image as a PVH domain, with its console.
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 use atoll_builder::xl;
 use atoll_lab::xen::session::Session;
+use atoll_lab::xen::wire;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::super::{Context, run};
@@ -32,9 +35,7 @@ impl Run {
         let image = run::image(cx, &self.image)?;
         let stem = image.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let name = self.name.unwrap_or(stem);
-        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
-            bail!("`{name}` is no name for a domain: use letters, digits and `-`");
-        }
+        check(&name)?;
         let share = lab.share()?;
         std::fs::copy(&image, share.join(format!("{name}.img")))
             .with_context(|| format!("cannot copy {}", image.display()))?;
@@ -73,4 +74,43 @@ impl Run {
         cx.ui.step("Ended", &name);
         Ok(ExitCode::from(u8::try_from(status).unwrap_or(1)))
     }
+}
+
+fn check(name: &str) -> Result<()> {
+    if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
+        bail!("`{name}` is no name for a domain: use letters, digits and `-`");
+    }
+    Ok(())
+}
+
+/// Moves a domain to another lab.
+pub(super) fn migrate(cx: &Context, from: &Session, name: &str, to: &Session) -> Result<ExitCode> {
+    check(name)?;
+    let wire = format!("/run/to-{}", to.name());
+    let there = to.open("EXEC:xl migrate-receive")?;
+    let here = from.open(&wire::listener(&wire))?;
+    from.run(&wire::awaited(&wire), &mut std::io::sink())?;
+    let began = Instant::now();
+    let carrying = std::thread::spawn(move || wire::join(here, there));
+    let script = format!("xl migrate -s '' {name} 'socat - UNIX-CONNECT:{wire}' 2>&1");
+    let mut said = Vec::new();
+    let status = from.run(&script, &mut said)?;
+    if status != 0 {
+        std::io::stderr().write_all(&said)?;
+        // Its other end waits for nobody.
+        from.run(&format!("socat /dev/null UNIX-CONNECT:{wire}"), &mut std::io::sink())?;
+    }
+    let (bytes, _) = carrying.join().unwrap_or(Ok((0, 0)))?;
+    if status == 0 {
+        cx.ui.step(
+            "Moved",
+            format_args!(
+                "{name} to `{}` in {} ms, with {} KiB",
+                to.name(),
+                began.elapsed().as_millis(),
+                bytes >> 10
+            ),
+        );
+    }
+    Ok(ExitCode::from(u8::try_from(status).unwrap_or(1)))
 }
