@@ -1,6 +1,6 @@
 //! Kernel flavours: compiled once, then found by the hash of all that went in.
 //!
-//! A flavour is a platform and a set of component kinds. Its key covers the
+//! A flavour is the platforms that it boots on and a set of component kinds. Its key covers the
 //! sources, the features and the compiler, so a key that is in the cache *is*
 //! the right kernel, whoever built it and when. Nothing of this machine goes in
 //! (see `rustflags` and `rustc-wrapper.sh`): two checkouts make the same bytes.
@@ -12,6 +12,7 @@ use std::fs::File;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
+use atoll_config::image::Platform;
 use atoll_config::kinds::Kind;
 use serde::Serialize;
 
@@ -35,7 +36,7 @@ const RECIPE: [&[u8]; 3] = [b"3", include_bytes!("../rustc-wrapper.sh"), include
 pub struct Flavour {
     /// What it is found by.
     pub key: String,
-    /// Cargo features: the platform, then the kinds by name.
+    /// Cargo features: the platforms, then the kinds by name.
     pub features: Vec<String>,
     /// The compiler, by its first line.
     pub rustc: String,
@@ -48,9 +49,20 @@ pub struct Flavour {
 }
 
 impl Flavour {
-    /// The flavour that has these kinds in it, and an engine for `atoms`.
-    pub fn of(repo: &Repo, kinds: &[&Kind], atoms: bool) -> Result<Flavour> {
-        let mut features = vec!["qemu".to_owned()];
+    /// The flavour for these platforms that has these kinds in it, and an engine for
+    /// `atoms`. With several platforms it finds out on which it is.
+    pub fn of(
+        repo: &Repo,
+        kinds: &[&Kind],
+        atoms: bool,
+        platforms: &[Platform],
+    ) -> Result<Flavour> {
+        let boots = [Platform::Qemu, Platform::Xen].into_iter().filter(|p| platforms.contains(p));
+        let mut features: Vec<String> = boots.map(|p| p.name().to_owned()).collect();
+        if features.is_empty() {
+            // A guest that runs as a process only: its image holds some kernel all the same.
+            features.push(Platform::Qemu.name().to_owned());
+        }
         features.extend(atoms.then(|| ATOMS.to_owned()));
         features.extend(kinds.iter().map(|k| k.name.to_owned()));
         let rustc = Rustc::find(&repo.out().join("rustc.json"))?;

@@ -12,13 +12,13 @@ use anyhow::{Context, Result, bail};
 use crate::repo::Repo;
 
 /// The folders whose code is in a kernel.
-pub const FOLDERS: [&str; 4] = ["9p", "config", "runtime", "unikernel"];
+pub const FOLDERS: [&str; 5] = ["9p", "config", "runtime", "unikernel", "xen"];
 
 /// The folder of what runs atoms.
 const ENGINE: &str = "engine";
 
 /// What never is in a kernel, though it lies in such a folder.
-const SKIP: [&str; 5] = ["target", "tests", "benches", "examples", "fuzz"];
+const SKIP: [&str; 6] = ["target", "tests", "benches", "examples", "fuzz", "dom0"];
 
 /// One source file.
 #[derive(Clone, Debug)]

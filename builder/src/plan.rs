@@ -53,8 +53,9 @@ impl Plan {
         let start = Instant::now();
         // A guest that never runs on a machine of its own needs a kernel only to be an
         // image; which one does not matter.
-        let atoms = !guest.atoms.is_empty() && guest.platforms.contains(&Platform::Qemu);
-        let flavour = Flavour::of(repo, &guest.kinds(), atoms)?;
+        let atoms = !guest.atoms.is_empty()
+            && [Platform::Qemu, Platform::Xen].iter().any(|p| guest.platforms.contains(p));
+        let flavour = Flavour::of(repo, &guest.kinds(), atoms, &guest.platforms)?;
         let ms = [checked, compiled, ms(start)];
         Ok(Plan { file: file.to_owned(), guest, modules, payload, payload_hash, flavour, ms })
     }

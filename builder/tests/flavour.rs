@@ -7,6 +7,7 @@ use atoll_builder::build::{Options, build};
 use atoll_builder::flavour::Flavour;
 use atoll_builder::repo::Repo;
 use atoll_builder::ui::Ui;
+use atoll_config::image::Platform;
 use atoll_config::kinds::KINDS;
 
 const UI: Ui = Ui { quiet: true, verbose: false, colours: false };
@@ -74,7 +75,7 @@ fn a_kernel_has_the_code_that_its_kinds_ask_for() {
     let repo = Repo::find().unwrap();
     let has = |name: &str, file: &str| {
         let kinds: Vec<_> = KINDS.iter().filter(|k| k.name == name).collect();
-        let flavour = Flavour::of(&repo, &kinds, false).unwrap();
+        let flavour = Flavour::of(&repo, &kinds, false, &Platform::ALL).unwrap();
         flavour.get(&repo, UI).unwrap();
         // The table of lines names each source file that has code in it.
         let elf = std::fs::read(flavour.symbols(&repo)).unwrap();
@@ -89,9 +90,13 @@ fn a_kernel_has_the_code_that_its_kinds_ask_for() {
 #[test]
 fn a_guest_with_atoms_has_a_kernel_of_its_own() {
     let repo = Repo::find().unwrap();
-    let plain = Flavour::of(&repo, &[], false).unwrap();
-    let with = Flavour::of(&repo, &[], true).unwrap();
+    let plain = Flavour::of(&repo, &[], false, &Platform::ALL).unwrap();
+    let with = Flavour::of(&repo, &[], true, &Platform::ALL).unwrap();
     assert!(with.has_atoms() && !plain.has_atoms());
-    assert_eq!(with.features, ["qemu", "atoms"]);
+    assert_eq!(with.features, ["qemu", "xen", "atoms"]);
+    let qemu = Flavour::of(&repo, &[], false, &[Platform::Qemu]).unwrap();
+    let process = Flavour::of(&repo, &[], false, &[Platform::Process]).unwrap();
+    assert_eq!(qemu.features, ["qemu"]);
+    assert_eq!(process.key, qemu.key);
     assert_ne!(with.key, plain.key);
 }

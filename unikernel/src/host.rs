@@ -8,15 +8,22 @@ use heapless::Vec;
 use pvh::start_info::reader::StartInfoReader;
 use pvh::start_info::{MemmapTableEntry, MemmapType, StartInfo};
 
-use crate::arch::paging::reach;
+use crate::arch::paging::{Outside, reach};
+#[cfg(feature = "qemu")]
 use crate::logic::devices::{Slot, slots};
 use crate::logic::ram::Ram;
 
 /// What the host said.
 pub(crate) struct Host {
     pub(crate) ram: Ram,
+    #[cfg(feature = "qemu")]
     pub(crate) slots: Vec<Slot, 32>,
     pub(crate) launch: Launch,
+    /// What Xen gave, where this is Xen.
+    #[cfg(feature = "xen")]
+    pub(crate) xen: Option<crate::xen::Born>,
+    /// What lies outside of the memory and is to be mapped.
+    pub(crate) outside: Vec<Outside, 3>,
 }
 
 /// Bytes of a command line that are read.
@@ -44,7 +51,16 @@ pub(crate) unsafe fn read(address: u32) -> Result<Host, &'static str> {
     for entry in info.memmap().iter().filter(|e| e.ty() == MemmapType::Ram) {
         ram.add(entry.addr, entry.size);
     }
-    let mut host = Host { ram, slots: Vec::new(), launch: Launch::default() };
+    let mut host = Host {
+        ram,
+        #[cfg(feature = "qemu")]
+        slots: Vec::new(),
+        launch: Launch::default(),
+        #[cfg(feature = "xen")]
+        xen: crate::xen::Born::find()?,
+        outside: Vec::new(),
+    };
+    host.outside = host.outside();
     if raw.cmdline_paddr != 0 {
         // SAFETY: these bytes are readable, and nothing writes them now.
         let line = unsafe { core::slice::from_raw_parts(raw.cmdline_paddr as *const u8, LINE) };
@@ -52,10 +68,26 @@ pub(crate) unsafe fn read(address: u32) -> Result<Host, &'static str> {
         let line = end.and_then(|end| line.get(..end));
         let line = line.ok_or("the command line is longer than 4095 bytes")?;
         host.launch = Launch::parse(line);
+        #[cfg(feature = "qemu")]
         for slot in slots(line) {
             // More than there is room for are more than any guest uses.
             let _ = host.slots.push(slot);
         }
     }
     Ok(host)
+}
+
+impl Host {
+    /// What is to be mapped: on QEMU the virtio registers, the I/O APIC and the local
+    /// APIC; on Xen the two rings, and the local APIC, which Xen acts for, as it lies.
+    fn outside(&self) -> Vec<Outside, 3> {
+        #[cfg(feature = "xen")]
+        if let Some(born) = &self.xen {
+            let [store, console] = born.pages();
+            let at = [0xfee0_0000, store, console];
+            return at.into_iter().map(|at| Outside { at, registers: false }).collect();
+        }
+        let at = [0xfea0_0000, 0xfec0_0000, 0xfee0_0000];
+        at.into_iter().map(|at| Outside { at, registers: true }).collect()
+    }
 }

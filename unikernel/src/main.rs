@@ -22,17 +22,20 @@ mod payload;
 mod plat;
 mod record;
 mod ring;
+#[cfg(feature = "qemu")]
 mod virtio;
 #[cfg(feature = "atoms")]
 mod wasm;
+#[cfg(feature = "xen")]
+mod xen;
 
 pub(crate) use atoll_unikernel_logic as logic;
 
 use core::convert::Infallible;
 
-use arch::{paging, time};
+use arch::paging;
 use payload::Found;
-use plat::Machine;
+use plat::{Machine, Place};
 
 /// Where the boot code enters: the PVH start info's address, and the TSC then.
 extern "C" fn start(info: u32, boot_tsc: u64) -> ! {
@@ -48,15 +51,14 @@ fn boot(info: u32, boot_tsc: u64) -> Result<Infallible, &'static str> {
     // SAFETY: the boot code passed the address on, and its page tables are in use.
     let host = unsafe { host::read(info) }?;
     let found = Found::find(&host.ram)?;
-    let heap = paging::map_all(&host.ram, found.image());
+    let heap = paging::map_all(&host.ram, found.image(), &host.outside);
     // SAFETY: what `map_all` leaves is mapped, writable, and used by nothing.
     unsafe { heap::give(heap) };
-    time::start(boot_tsc);
+    let place = Place::start(&host, boot_tsc)?;
     if host.ram.ignored != 0 {
         log::warn!("memory: {} bytes above 4 GiB are not used", host.ram.ignored);
     }
-    let devices = virtio::start(&host.slots, virtio::buffers(heap::memory().total))?;
-    let mut machine = Machine::new(devices, host.launch);
+    let mut machine = Machine::new(place, host.launch);
     run(found, &mut machine).map(|status| machine.exit(status))
 }
 

@@ -3,26 +3,81 @@
 use atoll_config::launch::Launch;
 use atoll_runtime::platform::{Conn, Memory, Platform, Signal, Time, Trap};
 
-use crate::arch::{exit, lapic, tables, time, traps};
+use crate::arch::{exit, tables, time, traps};
+use crate::host::Host;
+#[cfg(feature = "qemu")]
 use crate::virtio::Devices;
+#[cfg(feature = "xen")]
+use crate::xen::Domain;
+
+/// Where this machine is: what brings its streams, and wakes it. There is one, on the
+/// stack of `boot`.
+#[allow(clippy::large_enum_variant, reason = "there is one")]
+pub(crate) enum Place {
+    /// QEMU, with virtio.
+    #[cfg(feature = "qemu")]
+    Qemu(Devices),
+    /// Xen.
+    #[cfg(feature = "xen")]
+    Xen(Domain),
+}
+
+/// The same for either place.
+macro_rules! at {
+    ($place:expr, $it:ident => $do:expr) => {
+        match $place {
+            #[cfg(feature = "qemu")]
+            Place::Qemu($it) => $do,
+            #[cfg(feature = "xen")]
+            Place::Xen($it) => $do,
+        }
+    };
+}
+
+/// Bytes that a stream may hold in each direction, on a machine with that much memory.
+fn buffers(memory: u64) -> usize {
+    if memory >= 8 << 20 { 64 << 10 } else { 16 << 10 }
+}
+
+impl Place {
+    /// Starts the clock and whatever the host gave, when there is a heap.
+    pub(crate) fn start(host: &Host, boot_tsc: u64) -> Result<Place, &'static str> {
+        let buffers = buffers(crate::heap::memory().total);
+        #[cfg(feature = "xen")]
+        if let Some(born) = &host.xen {
+            return Domain::start(born, boot_tsc, buffers).map(Place::Xen);
+        }
+        time::start(boot_tsc);
+        #[cfg(feature = "qemu")]
+        return crate::virtio::start(&host.slots, buffers).map(Place::Qemu);
+        #[cfg(not(feature = "qemu"))]
+        Err("this image is for Xen alone: build it with \"qemu\" among its platforms")
+    }
+}
 
 /// The machine.
 pub(crate) struct Machine {
-    devices: Devices,
+    place: Place,
     launch: Launch,
 }
 
 impl Machine {
-    pub(crate) fn new(devices: Devices, launch: Launch) -> Machine {
-        Machine { devices, launch }
+    pub(crate) fn new(place: Place, launch: Launch) -> Machine {
+        Machine { place, launch }
     }
 
     /// Ends the machine with a status of the guest.
-    pub(crate) fn exit(mut self, status: u8) -> ! {
-        if let Some(console) = &mut self.devices.console {
-            console.flush();
+    pub(crate) fn exit(self, status: u8) -> ! {
+        let status = status.min(exit::RECORDED - 1);
+        match self.place {
+            #[cfg(feature = "qemu")]
+            Place::Qemu(mut devices) => {
+                devices.flush();
+                exit::exit(status)
+            }
+            #[cfg(feature = "xen")]
+            Place::Xen(domain) => domain.exit(status),
         }
-        exit::exit(status.min(exit::RECORDED - 1))
     }
 }
 
@@ -32,6 +87,10 @@ impl Platform for Machine {
     }
 
     fn wall(&self) -> u64 {
+        #[cfg(feature = "xen")]
+        if let wall @ 1.. = crate::xen::clock::wall() {
+            return wall;
+        }
         self.launch.wall
     }
 
@@ -41,12 +100,16 @@ impl Platform for Machine {
     }
 
     fn seed(&mut self) -> [u8; 32] {
-        if let Some(seed) = self.devices.rng.take().and_then(|rng| rng.seed()) {
+        #[cfg(feature = "qemu")]
+        #[allow(irrefutable_let_patterns, reason = "there may be one place only")]
+        if let Place::Qemu(devices) = &mut self.place
+            && let Some(seed) = devices.seed()
+        {
             return seed;
         }
         match processor_seed() {
             Some(seed) => {
-                log::info!("seed: no entropy device answered; the processor's generator is used");
+                log::info!("seed: the processor's generator is used");
                 seed
             }
             None => {
@@ -57,42 +120,25 @@ impl Platform for Machine {
     }
 
     fn poll(&mut self) -> Option<Signal> {
-        self.devices.console.as_mut()?.poll()
+        at!(&mut self.place, it => it.poll())
     }
 
     fn recv(&mut self, conn: Conn, buf: &mut [u8]) -> usize {
-        self.devices.console.as_mut().map_or(0, |c| c.recv(conn, buf))
+        at!(&mut self.place, it => it.recv(conn, buf))
     }
 
     fn send(&mut self, conn: Conn, bytes: &[u8]) -> usize {
-        self.devices.console.as_mut().map_or(bytes.len(), |c| c.send(conn, bytes))
+        at!(&mut self.place, it => it.send(conn, bytes))
     }
 
     fn close(&mut self, conn: Conn) {
-        if let Some(console) = &mut self.devices.console {
-            console.close(conn);
-        }
+        at!(&mut self.place, it => it.close(conn));
     }
 
     fn idle(&mut self, until: Option<Time>) {
-        let console = &mut self.devices.console;
-        if let Some(c) = console {
-            c.flush();
-            c.listen(true);
-        }
         #[cfg(feature = "atoms")]
         crate::wasm::watchdog::rest();
-        // Interrupts are off: what arrives from here on wakes the sleep below.
-        if !console.as_ref().is_some_and(|c| c.due()) && time::alarm(until) {
-            lapic::wait();
-            if let Some(c) = console {
-                c.acknowledge();
-            }
-            lapic::end_of_interrupt();
-        }
-        if let Some(c) = console {
-            c.listen(false);
-        }
+        at!(&mut self.place, it => it.idle(until));
     }
 
     fn cpu(&mut self) -> u64 {
@@ -105,6 +151,8 @@ impl Platform for Machine {
 
     fn log(&mut self, line: &str) {
         crate::ring::LINES.with(|l| l.guest(line));
+        #[cfg(feature = "xen")]
+        crate::xen::console::line(line);
     }
 
     fn machine_log(&mut self, sink: &mut dyn FnMut(&str)) {
@@ -114,7 +162,7 @@ impl Platform for Machine {
     fn stats(&mut self, sink: &mut dyn FnMut(&'static str, u64)) {
         let (boot, hz) = time::figures();
         sink("boot_tsc", boot);
-        sink("first_reply_tsc", self.devices.console.as_ref().map_or(0, |c| c.first_reply));
+        sink("first_reply_tsc", at!(&self.place, it => it.first_reply()));
         sink("tsc_hz", hz);
         sink("interrupts", traps::interrupts());
     }

@@ -17,6 +17,8 @@ impl Log for Ring {
 
     fn log(&self, record: &log::Record<'_>) {
         LINES.with(|l| l.machine(*record.args()));
+        #[cfg(feature = "xen")]
+        LINES.with(|l| l.last().map(crate::xen::console::line));
     }
 
     fn flush(&self) {}

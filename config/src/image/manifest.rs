@@ -28,18 +28,21 @@ const MAX_JSON: usize = 4 << 20;
 pub enum Platform {
     /// A virtual machine of QEMU's.
     Qemu,
+    /// A domain of Xen's, with PVH.
+    Xen,
     /// A sandboxed Linux process.
     Process,
 }
 
 impl Platform {
     /// All there are.
-    pub const ALL: [Platform; 2] = [Platform::Qemu, Platform::Process];
+    pub const ALL: [Platform; 3] = [Platform::Qemu, Platform::Xen, Platform::Process];
 
     /// Its name in configurations and commands.
     pub fn name(self) -> &'static str {
         match self {
             Platform::Qemu => "qemu",
+            Platform::Xen => "xen",
             Platform::Process => "process",
         }
     }

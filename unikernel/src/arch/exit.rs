@@ -1,6 +1,6 @@
 //! The ports through which a guest leaves: the record's and the status'.
 //!
-//! Both are QEMU devices made for tests of kernels, and cost nothing until used:
+//! On Xen there is a console for the one and a call for the other. Both are QEMU devices made for tests of kernels, and cost nothing until used:
 //! `isa-debugcon` takes text, `isa-debug-exit` ends QEMU with status 2v + 1.
 
 use core::fmt;
@@ -17,6 +17,10 @@ pub(crate) struct Debug;
 
 impl fmt::Write for Debug {
     fn write_str(&mut self, s: &str) -> fmt::Result {
+        #[cfg(feature = "xen")]
+        if crate::xen::console::record(s) {
+            return Ok(());
+        }
         let mut port = PortWriteOnly::<u8>::new(0xe9);
         for byte in s.bytes() {
             // SAFETY: the port takes bytes of text, or is not there and takes nothing.
@@ -28,6 +32,8 @@ impl fmt::Write for Debug {
 
 /// Ends the machine.
 pub(crate) fn exit(status: u8) -> ! {
+    #[cfg(feature = "xen")]
+    crate::xen::crash();
     // SAFETY: where the port exists this ends the machine; else it does nothing.
     unsafe { PortWriteOnly::<u8>::new(0xf4).write(status) };
     // No such port: without an interrupt table the next exception resets the

@@ -6,12 +6,15 @@
 
 pub(crate) mod boot;
 pub(crate) mod exit;
+#[cfg(feature = "qemu")]
 pub(crate) mod ioapic;
+#[cfg_attr(not(feature = "qemu"), allow(dead_code, reason = "Xen's own calls are used"))]
 pub(crate) mod lapic;
 pub(crate) mod mem;
 pub(crate) mod paging;
 pub(crate) mod stacks;
 pub(crate) mod tables;
+#[cfg_attr(not(feature = "qemu"), allow(dead_code, reason = "Xen tells the time"))]
 pub(crate) mod time;
 pub(crate) mod traps;
 

@@ -86,9 +86,18 @@ pub(crate) fn reach(address: u64, size: u64) -> bool {
     true
 }
 
-/// Maps memory, devices and the image for good, and gives the memory that is
+/// 2 MiB of addresses that are not the machine's own memory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outside {
+    /// An address in them.
+    pub(crate) at: u64,
+    /// They are registers, not memory that somebody else has too.
+    pub(crate) registers: bool,
+}
+
+/// Maps memory, what lies outside of it and the image for good, and gives the memory that is
 /// left for the heap.
-pub(crate) fn map_all(ram: &Ram, image: Image) -> Vec<Region, REGIONS> {
+pub(crate) fn map_all(ram: &Ram, image: Image, outside: &[Outside]) -> Vec<Region, REGIONS> {
     let mut heap = ram.heap(image.text, image.payload_end);
     for region in &mut heap {
         // A ragged end above 1 GiB is not mapped.
@@ -112,9 +121,9 @@ pub(crate) fn map_all(ram: &Ram, image: Image) -> Vec<Region, REGIONS> {
     for (guard, _) in stacks::guards() {
         map.range(guard, guard + PAGE, 0);
     }
-    // The virtio registers, the I/O APIC, the local APIC.
-    for address in [0xfea0_0000, 0xfec0_0000, 0xfee0_0000] {
-        map.range(address, address + CHUNK, DEVICE);
+    for Outside { at, registers } in outside {
+        let at = at & !(CHUNK - 1);
+        map.range(at, at + CHUNK, if *registers { DEVICE } else { DATA });
     }
     let Map { directories, small, used } = map;
     for (entry, directory) in gibs.iter_mut().zip(&directories) {

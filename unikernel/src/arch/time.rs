@@ -1,4 +1,4 @@
-//! Time: the TSC, scaled by the local APIC's timer.
+//! Time: the TSC, scaled by the local APIC's timer; on Xen, the time that Xen tells.
 //!
 //! The timer starts to count at boot and is read for the first time when
 //! somebody asks for the time, so calibration costs no wait. Each later reading
@@ -59,6 +59,17 @@ pub(crate) fn start(boot: u64) {
     });
 }
 
+/// Begins where somebody else tells the time, and the TSC's speed.
+#[cfg(feature = "xen")]
+pub(crate) fn told(boot: u64, hz: u64) {
+    #[cfg(feature = "atoms")]
+    lapic::start_slow();
+    STATE.with(|s| {
+        s.clock = Clock::new(boot);
+        s.clock.told(hz.max(1));
+    });
+}
+
 /// The TSC in the middle of a trip to the timer, and how long the trip took.
 /// A host that runs something else meanwhile makes it long.
 fn timed<R>(trip: impl FnOnce() -> R) -> (R, u64, u64) {
@@ -83,11 +94,19 @@ fn stated() -> Option<u64> {
 
 /// The time now.
 pub(crate) fn now() -> Time {
+    #[cfg(feature = "xen")]
+    if let Some(now) = crate::xen::clock::now() {
+        return now;
+    }
     STATE.with(State::now).unwrap_or_default()
 }
 
 /// The time now for a record: 0 where the clock has not begun or is in use.
 pub(crate) fn last() -> u64 {
+    #[cfg(feature = "xen")]
+    if let Some(now) = crate::xen::clock::now() {
+        return now.0;
+    }
     STATE.with(|s| s.leg.map(|_| s.now().0)).flatten().unwrap_or(0)
 }
 
@@ -108,12 +127,22 @@ pub(crate) fn tick(ns: u64) {
         if s.clock.wants(u64::MAX) {
             s.sample(true);
         }
-        let counts = u32::try_from(ns / lapic::COUNT_NS).unwrap_or(u32::MAX).max(1);
+        let counts = u32::try_from(ns / lapic::count_ns()).unwrap_or(u32::MAX).max(1);
         let ((), at, length) = timed(|| lapic::tick(counts, super::tables::WATCHDOG));
         s.leg = (length <= LONG).then_some(at);
         s.initial = counts;
         s.armed = None;
         s.ticks = true;
+    });
+}
+
+/// The timer ticks no more: the machine is about to sleep by other means.
+#[cfg(all(feature = "xen", feature = "atoms"))]
+pub(crate) fn rest() {
+    STATE.with(|s| {
+        if core::mem::take(&mut s.ticks) {
+            lapic::disarm();
+        }
     });
 }
 

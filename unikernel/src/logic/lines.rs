@@ -57,6 +57,11 @@ impl Lines {
         }
     }
 
+    /// The newest line.
+    pub fn last(&self) -> Option<&str> {
+        self.ring.recent().map(|line| line.text.as_str())
+    }
+
     /// Every line that is still here, oldest first.
     pub fn all(&self) -> impl Iterator<Item = &str> {
         self.ring.oldest_ordered().map(|line| line.text.as_str())
@@ -97,6 +102,7 @@ mod tests {
         lines.take(&mut |l| got.push(l.to_string()));
         assert_eq!(got, ["a 1", "c"]);
         assert_eq!(lines.all().collect::<Vec<_>>(), ["a 1", "b", "c"]);
+        assert_eq!(lines.last(), Some("c"));
     }
 
     #[test]

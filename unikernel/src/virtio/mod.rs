@@ -10,9 +10,11 @@ mod split;
 
 use core::ptr::NonNull;
 
+use atoll_runtime::platform::{Conn, Signal, Time};
 use virtio_drivers::transport::mmio::{MmioTransport, VirtIOHeader};
 use virtio_drivers::transport::{DeviceType, Transport};
 
+use crate::arch::{lapic, time};
 use crate::logic::devices::Slot;
 use console::Console;
 use rng::Rng;
@@ -34,17 +36,72 @@ bitflags::bitflags! {
     }
 }
 
-/// Bytes that a stream's buffers take in each direction, on a machine with that
-/// much memory.
-pub(crate) fn buffers(memory: u64) -> usize {
-    if memory >= 8 << 20 { 64 << 10 } else { 16 << 10 }
-}
-
 /// The devices that a guest uses.
 #[derive(Default)]
 pub(crate) struct Devices {
-    pub(crate) console: Option<Console>,
-    pub(crate) rng: Option<Rng>,
+    console: Option<Console>,
+    rng: Option<Rng>,
+}
+
+impl Devices {
+    /// The next signal. When there is none, everything sent so far is on its way.
+    pub(crate) fn poll(&mut self) -> Option<Signal> {
+        self.console.as_mut()?.poll()
+    }
+
+    /// Takes received bytes.
+    pub(crate) fn recv(&mut self, conn: Conn, buf: &mut [u8]) -> usize {
+        self.console.as_mut().map_or(0, |c| c.recv(conn, buf))
+    }
+
+    /// Accepts bytes to send.
+    pub(crate) fn send(&mut self, conn: Conn, bytes: &[u8]) -> usize {
+        self.console.as_mut().map_or(bytes.len(), |c| c.send(conn, bytes))
+    }
+
+    /// Ends a connection; what was sent on it still goes out.
+    pub(crate) fn close(&mut self, conn: Conn) {
+        if let Some(console) = &mut self.console {
+            console.close(conn);
+        }
+    }
+
+    /// Everything sent so far is on its way.
+    pub(crate) fn flush(&mut self) {
+        if let Some(console) = &mut self.console {
+            console.flush();
+        }
+    }
+
+    /// Sleeps until something happens or the time has come.
+    pub(crate) fn idle(&mut self, until: Option<Time>) {
+        let console = &mut self.console;
+        if let Some(c) = console {
+            c.flush();
+            c.listen(true);
+        }
+        // Interrupts are off: what arrives from here on wakes the sleep below.
+        if !console.as_ref().is_some_and(|c| c.due()) && time::alarm(until) {
+            lapic::wait();
+            if let Some(c) = console {
+                c.acknowledge();
+            }
+            lapic::end_of_interrupt();
+        }
+        if let Some(c) = console {
+            c.listen(false);
+        }
+    }
+
+    /// A seed of the entropy device, once.
+    pub(crate) fn seed(&mut self) -> Option<[u8; rng::SEED]> {
+        self.rng.take()?.seed()
+    }
+
+    /// The TSC when the first bytes went out on `control`; 0 before.
+    pub(crate) fn first_reply(&self) -> u64 {
+        self.console.as_ref().map_or(0, |c| c.first_reply)
+    }
 }
 
 /// Starts the devices that the host announced. `buffers` are the bytes that a
