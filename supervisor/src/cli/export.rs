@@ -57,7 +57,7 @@ const MSIZE: u32 = (1 << 20) + 4096;
 /// Descriptors that are kept for sockets and for opening files a moment.
 const RESERVE: usize = 256;
 
-fn listen(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
     match text.strip_prefix("tcp:") {
         Some(_) => address::loopback(text),
         None => address::loopback(&format!("tcp:{text}")),

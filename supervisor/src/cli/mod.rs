@@ -22,6 +22,7 @@ mod progress;
 mod run;
 mod serve;
 mod tail;
+mod xenstore;
 
 /// Boots guests, and reads and writes their trees.
 #[derive(Debug, Parser)]
@@ -123,6 +124,8 @@ enum Command {
     Doctor(guests::doctor::Doctor),
     /// Serve folders of this machine in the foreground
     Export(export::Args),
+    /// Serve this host's XenStore as a tree in the foreground
+    XenstoreFs(xenstore::Args),
     /// List a directory of a guest's tree
     #[command(after_help = WHERE)]
     Ls(files::Ls),
@@ -186,6 +189,7 @@ fn asked() -> anyhow::Result<bool> {
         Command::Images(args) => block_on(guests::images::images(args)),
         Command::Doctor(args) => block_on(guests::doctor::doctor(args)),
         Command::Export(args) => export::run(&args),
+        Command::XenstoreFs(args) => xenstore::run(&args),
         Command::Ls(args) => block_on(files::ls(args)),
         Command::Cat(args) => block_on(files::cat(args)),
         Command::Write(args) => block_on(files::write(args)),

@@ -42,6 +42,9 @@ pub enum Act<'a> {
     Attach,
     /// To do something to the supervisor or to an image: the verb.
     Host(&'a str),
+    /// To see and change the host's XenStore, by which every domain of it can be told
+    /// anything.
+    XenStore,
     /// To do something to a guest: its name, the verb.
     Guest(&'a str, &'a str),
 }
@@ -63,8 +66,16 @@ pub struct Owner {
 }
 
 impl Authority for Owner {
-    fn may(&self, caller: &Caller, _: Act<'_>) -> Result<(), Fault> {
-        let user = caller.uid.is_none_or(|uid| uid == self.uid || uid == 0);
+    fn may(&self, caller: &Caller, act: Act<'_>) -> Result<(), Fault> {
+        let named = caller.uid.is_some_and(|uid| uid == self.uid || uid == 0);
+        if act == Act::XenStore {
+            if named {
+                return Ok(());
+            }
+            let text = format!("{caller} may not: XenStore is for uid={} and root", self.uid);
+            return Err(Fault::new(Errno::EACCES, text));
+        }
+        let user = named || caller.uid.is_none();
         let group = self.gid.is_some() && (caller.member || caller.gid == self.gid);
         if user || group {
             return Ok(());
@@ -96,5 +107,9 @@ mod tests {
         // One who is in the group beside another.
         let member = Caller { member: true, ..stranger };
         assert!(may(Some(6), member).is_ok() && may(None, member).is_err());
+        let owner = Owner { uid: 1000, gid: Some(6) };
+        let store = |who| owner.may(&who, Act::XenStore).is_ok();
+        assert!(store(caller(Some(1000), Some(5))) && store(caller(Some(0), Some(0))));
+        assert!(!store(member) && !store(caller(None, None)) && !store(stranger));
     }
 }

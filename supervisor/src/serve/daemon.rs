@@ -15,6 +15,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::{JoinError, spawn_local};
 use tokio::time::sleep_until;
 
+use super::authority::Act;
 use super::front::{Front, LIMITS, Server};
 use super::shims::{self, Live};
 use super::state::{State, Todo};
@@ -39,7 +40,12 @@ impl Daemon {
     pub(super) fn new(state: State) -> Rc<Daemon> {
         let begun = Instant::now() - Duration::from_millis(state.now().mono);
         let reach = |tree: &mut Control, path| {
-            let (s, id) = (&tree.files.state, Node::entry_of(path));
+            let (s, id) = (&mut tree.files.state, Node::entry_of(path));
+            if id == 0 {
+                // Of no guest: the only other tree that is mounted.
+                s.may(Act::XenStore)?;
+                return s.xenstore.clone().ok_or(Errno::ENXIO.into());
+            }
             let (guest, state) = (s.guest(id)?, s.view(id)?.state());
             if guest.socket.is_none() && s.core.is_foreign(&guest.name) {
                 let text = format!(

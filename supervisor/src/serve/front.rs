@@ -369,7 +369,11 @@ impl<T: Tree + 'static> Client<T> {
     fn connect(self: &Rc<Self>, id: UpId, mount: u64) {
         let link = Rc::new(Link::default());
         self.ups.borrow_mut().insert(id, link.clone());
-        let server = (self.shared.reach)(&mut self.shared.tree.borrow_mut(), mount);
+        let server = {
+            let mut tree = self.shared.tree.borrow_mut();
+            (self.shared.enter)(&mut tree, &self.caller);
+            (self.shared.reach)(&mut tree, mount)
+        };
         if let Ok(server) = &server {
             self.switch.borrow_mut().mounts(id, &server.tree);
         }

@@ -45,11 +45,13 @@ pub mod state;
 pub mod tree;
 pub mod units;
 mod watch;
+mod xenstore;
 
 use authority::Owner;
 use daemon::Daemon;
 use images::Images;
 use state::State;
+use xenstore::XenStore;
 
 /// The folder of a guest's checkpoints, in the guest's.
 const CHECKPOINTS: &str = "checkpoints";
@@ -146,10 +148,18 @@ pub async fn run(options: &Options) -> anyhow::Result<bool> {
     let images = Images::open(&at.join("images")).with_context(|| at.display().to_string())?;
     let owner = Owner { uid: rustix::process::geteuid().as_raw(), gid: options.group };
     let (todo, inbox) = tokio::sync::mpsc::unbounded_channel();
-    let state = State::new(&at, Box::new(store), loaded, images, Box::new(owner), todo);
+    let mut state = State::new(&at, Box::new(store), loaded, images, Box::new(owner), todo);
 
     let atoll = std::env::current_exe().context("which program is this?")?;
     let mut guard = Guard::start(&atoll).context("cannot start the guard")?;
+    let xenstore = match XenStore::start(&mut guard) {
+        Ok(xenstore) => xenstore,
+        Err(e) => {
+            eprintln!("atoll: there is no /xen/store: {e:#}");
+            None
+        }
+    };
+    state.xenstore = xenstore.as_ref().map(XenStore::server);
     let given = notify::listeners().context("the sockets of the service manager")?;
     let path = match &options.socket {
         Some(path) => std::path::absolute(path)?,
@@ -227,6 +237,7 @@ pub async fn run(options: &Options) -> anyhow::Result<bool> {
     let done = done.await;
     drop(local);
     drop(public);
+    drop(xenstore);
     guard.bye();
     // Goes where no guest has a socket there, and stays where one has.
     let _ = std::fs::remove_dir(address::socket_dir());

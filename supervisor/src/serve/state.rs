@@ -18,6 +18,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::answers::Answers;
 use super::authority::{Act, Authority, Caller};
 use super::cuts::Cuts;
+use super::front::Server;
 use super::images::{Check, Images};
 use super::manifest::Manifest;
 use crate::checkpoint::state::number;
@@ -108,6 +109,8 @@ pub struct State {
     pub folder: PathBuf,
     /// Lines of gaps of which a reader has a part.
     pub cuts: Cuts,
+    /// Who serves this host's XenStore, if it has one.
+    pub xenstore: Option<Server>,
     /// Clients now.
     pub clients: usize,
     /// Why nothing can be stored, as it was said last.
@@ -147,6 +150,7 @@ impl State {
             nodes: Nodes::default(),
             folder: folder.into(),
             cuts: Cuts::default(),
+            xenstore: None,
             clients: 0,
             trouble: None,
             begun: Instant::now(),
@@ -322,6 +326,7 @@ impl State {
         let (whom, verb) = match act {
             Act::Attach => return result,
             Act::Host(verb) => ("-", verb),
+            Act::XenStore => ("-", "xen store"),
             Act::Guest(name, verb) => (name, verb),
         };
         let decided = if result.is_ok() { "allowed" } else { "denied" };

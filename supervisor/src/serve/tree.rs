@@ -52,6 +52,10 @@ pub fn tree(mut state: State) -> Control {
     let host = t.dir(root, "host");
     t.text(host, "cpu", |_, out| host::cpu(out));
     t.text(host, "memory", |_, out| host::memory(out));
+    if state.xenstore.is_some() {
+        let xen = t.dir(root, "xen");
+        t.mount(xen, "store");
+    }
     images(&mut t, root, &mut state);
     guests(&mut t, root, &mut state);
     let tree = Growing::new(Files { synth: t, state });

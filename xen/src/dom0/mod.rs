@@ -16,5 +16,5 @@ mod vchan;
 
 pub use evtchn::{EvtChn, Port};
 pub use gntdev::{GntDev, MappedPage, Mapping, PAGE};
-pub use store::{AskError, ConnectError, Store, socket_path};
+pub use store::{AskError, ConnectError, Store, is_there, socket_path};
 pub use vchan::{Open, Stream, Vchan};

@@ -38,6 +38,11 @@ pub fn socket_path() -> PathBuf {
     }
 }
 
+/// Whether this looks like a domain that has a XenStore: there is its socket or its device.
+pub fn is_there() -> bool {
+    socket_path().exists() || Path::new(DEVICE).exists()
+}
+
 /// Why there is no connection to a xenstored.
 #[derive(Debug)]
 pub struct ConnectError {

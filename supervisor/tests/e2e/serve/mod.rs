@@ -22,6 +22,7 @@ mod survives;
 mod top;
 mod watch;
 mod wrong;
+mod xenstore;
 
 /// A supervisor of a test's own. When it is dropped nothing of it is left, nor of its guests.
 pub(super) struct Daemon {
@@ -71,9 +72,17 @@ impl Daemon {
 
     /// Starts it with more words.
     pub(super) fn begin_with(&mut self, more: &[&str]) {
+        self.begin_as(|command| {
+            command.args(more);
+        });
+    }
+
+    /// Starts it as somebody wants it.
+    pub(super) fn begin_as(&mut self, prepare: impl FnOnce(&mut Command)) {
         let log = std::fs::File::create(&self.log).unwrap();
         let mut command = self.place.atoll();
-        command.args(["serve", "--state"]).arg(self.state()).args(more);
+        command.args(["serve", "--state"]).arg(self.state());
+        prepare(&mut command);
         self.child = Some(command.stdout(Stdio::null()).stderr(log).spawn().unwrap());
         let until = Instant::now() + PATIENCE;
         while !self.said().contains("atoll: ready\n") {

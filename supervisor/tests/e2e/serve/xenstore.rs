@@ -1,0 +1,108 @@
+//! XenStore in the control tree, and alone, with Xen's own xenstored.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+
+use atoll_lab::xenstored::Xenstored;
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::Daemon;
+use crate::fixture::Place;
+
+fn xenstored() -> Option<Xenstored> {
+    Xenstored::start().inspect_err(|why| eprintln!("skipped: {why:#}")).ok()
+}
+
+#[test]
+fn a_host_of_xen_has_its_store_in_the_tree() {
+    let Some(mut xenstored) = xenstored() else { return };
+    xenstored.run("xenstore-write", &["/local/domain/0/name", "Domain-0"]).unwrap();
+    let mut daemon = Daemon::idle();
+    let socket = xenstored.socket();
+    daemon.begin_as(|command| {
+        command.env("XENSTORED_PATH", &socket).args(["--listen", "tcp:127.0.0.1:0"]);
+    });
+    let name = "/xen/store/local/domain/0/name/value";
+    assert_eq!(daemon.ok(&["cat", "@", name]), "Domain-0");
+    let mut watch = daemon.follow(&["cat", "@", "/xen/store/local/watch"]);
+    watch.wait_for("/local\n");
+    daemon.ok(&["write", "@", name, "dom0"]);
+    watch.wait_for("/local/domain/0/name\n");
+    drop(watch);
+    assert_eq!(xenstored.run("xenstore-read", &["/local/domain/0/name"]).unwrap(), "dom0\n");
+    assert!(daemon.ok(&["ls", "@", "/xen/store/txn"]).contains("clone"));
+    // Whoever comes by a port may be anybody.
+    let said = daemon.said();
+    let port = said.lines().find_map(|l| l.strip_prefix("atoll: control tree at tcp:"));
+    let tcp = format!("tcp:{}", port.unwrap());
+    assert!(daemon.ok(&["ls", &tcp, "/guests"]).is_empty());
+    let (_, why) = daemon.fails(&["ls", &tcp, "/xen/store"]);
+    assert!(why.contains("XenStore is for uid="), "{why}");
+    daemon.follow(&["cat", "@", "/audit"]).wait_for("denied - xen store");
+    // The rest of the tree does not need it.
+    xenstored.kill();
+    let (_, why) = daemon.fails(&["cat", "@", "/xen/store/value"]);
+    assert!(why.contains("no xenstored answers"), "{why}");
+    daemon.ok(&["ls", "@", "/guests"]);
+    daemon.finish();
+}
+
+#[test]
+fn a_host_without_has_none() {
+    if std::path::Path::new("/dev/xen/xenbus").exists() {
+        return eprintln!("skipped: this host has a XenStore");
+    }
+    let mut daemon = Daemon::idle();
+    let nowhere = daemon.place.dir.path().join("nowhere");
+    daemon.begin_as(|command| {
+        command.env("XENSTORED_PATH", nowhere);
+    });
+    assert!(!daemon.ok(&["ls", "@", "/"]).contains("xen"));
+    daemon.finish();
+}
+
+struct Served(Child);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts it, and waits until it serves.
+fn serve(place: &Place, args: &[&str]) -> Served {
+    let mut command = place.atoll();
+    command.arg("xenstore-fs").args(args).stderr(Stdio::piped());
+    let mut served = Served(command.spawn().unwrap());
+    let mut line = String::new();
+    BufReader::new(served.0.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with("xenstore-fs: "), "{line}");
+    served
+}
+
+#[test]
+fn it_is_served_alone_and_in_part() {
+    let Some(xenstored) = xenstored() else { return };
+    let place = Place::new();
+    xenstored.run("xenstore-write", &["/local/domain/5/name", "five"]).unwrap();
+    let at = xenstored.socket();
+    let at = at.to_str().unwrap();
+    let mut whole = serve(&place, &["--xenstored", at]);
+    let five = place.dir.path().join("five");
+    let five = five.to_str().unwrap();
+    let part = serve(&place, &["--xenstored", at, "--root", "/local/domain/5", "--socket", five]);
+    assert_eq!(place.ok(&["cat", "xenstore", "/local/domain/5/name/value"]), "five");
+    assert_eq!(place.ok(&["cat", five, "/name/value"]), "five");
+    assert!(!place.ok(&["ls", five, "/"]).contains("local"));
+    for signalled in [&whole, &part] {
+        kill_process(Pid::from_child(&signalled.0), Signal::TERM).unwrap();
+    }
+    assert!(whole.0.wait().unwrap().success());
+    drop((whole, part));
+    let (status, why) = place.fails(&["xenstore-fs", "--xenstored", "/nowhere/socket"]);
+    assert!(status == 1 && why.contains("no xenstored answers: /nowhere/socket"), "{why}");
+    let (status, why) = place.fails(&["xenstore-fs", "--xenstored", at, "--root", "local"]);
+    assert!(status == 2 && why.contains("--root local"), "{why}");
+    place.assert_empty();
+}
