@@ -42,7 +42,8 @@ if [ "$level" = bench ]; then
   needs="$needs
 clang-19:clang-19:compiling the atoms that are measured, which are C
 wasm-ld-19:lld-19:linking them
-erlc:erlang-base:comparing messages with Erlang's machine"
+erlc:erlang-base:comparing messages with Erlang's machine
+valgrind:valgrind:counting the instructions of a program"
 fi
 
 missing=()

@@ -167,9 +167,10 @@ fn counted(image: &Path, memory: u64, say: &dyn Fn(&str)) -> Result<Vec<Figure>>
     Ok(all.into_iter().flatten().flatten().collect())
 }
 
-fn field(text: &str, name: &str) -> Result<f64> {
+/// A number behind its name, on a line of its own.
+pub(crate) fn field(text: &str, name: &str) -> Result<f64> {
     let value = text.lines().find_map(|l| l.strip_prefix(name)?.trim().parse().ok());
-    value.with_context(|| format!("the guest's stats have no `{name}`"))
+    value.with_context(|| format!("there is no `{name}` in what was counted"))
 }
 
 fn as_process(tender: &Path, image: &Path, runs: usize, say: &dyn Fn(&str)) -> Result<Vec<Figure>> {

@@ -84,7 +84,7 @@ fn run(args: &Args) -> Result<()> {
             let figures = measure(name, &root, args)?;
             show(&figures, args.json)?;
             // A part of them would stand for all in the README.
-            if args.choice.is_all() || name != "9p" {
+            if args.choice.is_all() || !matches!(name, "9p" | "atoms") {
                 Run { host: Host::here(), figures }.save(&root, name)?;
             }
         }
@@ -102,7 +102,7 @@ fn measure(name: &str, root: &Path, args: &Args) -> Result<Vec<Figure>> {
         "boot" => boot::run(root, args.runs, &say),
         "size" => size::run(root, &say),
         "9p" => p9::run(root, &args.choice, args.runs, &say),
-        "atoms" => atoms::run(root, args.runs, &say),
+        "atoms" => atoms::run(root, &args.choice.only, args.runs, &say),
         "supervisor" => supervisor::run(root, args.runs, &say),
         DENSITY => density::run(root, &args.guests, &say),
         _ => build::run(root, args.runs, &say),

@@ -28,6 +28,9 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// The machine that `atoll run` uses.
 const MACHINE: &str = "microvm,acpi=off,pic=off,pit=off,rtc=off";
 
+/// Its processor: what atoms are compiled for.
+const CPU: &str = "qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt";
+
 /// Numbers of the descriptors that QEMU is given.
 const CONTROL: i32 = 10;
 const HOST: i32 = 11;
@@ -72,7 +75,16 @@ impl Shell {
         let (debug, theirs) = UnixStream::pair()?;
         debug.set_read_timeout(Some(PATIENCE))?;
         let mut qemu = Program::new(QEMU)?
-            .args(["-M", &self.machine, "-accel", "tcg", "-m", &format!("{}M", self.memory)])
+            .args([
+                "-M",
+                &self.machine,
+                "-accel",
+                "tcg",
+                "-cpu",
+                CPU,
+                "-m",
+                &format!("{}M", self.memory),
+            ])
             .args(["-nodefaults", "-no-user-config", "-nographic", "-no-reboot"])
             .args(["-chardev", &format!("socket,id=debug,fd={DEBUG}")])
             .fd(DEBUG, theirs)

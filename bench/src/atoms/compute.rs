@@ -1,6 +1,7 @@
 //! What atoms compute: the same C, compiled to Wasm and by the builder to native code, and
 //! compiled to native code right away.
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -13,13 +14,13 @@ use crate::proc::{self, Program};
 use crate::product;
 
 /// The kinds of work (`bench/atoms/work.h`).
-const KINDS: [&str; 4] = ["sha", "sieve", "nbody", "fib"];
+pub(super) const KINDS: [&str; 4] = ["sha", "sieve", "nbody", "fib"];
 /// How much longer than native code an atom may take.
 const GOAL: f64 = 1.35;
 /// Pieces of each kind in a round.
 const PIECES: u32 = 40;
 /// Compilers to compare with: the faster one counts, for each kind.
-const COMPILERS: [&str; 2] = ["gcc", "clang-19"];
+pub(super) const COMPILERS: [&str; 2] = ["gcc", "clang-19"];
 /// The unit of that: less of it is better.
 const LONGER: &str = "× as long";
 const ATOM: &str = "atom in the tender";
@@ -72,8 +73,14 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<Vec<Figure>> {
     Ok(out)
 }
 
-/// The work as a program.
+/// The work as a program that waits for lines.
 fn native(bench: &Bench<'_>, compiler: &str) -> Result<Worker> {
+    let program = Program::new(compiled(bench, compiler)?)?;
+    Worker::start(&format!("{compiler} -O2"), program)
+}
+
+/// The work as a program.
+pub(super) fn compiled(bench: &Bench<'_>, compiler: &str) -> Result<PathBuf> {
     let program = bench.scratch.path().join(format!("work-{compiler}"));
     let output = Command::new(compiler)
         // What libraries say with errno, an atom's square root does not say either.
@@ -85,7 +92,7 @@ fn native(bench: &Bench<'_>, compiler: &str) -> Result<Worker> {
     if !output.status.success() {
         bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
     }
-    Worker::start(&format!("{compiler} -O2"), Program::new(&program)?)
+    Ok(program)
 }
 
 /// The image's own Wasm in an interpreter.

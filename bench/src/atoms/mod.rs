@@ -17,12 +17,16 @@ use crate::urgent::Urgent;
 
 pub mod actors;
 pub mod compute;
+pub mod counted;
 pub mod interpreter;
 pub mod messages;
 pub mod state;
 pub mod worker;
 
 use worker::Worker;
+
+/// The guest's memory (`bench/atoms/guest.toml`), in MiB.
+const MEMORY: u64 = 256;
 
 /// What is measured with.
 pub struct Bench<'a> {
@@ -35,8 +39,22 @@ pub struct Bench<'a> {
     scratch: tempfile::TempDir,
 }
 
-/// Measures.
-pub fn run(root: &Path, runs: usize, say: &dyn Fn(&str)) -> Result<Vec<Figure>> {
+type Part = fn(&Bench<'_>) -> Result<Vec<Figure>>;
+
+/// The parts, by the names that `--only` knows.
+const PARTS: [(&str, Part); 4] = [
+    ("compute", compute::run),
+    ("instructions", counted::run),
+    ("messages", messages::run),
+    ("checkpoints", state::run),
+];
+
+/// Measures; only the named parts, if there are any.
+pub fn run(root: &Path, only: &[String], runs: usize, say: &dyn Fn(&str)) -> Result<Vec<Figure>> {
+    if let Some(unknown) = only.iter().find(|o| !PARTS.iter().any(|(name, _)| name == o)) {
+        let names = PARTS.map(|(name, _)| name).join(", ");
+        bail!("there is no part `{unknown}` of `bench atoms`: there are {names}");
+    }
     say("building the atoms and the tender");
     let scratch = tempfile::tempdir()?;
     let image = scratch.path().join("atoms.img");
@@ -47,9 +65,12 @@ pub fn run(root: &Path, runs: usize, say: &dyn Fn(&str)) -> Result<Vec<Figure>> 
         "atoll-tender",
     )?;
     let bench = Bench { root, runs, say, tender, image, scratch };
-    let mut out = compute::run(&bench)?;
-    out.extend(messages::run(&bench)?);
-    out.extend(state::run(&bench)?);
+    let mut out = Vec::new();
+    for (name, part) in PARTS {
+        if only.is_empty() || only.iter().any(|o| o == name) {
+            out.extend(part(&bench)?);
+        }
+    }
     Ok(out)
 }
 

@@ -30,7 +30,8 @@ const THREADS: [usize; 3] = [1, 2, 16];
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Choice {
     /// 9p: only the cases whose name has this in it. A goal that is the peer's best
-    /// over all sizes is then that over the sizes that are left.
+    /// over all sizes is then that over the sizes that are left. atoms: only these parts:
+    /// compute, instructions, messages, checkpoints.
     #[arg(long, value_name = "TEXT")]
     pub only: Vec<String>,
     /// 9p: only these servers: ours, diod, echo, guests.
