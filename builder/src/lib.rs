@@ -26,4 +26,3 @@ pub mod show;
 pub mod sizes;
 pub mod tidy;
 pub mod ui;
-pub mod xl;

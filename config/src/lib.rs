@@ -23,3 +23,5 @@ pub mod payload;
 pub mod rules;
 #[cfg(feature = "std")]
 pub mod text;
+#[cfg(feature = "std")]
+pub mod xl;

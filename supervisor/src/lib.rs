@@ -16,6 +16,7 @@ pub mod cli;
 pub mod conn;
 pub mod core;
 pub mod doctor;
+pub mod domain;
 mod exchange;
 pub mod foreign;
 pub mod guard;

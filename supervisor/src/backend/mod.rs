@@ -21,6 +21,7 @@ mod machine;
 mod monitor;
 pub mod process;
 pub mod qemu;
+pub mod xen;
 
 pub use machine::{Machine, Still, start};
 

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::conn::Error;
-use crate::{backend, guard, shim, socket};
+use crate::{backend, domain, guard, shim, socket};
 
 mod checkpoint;
 mod export;
@@ -215,6 +215,12 @@ fn internal() -> Option<anyhow::Result<bool>> {
     }
     if command == shim::COMMAND {
         return Some(shim::run(args.next()?.as_ref()));
+    }
+    if command == domain::COMMAND {
+        std::process::exit(domain::front::run(args));
+    }
+    if command == domain::KEEPER {
+        return Some(domain::keeper::run().map(|()| true));
     }
     if command == man::COMMAND {
         return Some(man::write(args.next()?.as_ref()));

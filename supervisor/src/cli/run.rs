@@ -91,6 +91,8 @@ pub(super) enum OnArg {
     Auto,
     /// A virtual machine
     Qemu,
+    /// A domain of Xen, in dom0
+    Xen,
     /// A sandboxed process
     Process,
 }
@@ -166,10 +168,12 @@ pub(super) async fn run(args: Args) -> anyhow::Result<bool> {
         return Err(super::Usage(text.into()).into());
     };
     let options = Options {
+        name: None,
         image,
         on: match args.on {
             OnArg::Auto => On::Auto,
             OnArg::Qemu => On::Qemu,
+            OnArg::Xen => On::Xen,
             OnArg::Process => On::Process,
         },
         socket: args.socket,

@@ -59,6 +59,8 @@ pub enum On {
     Auto,
     /// On QEMU.
     Qemu,
+    /// As a domain of Xen, in dom0.
+    Xen,
     /// As a sandboxed process.
     Process,
 }
@@ -76,6 +78,8 @@ pub enum Restore {
 /// What was asked for.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
+    /// What the guest is called, if not as its image says.
+    pub name: Option<String>,
     /// The image file.
     pub image: PathBuf,
     /// Where to run.

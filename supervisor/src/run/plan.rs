@@ -10,6 +10,7 @@ use atoll_config::launch::Launch;
 use super::{On, Options, Restore, Voice};
 use crate::backend::process::Process;
 use crate::backend::qemu::{Accel, Qemu};
+use crate::backend::xen::Xen;
 use crate::backend::{Backend, Spec, find_program, kvm};
 use crate::checkpoint::{self, Source, State};
 use crate::namespace::{Import, Namespace};
@@ -146,6 +147,7 @@ async fn choose(
     let program = || find_program(QEMU, "ATOLL_QEMU", atoll);
     let platform = match options.on {
         On::Qemu => Platform::Qemu,
+        On::Xen => Platform::Xen,
         On::Process => Platform::Process,
         On::Auto if can(Platform::Qemu) && program().is_some() => Platform::Qemu,
         On::Auto if can(Platform::Process) => Platform::Process,
@@ -154,6 +156,10 @@ async fn choose(
     if !can(platform) {
         let names: Vec<&str> = manifest.platforms.iter().map(|p| p.name()).collect();
         bail!("this image runs on {} only, not on {}", names.join(", "), platform.name());
+    }
+    if platform == Platform::Xen {
+        let name = options.name.clone().unwrap_or_else(|| manifest.name.clone());
+        return Ok(Box::new(Xen { atoll: atoll.to_owned(), name }));
     }
     if platform == Platform::Process {
         let program = find_program("atoll-tender", "ATOLL_TENDER", atoll)

@@ -216,6 +216,7 @@ async fn start(
 
 fn options(spec: &Spec) -> Options {
     Options {
+        name: Some(spec.name.clone()),
         image: spec.image.clone(),
         on: spec.on,
         exports: spec.exports.clone(),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
-use atoll_builder::xl;
+use atoll_config::xl;
 use atoll_lab::xen::session::Session;
 use atoll_lab::xen::wire;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -42,8 +42,9 @@ impl Run {
         let domain = xl::Domain {
             name: &name,
             kernel: &format!("/mnt/{name}.img"),
-            memory: self.memory,
+            memory: u64::from(self.memory) << 20,
             cmdline: &self.cmdline,
+            ..xl::Domain::default()
         };
         std::fs::write(share.join(format!("{name}.cfg")), domain.config())?;
         // Interrupted, it takes its domain with it. `tail` looks once a second only.

@@ -87,6 +87,7 @@ fn config(args: &Create, hash: &str) -> anyhow::Result<String> {
     match args.on {
         OnArg::Auto => {}
         OnArg::Qemu => text += "on = \"qemu\"\n",
+        OnArg::Xen => text += "on = \"xen\"\n",
         OnArg::Process => text += "on = \"process\"\n",
     }
     match args.accel {

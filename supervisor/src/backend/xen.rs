@@ -1,0 +1,81 @@
+//! Xen: the guest as a PVH domain, made by `xl` in dom0. The program is this one
+//! ([`crate::domain`]), since a domain is no process.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+
+use super::{Backend, Ended, Spec};
+use crate::domain::{COMMAND, LOST, RECORDED, UNSTARTED};
+
+/// Xen.
+#[derive(Clone, Debug)]
+pub struct Xen {
+    /// This program.
+    pub atoll: PathBuf,
+    /// What the domain is called.
+    pub name: String,
+}
+
+impl Backend for Xen {
+    fn name(&self) -> String {
+        "xen".into()
+    }
+
+    fn follows_parent(&self) -> bool {
+        false
+    }
+
+    fn has_monitor(&self) -> bool {
+        true
+    }
+
+    fn line(&self, spec: &Spec) -> Vec<OsString> {
+        let mut line: Vec<OsString> = vec![self.atoll.clone().into(), COMMAND.into()];
+        let words = [
+            ("--name", self.name.clone()),
+            ("--memory", spec.memory.to_string()),
+            ("--launch", spec.launch.clone()),
+        ];
+        line.extend(words.into_iter().flat_map(|(name, value)| [name.into(), value.into()]));
+        line.push(spec.image.clone().into());
+        line
+    }
+
+    fn ended(&self, status: ExitStatus, stderr: &str) -> Ended {
+        match status.code() {
+            Some(0) => Ended::Status(0),
+            Some(RECORDED) => Ended::Recorded,
+            // Whoever was to start it ends with 1, and says why.
+            Some(UNSTARTED | 1) => Ended::Unstarted(stderr.to_owned()),
+            Some(LOST) => Ended::Lost(stderr.to_owned()),
+            _ => Ended::Lost(format!("the domain's process ended with {status} {stderr}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+
+    #[test]
+    fn ends_are_told_apart() {
+        let xen = Xen { atoll: "atoll".into(), name: "hello".into() };
+        let ended = |raw: i32| xen.ended(ExitStatus::from_raw(raw), "why");
+        assert_eq!(ended(0), Ended::Status(0));
+        assert_eq!(ended(RECORDED << 8), Ended::Recorded);
+        assert_eq!(ended(UNSTARTED << 8), Ended::Unstarted("why".into()));
+        assert_eq!(ended(LOST << 8), Ended::Lost("why".into()));
+        assert!(matches!(ended(9), Ended::Lost(_)));
+    }
+
+    #[test]
+    fn the_command_line_is_data() {
+        let xen = Xen { atoll: "/a b/atoll".into(), name: "hello".into() };
+        let spec = Spec { image: "/x".into(), memory: 1 << 20, launch: "atoll.wall=5 b".into() };
+        let line = xen.line(&spec);
+        assert_eq!(line[..4], ["/a b/atoll", "__domain", "--name", "hello"]);
+        assert_eq!(line[line.len() - 2..], ["atoll.wall=5 b", "/x"]);
+    }
+}

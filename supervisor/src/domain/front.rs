@@ -1,0 +1,192 @@
+//! The process that stands for a domain: see [`super`].
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use atoll_config::xl::Domain;
+use atoll_xen::dom0::Store;
+use clap::Parser;
+use rustix::fd::OwnedFd;
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+
+use super::console::Console;
+use super::keeper::Order;
+use super::{KEEPER, LOST, RECORDED, UNSTARTED, lane, monitor, store, xl};
+use crate::backend::{CONTROL_FD, DEBUG_FD, HOST_FD, MONITOR_FD};
+
+/// How long a domain of this name may take to be gone.
+const FREE_WITHIN: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Parser)]
+struct Args {
+    #[arg(long)]
+    name: String,
+    /// Bytes.
+    #[arg(long)]
+    memory: u64,
+    #[arg(long)]
+    launch: String,
+    image: PathBuf,
+}
+
+/// What the keeper says, and what XenStore does.
+enum Event {
+    Said(String),
+    KeeperGone,
+    There(u16),
+}
+
+/// Stands for a domain until its end: the status to end with.
+pub fn run(args: impl Iterator<Item = OsString>) -> i32 {
+    let program = std::iter::once(OsString::from("atoll"));
+    let done =
+        Args::try_parse_from(program.chain(args)).map_err(Into::into).and_then(|a| stand(&a));
+    done.unwrap_or_else(|e| {
+        // As whoever cannot start a program does: the supervisor takes it for that.
+        eprintln!("atoll: {e:#}");
+        UNSTARTED
+    })
+}
+
+fn stand(args: &Args) -> Result<i32> {
+    let this = pidfd_open(getpid(), PidfdFlags::empty())?;
+    let take = |fd| -> Result<OwnedFd> { Ok(pidfd_getfd(&this, fd, PidfdGetfdFlags::empty())?) };
+    let control = UnixListener::from(take(CONTROL_FD)?);
+    let host = UnixListener::from(take(HOST_FD)?);
+    let asks = UnixListener::from(take(MONITOR_FD)?);
+    let debug = File::from(take(DEBUG_FD)?);
+
+    let mut store = store::open()?;
+    xl().context("xl is not on the PATH: install xen-utils")?;
+    ensure!(
+        rustix::process::geteuid().is_root(),
+        "making a domain needs root: run the supervisor with sudo"
+    );
+    if let Some(domid) = store::wait_free(&mut store, &args.name, FREE_WITHIN)? {
+        bail!("there is a domain called {} already (number {domid})", args.name);
+    }
+    let uuid = std::fs::read_to_string("/proc/sys/kernel/random/uuid")?.trim().to_owned();
+    let config = Domain {
+        name: &args.name,
+        uuid: Some(&uuid),
+        kernel: &args.image.to_string_lossy(),
+        memory: args.memory,
+        cmdline: &args.launch,
+        keep_crashed: true,
+    }
+    .config();
+
+    let (send, events) = mpsc::channel();
+    let (mut keeper, to_keeper) = keep(&Order { config, uuid: uuid.clone() }, send.clone())?;
+    std::thread::spawn(move || {
+        if let Ok(domid) = introduced(store, &uuid) {
+            let _ = send.send(Event::There(domid));
+        }
+    });
+    let open = Arc::new(AtomicBool::new(false));
+    let mut streams = Some((control, host, asks, debug));
+    let mut console = None;
+    let status = loop {
+        let word = match events.recv()? {
+            Event::There(domid) => {
+                if let Some((control, host, asks, debug)) = streams.take() {
+                    console = Some(Console::start(store::open()?, domid, debug, open.clone()));
+                    start(domid, control, host, asks, open.clone())?;
+                }
+                continue;
+            }
+            Event::KeeperGone => "failed its keeper has gone".to_owned(),
+            Event::Said(word) => word,
+        };
+        break match word.split_once(' ') {
+            Some(("failed", why)) => {
+                eprintln!("atoll: there is no domain {}: {why}", args.name);
+                UNSTARTED
+            }
+            Some(("kept", _)) => match console.take().map(Console::rest) {
+                Some(true) => RECORDED,
+                _ => {
+                    eprintln!("the domain crashed, or reset itself (a triple fault)");
+                    LOST
+                }
+            },
+            _ => {
+                console.take().map(Console::rest);
+                0
+            }
+        };
+    };
+    drop(to_keeper);
+    let _ = keeper.wait();
+    Ok(status)
+}
+
+/// Starts the keeper, and tells what it says.
+fn keep(order: &Order, events: mpsc::Sender<Event>) -> Result<(Child, impl Write + use<>)> {
+    let mut keeper = Command::new(std::env::current_exe()?)
+        .arg(KEEPER)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        // Out of reach of the terminal's signals, and of who kills this one's group.
+        .process_group(0)
+        .spawn()
+        .context("cannot start the keeper")?;
+    let mut to = keeper.stdin.take().context("no input")?;
+    writeln!(to, "{}", serde_json::to_string(order)?)?;
+    let from = BufReader::new(keeper.stdout.take().context("no output")?);
+    std::thread::spawn(move || {
+        for line in from.lines().map_while(Result::ok) {
+            let _ = events.send(Event::Said(line));
+        }
+        let _ = events.send(Event::KeeperGone);
+    });
+    Ok((keeper, to))
+}
+
+/// Waits until the domain is known.
+fn introduced(mut store: Store, uuid: &str) -> Result<u16> {
+    store::watch(&mut store, "@introduceDomain")?;
+    loop {
+        if let Some(domid) = store::by_uuid(&mut store, uuid)? {
+            return Ok(domid);
+        }
+        let event = store.wait_event(Duration::from_secs(3600));
+        event.map_err(|e| anyhow::anyhow!("{e}"))?;
+    }
+}
+
+/// Starts all that goes on for the domain's life. A stream that fails ends, which the
+/// supervisor notices.
+fn start(
+    domid: u16,
+    control: UnixListener,
+    host: UnixListener,
+    asks: UnixListener,
+    open: Arc<AtomicBool>,
+) -> Result<()> {
+    for (listener, name, open) in [(control, "control", Some(open)), (host, "host", None)] {
+        let store = store::open()?;
+        std::thread::spawn(move || {
+            let opened = || {
+                if let Some(open) = &open {
+                    open.store(true, Ordering::Release);
+                }
+            };
+            if let Err(e) = lane::serve(&listener, store, domid, name, &opened) {
+                eprintln!("{e:#}");
+            }
+        });
+    }
+    std::thread::spawn(move || monitor::serve(&asks, domid));
+    Ok(())
+}

@@ -1,0 +1,116 @@
+//! The process that makes a domain and sees to its end.
+//!
+//! It is told what to make by a line of JSON on its standard input, and goes on as long as
+//! that is open. What happens it says on its standard output: `gone` when the domain has ended
+//! and is no more, `kept N` when it has crashed and is still there, `failed WHY` when it was
+//! never made. When its input ends, the domain is destroyed, in whatever state it is.
+
+use std::io::{BufRead, Read, Write};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use command_fds::{CommandFdExt, FdMapping};
+use rustix::fs::{MemfdFlags, memfd_create};
+use serde::{Deserialize, Serialize};
+
+use super::{XL, complaint, done, run as run_xl, store};
+
+/// Where `xl` finds the configuration.
+const CONFIG_FD: i32 = 9;
+/// How long `xl` may take to make a domain that nobody wants any more.
+const GOES_WITHIN: Duration = Duration::from_secs(60);
+
+/// What is to be made.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Order {
+    /// The configuration.
+    pub(super) config: String,
+    /// The domain's own number for ever, which is in there.
+    pub(super) uuid: String,
+}
+
+enum Event {
+    /// `xl create -F` has ended: whether well, and what it said.
+    Ended(bool, Vec<u8>),
+    /// Nobody wants the domain any more.
+    Unwanted,
+}
+
+/// Whether `xl` has done all that makes a domain: the last is to keep its configuration.
+fn is_made(domid: u16) -> bool {
+    let listed = run_xl(&["list", "-l", &domid.to_string()]).ok();
+    let listed =
+        listed.and_then(|out| serde_json::from_slice::<serde_json::Value>(&out.stdout).ok());
+    listed.and_then(|l| Some(!l.as_array()?.is_empty())).unwrap_or(false)
+}
+
+/// Runs until the input ends.
+pub fn run() -> Result<()> {
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line)?;
+    let order: Order = serde_json::from_str(&line).context("no order")?;
+    let mut store = store::open()?;
+    let (send, events) = mpsc::channel();
+    let input = send.clone();
+    std::thread::spawn(move || {
+        let _ = std::io::stdin().lock().read(&mut [0]);
+        let _ = input.send(Event::Unwanted);
+    });
+
+    let config = std::fs::File::from(memfd_create("domain", MemfdFlags::CLOEXEC)?);
+    (&config).write_all(order.config.as_bytes())?;
+    let mut command = Command::new(XL);
+    command
+        .args(["create", "-F", "-q", &format!("/proc/self/fd/{CONFIG_FD}")])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    command
+        .fd_mappings(vec![FdMapping { parent_fd: config.into(), child_fd: CONFIG_FD }])
+        .map_err(std::io::Error::other)?;
+    let child = command.spawn().context("cannot start xl")?;
+    std::thread::spawn(move || {
+        let out = child.wait_with_output();
+        let (well, said) = out.map_or((false, Vec::new()), |o| (o.status.success(), o.stderr));
+        let _ = send.send(Event::Ended(well, said));
+    });
+
+    let mut running = true;
+    let wanted = loop {
+        match events.recv()? {
+            Event::Unwanted => break false,
+            Event::Ended(well, said) => {
+                running = false;
+                let there = store::by_uuid(&mut store, &order.uuid)?;
+                let word = match there {
+                    Some(domid) => format!("kept {domid}"),
+                    None if well => "gone".to_owned(),
+                    None => format!("failed {}", complaint(&said)),
+                };
+                let mut out = std::io::stdout().lock();
+                if writeln!(out, "{word}").and_then(|()| out.flush()).is_err() || there.is_none() {
+                    break there.is_none();
+                }
+            }
+        }
+    };
+    // What is there is destroyed; what is being made is let be made before, since half a
+    // domain is nobody's.
+    let until = Instant::now() + GOES_WITHIN;
+    while !wanted && Instant::now() < until {
+        let there = store::by_uuid(&mut store, &order.uuid)?;
+        if let Some(domid) = there
+            && (!running || is_made(domid))
+        {
+            let _ = done(&["destroy", &domid.to_string()]);
+        } else if there.is_none() && !running {
+            break;
+        }
+        if running && let Ok(Event::Ended(..)) = events.recv_timeout(Duration::from_millis(50)) {
+            running = false;
+        }
+    }
+    Ok(())
+}

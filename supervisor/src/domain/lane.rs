@@ -1,0 +1,154 @@
+//! A stream of a domain: a socket of the supervisor's on one side, a vchan on the other.
+//!
+//! The supervisor connects before there is a domain, and waits: what it sends is carried
+//! as soon as the guest serves. Between a connection's end and the next, the vchan is
+//! closed, which is how the guest hears of it.
+
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::Duration;
+
+use anyhow::Result;
+use atoll_xen::dom0::{Open, Store, Vchan};
+use atoll_xen::vchan::Takes;
+use rustix::event::{PollFd, PollFlags, poll};
+
+use super::store;
+
+/// How soon a domain that does not serve yet is asked again.
+const AGAIN: Duration = Duration::from_millis(5);
+/// Bytes that wait on their way, each way.
+const WAITING: usize = 64 << 10;
+
+/// Serves one stream for ever: this process ends with its domain.
+pub(super) fn serve(
+    listener: &UnixListener,
+    mut store: Store,
+    domid: u16,
+    name: &str,
+    opened: &dyn Fn(),
+) -> Result<()> {
+    let path = store::path(domid, &format!("data/vchan/{name}"));
+    loop {
+        let (socket, _) = listener.accept()?;
+        let vchan = connect(&mut store, domid, &path)?;
+        opened();
+        socket.set_nonblocking(true)?;
+        carry(&socket, vchan)?;
+        let _ = socket.shutdown(Shutdown::Both);
+    }
+}
+
+fn connect(store: &mut Store, domid: u16, path: &str) -> Result<Vchan> {
+    loop {
+        match Vchan::open(store, domid, path, Takes::Fresh) {
+            Ok(vchan) => return Ok(vchan),
+            Err(Open::NotYet(_)) => std::thread::sleep(AGAIN),
+            Err(e) => return Err(anyhow::anyhow!("{path}: {e}")),
+        }
+    }
+}
+
+/// Bytes on their way.
+#[derive(Default)]
+struct Queue {
+    bytes: Vec<u8>,
+    sent: usize,
+}
+
+impl Queue {
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    fn left(&self) -> &[u8] {
+        self.bytes.get(self.sent..).unwrap_or_default()
+    }
+
+    fn fill(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    fn took(&mut self, n: usize) {
+        self.sent += n;
+        if self.sent >= self.bytes.len() {
+            self.bytes.clear();
+            self.sent = 0;
+        }
+    }
+}
+
+/// Carries bytes both ways until one side ends.
+fn carry(socket: &UnixStream, mut vchan: Vchan) -> io::Result<()> {
+    let (mut there, mut back) = (Queue::default(), Queue::default());
+    let mut buf = vec![0; WAITING];
+    let mut over = false;
+    loop {
+        vchan.acknowledge()?;
+        let mut moved = true;
+        while moved {
+            moved = false;
+            if back.is_empty() && !over {
+                match vchan.try_read(&mut buf)? {
+                    Some(0) => over = true,
+                    Some(n) => {
+                        back.fill(buf.get(..n).unwrap_or_default());
+                        moved = true;
+                    }
+                    None => {}
+                }
+            }
+            if !back.is_empty() {
+                if let Some(n) = ready((&*socket).write(back.left()))? {
+                    back.took(n);
+                    moved = true;
+                }
+            } else if over {
+                return Ok(());
+            }
+            if there.is_empty() {
+                match ready((&*socket).read(&mut buf))? {
+                    Some(0) => return Ok(()),
+                    Some(n) => there.fill(buf.get(..n).unwrap_or_default()),
+                    None => {}
+                }
+            }
+            if !there.is_empty() && !over {
+                match vchan.try_write(there.left()) {
+                    Ok(Some(n)) => {
+                        there.took(n);
+                        moved = true;
+                    }
+                    Ok(None) => {}
+                    // What it sent before may still be read.
+                    Err(e) if e.kind() == io::ErrorKind::BrokenPipe => there.took(usize::MAX / 2),
+                    Err(e) => return Err(e),
+                }
+            }
+        }
+        let mut wishes = PollFlags::empty();
+        if there.is_empty() {
+            wishes |= PollFlags::IN;
+        }
+        if !back.is_empty() {
+            wishes |= PollFlags::OUT;
+        }
+        let mut fds = [PollFd::new(socket, wishes), PollFd::new(&vchan, PollFlags::IN)];
+        match poll(&mut fds, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+}
+
+/// None where it would block; an end where the other side has gone.
+fn ready(done: io::Result<usize>) -> io::Result<Option<usize>> {
+    match done {
+        Ok(n) => Ok(Some(n)),
+        Err(e) => match e.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(None),
+            _ => Err(e),
+        },
+    }
+}

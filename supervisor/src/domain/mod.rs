@@ -1,0 +1,87 @@
+//! A guest as a domain of Xen: the program that the supervisor starts for it in dom0.
+//!
+//! To the supervisor a machine is a process: it has the streams as sockets, says early lines
+//! and the record into a pipe, answers a monitor, and has ended when the guest has. A domain
+//! is none, so this is the process that stands for it (`atoll __domain`). It moves bytes
+//! between the sockets and the domain's vchans ([`lane`]), reads its console ([`console`]) and
+//! does what the monitor is told ([`monitor`]).
+//!
+//! It may be killed at any time, and a domain must not be left then. So the domain is made
+//! by a second process, the keeper ([`keeper`]), which waits for the end of both, and
+//! destroys the domain as soon as this one is gone.
+//!
+//! All of it is done by `xl`: made, paused, destroyed. What becomes of a domain is heard from
+//! XenStore, and from `xl create -F`, which ends when the domain has.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+mod console;
+pub mod front;
+pub mod keeper;
+mod lane;
+mod monitor;
+pub mod store;
+
+/// The hidden command that stands for a domain.
+pub const COMMAND: &str = "__domain";
+/// The hidden command that keeps it.
+pub const KEEPER: &str = "__domain-keeper";
+
+/// The front ends so when the guest has written a record.
+pub const RECORDED: i32 = 100;
+/// The front ends so when there never was a domain.
+pub const UNSTARTED: i32 = 101;
+/// The front ends so when the domain died without a word.
+pub const LOST: i32 = 102;
+
+/// Xen's own program.
+pub const XL: &str = "xl";
+
+/// Where that is, if anywhere.
+pub fn xl() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(XL)).find(|p| p.is_file())
+}
+
+/// Has `xl` do something to its end.
+fn run(args: &[&str]) -> io::Result<Output> {
+    Command::new(XL).args(args).stdin(Stdio::null()).output()
+}
+
+/// The same, where only what it complains of matters.
+fn done(args: &[&str]) -> Result<(), String> {
+    match run(args) {
+        Ok(out) if out.status.success() => Ok(()),
+        Ok(out) => Err(complaint(&out.stderr)),
+        Err(e) => Err(format!("cannot start xl: {e}")),
+    }
+}
+
+/// What `xl` complains of, in one line: it repeats itself, layer by layer, and what went
+/// wrong comes first.
+fn complaint(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+    let errors: Vec<&str> = lines.iter().copied().filter(|l| l.contains("error")).collect();
+    let said = if errors.is_empty() { &lines } else { &errors };
+    match said.as_slice() {
+        [] => "xl does not say why".to_owned(),
+        said => said.iter().take(3).copied().collect::<Vec<_>>().join("; "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_lines_the_first_errors_are_told() {
+        let said =
+            b"Parsing config from x\nlibxl: error: a\nxc: error: b\nlibxl: error: c\nerror d\n";
+        assert_eq!(complaint(said), "libxl: error: a; xc: error: b; libxl: error: c");
+        assert_eq!(complaint(b"\nno luck\n"), "no luck");
+        assert_eq!(complaint(b""), "xl does not say why");
+    }
+}

@@ -1,0 +1,119 @@
+//! Guests as domains of a real Xen, by a supervisor in its dom0.
+
+use std::path::Path;
+
+use atoll_lab::xen::Lab;
+
+/// A dom0 with `atoll` in it and the images that `cargo xtask test` has built.
+fn dom0() -> Option<Lab> {
+    let lab = Lab::for_test()?;
+    lab.bring("atoll", Path::new(env!("CARGO_BIN_EXE_atoll"))).unwrap();
+    let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/atoll/images");
+    for name in ["hello", "crash"] {
+        let image = images.join(format!("{name}.img"));
+        assert!(image.is_file(), "{} is not built: cargo xtask test lab does", image.display());
+        lab.bring(&format!("{name}.img"), &image).unwrap();
+    }
+    Some(lab)
+}
+
+/// What every script here begins with. `up NAME` waits until a guest's tree is there.
+const PRELUDE: &str = "export XDG_RUNTIME_DIR=/run PATH=/mnt:$PATH; cd /run
+up() { until atoll cat $1 /name >/dev/null 2>&1; do
+  [ $((n = n + 1)) -lt 200 ] || { cat log; exit 99; }; usleep 50000; done; }
+gone() { while xenstore-list /local/domain | grep -qv '^0$'; do
+  [ $((m = m + 1)) -lt 200 ] || { xl list; exit 98; }; usleep 50000; done; }
+";
+
+fn ok(lab: &Lab, script: &str) -> String {
+    lab.ok(&format!("{PRELUDE}{script}")).unwrap()
+}
+
+/// Nothing of any domain is left in dom0: none runs, XenStore knows of none, no process of
+/// ours lives, and no socket is there.
+fn nothing_is_left(lab: &Lab) {
+    let left = "gone; until [ -z \"$(pidof atoll xl)\" ]; do
+          [ $((k = k + 1)) -lt 200 ] || break; usleep 50000; done; pidof atoll xl
+        xenstore-list /vm 2>/dev/null | grep -v 00000000-0000
+        xenstore-list /libxl 2>/dev/null | grep -v '^0$'; ls /run/atoll 2>&1";
+    let said = ok(lab, &format!("{left}; true"));
+    assert_eq!(said, "ls: /run/atoll: No such file or directory\n");
+}
+
+#[test]
+fn a_guest_lives_and_ends_as_a_domain() {
+    let Some(lab) = dom0() else { return };
+    let said = ok(
+        &lab,
+        "atoll run /mnt/hello.img --on xen >log 2>&1 & run=$!; up hello
+        xl domid hello; atoll cat hello /export/greeter/greeting
+        atoll write hello /export/greeter/ctl 'greet reef'; atoll cat hello /export/greeter/greeting
+        xl list -l hello | grep -c '\"type\": \"pvh\"'
+        atoll write hello /ctl stop; wait $run; echo ended $?; grep -c 'on xen' log",
+    );
+    assert_eq!(said, "1\nHello, world!\nHello, reef!\n1\nended 0\n1\n");
+    nothing_is_left(&lab);
+
+    // A guest that dies says why, and its domain does not stay.
+    let said = ok(
+        &lab,
+        "(atoll run /mnt/crash.img --on xen >log 2>&1; echo $? >status) & up crash
+        atoll write crash /export/crash/ctl panic 2>/dev/null; wait; cat status log",
+    );
+    assert!(said.starts_with("1\n") && said.contains("panic: asked to panic at"), "{said}");
+    nothing_is_left(&lab);
+}
+
+#[test]
+fn whatever_goes_wrong_is_said_and_leaves_nothing() {
+    let Some(lab) = dom0() else { return };
+    // Killed in every phase: while `xl` makes the domain, and when the guest runs.
+    for wait in ["true", "until [ -n \"$(pidof xl)\" ]; do :; done", "usleep 600000", "up hello"] {
+        let script = format!(
+            "atoll run /mnt/hello.img --on xen >log 2>&1 & run=$!; {wait}; kill -9 $run; wait $run; true"
+        );
+        ok(&lab, &script);
+        nothing_is_left(&lab);
+    }
+    let refused = |what: &str, why: &str| {
+        let said = ok(&lab, &format!("atoll run {what} 2>&1 && echo well; true"));
+        assert!(said.contains(why) && !said.contains("well"), "{what}: {said}");
+        nothing_is_left(&lab);
+    };
+    refused("/mnt/hello.img --on xen --memory 2G", "there is no domain hello: ");
+    refused("/mnt/nothing.img --on xen", "No such file");
+    let no_xl = ok(&lab, "PATH=/bin:/mnt; atoll run /mnt/hello.img --on xen 2>&1 || true");
+    assert!(no_xl.contains("xl is not on the PATH"), "{no_xl}");
+    // Somebody else's domain of that name is left alone.
+    let taken = ok(
+        &lab,
+        "printf 'name=\"hello\"\\ntype=\"pvh\"\\nkernel=\"/mnt/hello.img\"\\nmemory=4\\nvcpus=1\\n' >cfg
+        xl create -q cfg 2>/dev/null; timeout 60 atoll run /mnt/hello.img --on xen 2>&1; xl domid hello; xl destroy hello",
+    );
+    assert!(taken.contains("there is a domain called hello already"), "{taken}");
+    nothing_is_left(&lab);
+}
+
+#[test]
+fn without_xen_that_is_said() {
+    if Path::new("/dev/xen/xenbus").exists() {
+        return;
+    }
+    let image = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/atoll/images/hello.img");
+    if !image.is_file() {
+        return eprintln!("skipped: hello is not built");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let out = std::process::Command::new(env!("CARGO_BIN_EXE_atoll"))
+        .args(["run", "--on", "xen"])
+        .arg(image)
+        .env("XDG_RUNTIME_DIR", dir.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(
+        !out.status.success() && said.contains("this is no dom0: no xenstored answers"),
+        "{said}"
+    );
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
