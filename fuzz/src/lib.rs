@@ -29,8 +29,10 @@ pub mod rng;
 pub mod script;
 pub mod server;
 pub mod tree;
+pub mod vchan;
 #[cfg(feature = "atoms")]
 pub mod wasm;
+pub mod xenstore;
 
 use rng::Rng;
 use script::{Record, Script};
@@ -74,6 +76,8 @@ pub const TARGETS: &[Target] = &[
         seeds: checkpoint::seeds,
         show: checkpoint::show,
     },
+    Target { name: "vchan", run: vchan::run, seeds: vchan::seeds, show: vchan::show },
+    Target { name: "xenstore", run: xenstore::run, seeds: xenstore::seeds, show: xenstore::show },
 ];
 
 /// Words for the fuzzer to put into inputs, in the format of libFuzzer's `-dict`.

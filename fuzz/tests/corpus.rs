@@ -46,6 +46,16 @@ fn replay(name: &str) {
 }
 
 #[test]
+fn vchan_holds_on_every_kept_input() {
+    replay("vchan");
+}
+
+#[test]
+fn xenstore_holds_on_every_kept_input() {
+    replay("xenstore");
+}
+
+#[test]
 fn decode_holds_on_every_kept_input() {
     replay("decode");
 }
