@@ -11,7 +11,8 @@ use crate::nine::Nine;
 use crate::qemu::{Kernel, Shell};
 use crate::{product, tender};
 
-const GOAL_BYTES: f64 = (96 << 10) as f64;
+/// For an image that boots on QEMU and on Xen.
+const GOAL_BYTES: f64 = (128 << 10) as f64;
 const GOAL_MEMORY: f64 = 4.0;
 
 /// Figures of other projects' guests, measured elsewhere and not run here.

@@ -13,7 +13,7 @@ use atoll_config::kinds::KINDS;
 const UI: Ui = Ui { quiet: true, verbose: false, colours: false };
 
 /// What a kernel and the image of hello are made of.
-const PARTS: [&str; 9] = [
+const PARTS: [&str; 10] = [
     "Cargo.toml",
     "Cargo.lock",
     "9p",
@@ -21,6 +21,7 @@ const PARTS: [&str; 9] = [
     "runtime",
     "engine",
     "unikernel",
+    "xen",
     "builder",
     "images/hello",
 ];

@@ -107,7 +107,8 @@ pub(crate) fn map_all(ram: &Ram, image: Image, outside: &[Outside]) -> Vec<Regio
     }
     // SAFETY: no other reference into the tables is alive.
     let [_, gibs, d0, d1, d2, d3, small @ ..] = unsafe { &mut *TABLES.0.get() };
-    for entry in d0.iter_mut().skip(1) {
+    // What the kernel itself lies in is in use, with these tables.
+    for entry in d0.iter_mut().skip(KERNEL) {
         *entry = 0;
     }
     let mut map = Map { directories: [d0, d1, d2, d3], small, used: [None; SMALL] };
@@ -130,6 +131,12 @@ pub(crate) fn map_all(ram: &Ram, image: Image, outside: &[Outside]) -> Vec<Regio
         *entry = directory.as_ptr() as u64 | TABLE;
     }
     let [d0, ..] = directories;
+    // A chunk that the kernel does not reach into, and nothing else does, was the boot's.
+    for (n, entry) in d0.iter_mut().enumerate().take(KERNEL).skip(1) {
+        if *entry & (PRESENT | WRITE | NO_EXECUTE) == PRESENT | WRITE && !used.contains(&Some(n)) {
+            *entry = 0;
+        }
+    }
     for (table, chunk) in small.iter().zip(used) {
         if let Some(entry) = chunk.and_then(|c| d0.get_mut(c)) {
             *entry = table.as_ptr() as u64 | TABLE;

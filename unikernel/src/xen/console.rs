@@ -44,11 +44,6 @@ fn with<R>(f: impl FnOnce(&mut Console) -> R) -> Option<R> {
     CONSOLE.with(|c| c.as_mut().map(f)).flatten()
 }
 
-/// Whether there is one.
-pub(crate) fn is_there() -> bool {
-    with(|_| ()).is_some()
-}
-
 /// Writes a line of the log.
 pub(crate) fn line(text: &str) {
     with(|c| {

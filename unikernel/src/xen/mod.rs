@@ -195,6 +195,8 @@ impl Domain {
     /// Ends the domain with a status of the guest, which the host finds in XenStore as long
     /// as it keeps the domain.
     pub(crate) fn exit(mut self, status: u8) -> ! {
+        // Who is connected sees the end, and gives the memory back.
+        self.lanes.iter_mut().for_each(Lane::close);
         self.flush();
         self.store.status(status);
         sched::shutdown(self.end);
@@ -255,9 +257,7 @@ impl Domain {
     }
 }
 
-/// Ends the machine after its record, if this is Xen.
+/// Ends the machine after its record, if this is Xen; else there is nobody to call.
 pub(crate) fn crash() {
-    if console::is_there() {
-        sched::shutdown(Reason::Crash);
-    }
+    sched::shutdown(Reason::Crash);
 }
