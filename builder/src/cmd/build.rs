@@ -1,10 +1,12 @@
 //! `build`: from a configuration to an image.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, bail};
 use atoll_builder::build::{self, Options};
+use atoll_config::image::{Image, Platform};
+use atoll_config::xl::Domain;
 
 use super::Context;
 
@@ -16,6 +18,7 @@ use super::Context;
 #[command(after_help = "Examples:
   cargo xtask build hello
   cargo xtask build images/hello/guest.toml -o /tmp/hello.img
+  cargo xtask build hello --xl             also hello.cfg, for `xl create`
   cargo xtask build hello --json | tail -1 | jq -r .image")]
 pub(crate) struct Build {
     /// A guest.toml, its folder, or a name in images/.
@@ -27,6 +30,9 @@ pub(crate) struct Build {
     /// Use this ELF as the kernel, instead of building one.
     #[arg(long, value_name = "ELF")]
     kernel: Option<PathBuf>,
+    /// Write a configuration for Xen's `xl` beside the image too, as NAME.cfg.
+    #[arg(long)]
+    xl: bool,
     /// Print a line of JSON: image, hashes, bytes, milliseconds of each phase.
     #[arg(long)]
     json: bool,
@@ -47,6 +53,10 @@ impl Build {
                 took(built.ms.total)
             ),
         );
+        if self.xl {
+            let config = config(&built.image)?;
+            cx.ui.step("Wrote", format_args!("{}: xl create -c {0}", cx.repo.show(&config)));
+        }
         if self.json {
             println!("{}", serde_json::to_string(&built)?);
         } else {
@@ -54,6 +64,28 @@ impl Build {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Writes what `xl` makes a domain of: its path.
+fn config(image: &Path) -> Result<PathBuf> {
+    let path = image.with_extension("cfg");
+    let read = Image::open(image).with_context(|| image.display().to_string())?;
+    let guest = read.manifest();
+    if !guest.platforms.contains(&Platform::Xen) {
+        bail!(
+            "{} is not to run on Xen: its guest.toml has `platforms` without \"xen\"",
+            guest.name
+        );
+    }
+    let kernel = std::path::absolute(image)?;
+    let domain = Domain {
+        name: &guest.name,
+        kernel: &kernel.to_string_lossy(),
+        memory: guest.memory,
+        ..Domain::default()
+    };
+    std::fs::write(&path, domain.config()).with_context(|| path.display().to_string())?;
+    Ok(path)
 }
 
 /// Milliseconds as people say them: a kernel that is compiled takes seconds.

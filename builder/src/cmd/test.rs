@@ -41,6 +41,7 @@ impl Test {
         let mut steps = Steps::new(cx);
         if self.filter.as_deref() == Some("lab") {
             steps.step("set-up", || setup::ensure(cx, "test").map(|()| String::new()));
+            steps.step("images", || images(cx));
             on_xen(cx, &mut steps);
         } else {
             tests(cx, &mut steps, self.filter.as_deref(), false);

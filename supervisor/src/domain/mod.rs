@@ -45,6 +45,32 @@ pub fn xl() -> Option<PathBuf> {
     std::env::split_paths(&path).map(|dir| dir.join(XL)).find(|p| p.is_file())
 }
 
+/// Why no domain can be made here, or what they are made by.
+pub fn look() -> Result<String, String> {
+    let kind = std::fs::read_to_string("/sys/hypervisor/type").unwrap_or_default();
+    if kind.trim() != "xen" {
+        return Err("this is no dom0: Linux does not run on Xen here".into());
+    }
+    store::open().map_err(|e| format!("{e:#}"))?;
+    for device in ["/dev/xen/gntdev", "/dev/xen/evtchn"] {
+        std::fs::File::options()
+            .read(true)
+            .write(true)
+            .open(device)
+            .map_err(|e| format!("{device}: {e}: needs root, and the module of that name"))?;
+    }
+    let xl = xl().ok_or("xl is not on the PATH: install xen-utils")?;
+    // It is asked for what it lists as it is for each guest.
+    let listed = run(&["list", "-l"]).map_err(|e| format!("{}: {e}", xl.display()))?;
+    match serde_json::from_slice::<serde_json::Value>(&listed.stdout) {
+        Ok(list) => {
+            let count = list.as_array().map_or(0, Vec::len);
+            Ok(format!("{}, xenstored answers, {count} domains", xl.display()))
+        }
+        Err(_) => Err(format!("{} lists no domains: {}", xl.display(), complaint(&listed.stderr))),
+    }
+}
+
 /// Has `xl` do something to its end.
 fn run(args: &[&str]) -> io::Result<Output> {
     Command::new(XL).args(args).stdin(Stdio::null()).output()

@@ -54,6 +54,9 @@ fn a_guest_lives_and_ends_as_a_domain() {
     assert_eq!(said, "1\nHello, world!\nHello, reef!\n1\nended 0\n1\n");
     nothing_is_left(&lab);
 
+    let said = ok(&lab, "atoll doctor --state /run/state | grep xen");
+    assert!(said.starts_with("ok ") && said.contains("xenstored answers, 1 domains"), "{said}");
+
     // A guest that dies says why, and its domain does not stay.
     let said = ok(
         &lab,

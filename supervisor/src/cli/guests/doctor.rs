@@ -10,6 +10,7 @@ use crate::backend::{find_program, kvm};
 use crate::cli::files::print;
 use crate::conn::Conn;
 use crate::doctor::{Done, look};
+use crate::domain;
 use crate::serve::default_state;
 
 #[derive(Debug, clap::Args)]
@@ -85,6 +86,10 @@ async fn programs(report: &mut Report) -> anyhow::Result<()> {
         None => {
             report.say(Is::Lacks, "process", "atoll-tender is neither beside atoll nor on PATH")?;
         }
+    }
+    match domain::look() {
+        Ok(text) => report.say(Is::Fine, "xen", &text)?,
+        Err(why) => report.say(Is::Lacks, "xen", &why)?,
     }
     let Some(qemu) = find_program("qemu-system-x86_64", "ATOLL_QEMU", &atoll) else {
         return report.say(
