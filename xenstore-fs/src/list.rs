@@ -31,9 +31,15 @@ fn in_parts(backend: &mut impl Backend, tx: TxId, path: &str) -> Result<Vec<Stri
     'anew: for _ in 0..TRIES {
         let (mut names, mut offset, mut generation) = (Vec::new(), 0_u32, None);
         loop {
-            let part = match backend.ask(tx, &Request::DirectoryPart(path, offset))? {
-                Answer::Part(part) => part,
-                _ => return Err(garbled()),
+            let part = match backend.ask(tx, &Request::DirectoryPart(path, offset)) {
+                Ok(Answer::Part(part)) => part,
+                Ok(_) => return Err(garbled()),
+                // oxenstored of Xen 4.17 knows no parts.
+                Err(Failed::Store(Error::ENOSYS | Error::EINVAL)) => {
+                    let text = "the node has more children than this xenstored can list";
+                    return Err(Fault::new(Errno::EFBIG, text));
+                }
+                Err(failed) => return Err(failed.into()),
             };
             if *generation.get_or_insert_with(|| part.generation.clone()) != part.generation {
                 continue 'anew;

@@ -78,7 +78,7 @@ impl core::error::Error for Refused {}
 /// How xenstored broke the protocol. Nothing can be said to it any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broken {
-    /// A message of so many bytes, which is more than 4096.
+    /// A message of so many bytes, which is more than are passed over.
     TooLong(u32),
     /// An answer to what was not asked: the number that it had.
     Unasked(u32),
@@ -255,20 +255,27 @@ impl Client {
         done
     }
 
-    fn message(&mut self, header: Header, payload: &[u8]) -> Result<(), Broken> {
+    /// Takes a message, which has no payload when that was too long.
+    fn message(&mut self, header: Header, payload: Option<&[u8]>) -> Result<(), Broken> {
         let kind = Kind::from_number(header.kind);
         if kind == Some(Kind::WatchEvent) {
-            return self.event(payload).ok_or(Broken::Event);
+            match payload {
+                Some(payload) => return self.event(payload).ok_or(Broken::Event),
+                None => self.lose_events(),
+            }
+            return Ok(());
         }
         let id = RequestId(header.req_id);
         let Some(pending) = self.pending.remove(&id) else {
             return Err(Broken::Unasked(header.req_id));
         };
-        let answer = match kind {
-            Some(Kind::Error) => {
-                Err(Error::from_name(payload.strip_suffix(b"\0").unwrap_or(payload)))
+        let answer = match (kind, payload) {
+            (Some(Kind::Error), Some(name)) => {
+                Err(Error::from_name(name.strip_suffix(b"\0").unwrap_or(name)))
             }
-            Some(kind) if kind == pending.kind => answer::parse(kind, payload),
+            (Some(kind), Some(payload)) if kind == pending.kind => answer::parse(kind, payload),
+            // What it says is as if xenstored had said so.
+            (Some(kind), None) if kind == pending.kind => Err(Error::E2BIG),
             _ => {
                 self.pending.insert(id, pending); // it is in hand until the reset
                 return Err(Broken::OtherKind(header.req_id));
@@ -290,12 +297,16 @@ impl Client {
             return Some(());
         }
         if self.events.len() >= self.limits.events {
-            self.events.clear();
-            self.lost = true;
+            self.lose_events();
             return Some(());
         }
         self.events.push_back((path.into(), token.into()));
         Some(())
+    }
+
+    fn lose_events(&mut self) {
+        self.events.clear();
+        self.lost = true;
     }
 
     /// The next thing that came: answers first, so that who waits for one gets it before

@@ -2,9 +2,11 @@
 
 use alloc::vec::Vec;
 
-/// The largest payload: `XENSTORE_PAYLOAD_MAX`. A peer that sends more has broken the
-/// connection, since nothing says where the next message begins.
+/// The largest payload: `XENSTORE_PAYLOAD_MAX`.
 pub const PAYLOAD_MAX: usize = 4096;
+/// The largest that is passed over. oxenstored sends long lists of children as they are,
+/// which is no reason to lose the connection: the next message begins behind them.
+const PASSED_MAX: u32 = 1 << 20;
 /// The size of a header: `struct xsd_sockmsg`.
 pub const HEADER: usize = 16;
 
@@ -107,32 +109,51 @@ pub(super) struct Frames {
     held: Vec<u8>,
     /// What is held was given already.
     given: bool,
+    /// How much is left of a payload that is passed over.
+    left: Option<usize>,
 }
 
-/// A message that says it is longer than one may be.
+/// A message that says it is longer than any that is passed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TooLong(pub(super) u32);
 
 impl Frames {
     /// Takes bytes from the front of `bytes` until a message is whole, and gives that.
-    /// Nothing when they were all taken and more are needed.
-    pub(super) fn next(&mut self, bytes: &mut &[u8]) -> Result<Option<(Header, &[u8])>, TooLong> {
+    /// Nothing when they were all taken and more are needed. One that is longer than it may be
+    /// has no payload.
+    #[expect(clippy::type_complexity, reason = "a message, or none, or no message")]
+    pub(super) fn next(
+        &mut self,
+        bytes: &mut &[u8],
+    ) -> Result<Option<(Header, Option<&[u8]>)>, TooLong> {
         if core::mem::take(&mut self.given) {
             self.held.clear();
+            self.left = None;
         }
         self.fill(bytes, HEADER);
         let Some(first) = self.held.first_chunk::<HEADER>() else { return Ok(None) };
         let header = Header::from_bytes(first);
         let len = header.len as usize;
-        if len > PAYLOAD_MAX {
+        if header.len > PASSED_MAX {
             return Err(TooLong(header.len));
+        }
+        if len > PAYLOAD_MAX {
+            let left = self.left.get_or_insert(len);
+            let n = (*left).min(bytes.len());
+            *left -= n;
+            *bytes = bytes.get(n..).unwrap_or_default();
+            if *left != 0 {
+                return Ok(None);
+            }
+            self.given = true;
+            return Ok(Some((header, None)));
         }
         self.fill(bytes, HEADER + len);
         if self.held.len() < HEADER + len {
             return Ok(None);
         }
         self.given = true;
-        Ok(Some((header, self.held.get(HEADER..).unwrap_or_default())))
+        Ok(Some((header, Some(self.held.get(HEADER..).unwrap_or_default()))))
     }
 
     fn fill(&mut self, bytes: &mut &[u8], to: usize) {
@@ -151,5 +172,6 @@ impl Frames {
     pub(super) fn clear(&mut self) {
         self.held.clear();
         self.given = false;
+        self.left = None;
     }
 }

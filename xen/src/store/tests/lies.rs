@@ -20,7 +20,7 @@ fn a_lie_ends_the_connection_and_is_told() {
         (frame(77, 1, b""), Broken::OtherKind(1)),
         (frame(15, 0, b"/a\0t"), Broken::Event),
         (frame(15, 0, b"\xff\0t\0"), Broken::Event),
-        (frame(2, 1, &vec![0; PAYLOAD_MAX + 1]), Broken::TooLong(PAYLOAD_MAX as u32 + 1)),
+        (frame(2, 1, &vec![0; (1 << 20) + 1]), Broken::TooLong((1 << 20) + 1)),
     ] {
         let mut client = Client::new(Limits::default());
         let id = client.submit(NO_TRANSACTION, &read).unwrap();
@@ -31,6 +31,25 @@ fn a_lie_ends_the_connection_and_is_told() {
         assert_eq!(client.take(), Some(Incoming::Answer(id, Err(Error::Lost))));
         client.reset();
         assert!(client.submit(NO_TRANSACTION, &read).is_ok());
+    }
+}
+
+#[test]
+fn an_answer_that_is_too_long_is_passed_over() {
+    for cut in [1, 7, HEADER, 4096, 10_000] {
+        let mut client = Client::new(Limits::default());
+        let list = client.submit(NO_TRANSACTION, &Request::Directory("/")).unwrap();
+        let read = client.submit(NO_TRANSACTION, &Request::Read("/a")).unwrap();
+        let long = frame(1, 1, &[b'x'; PAYLOAD_MAX + 500]);
+        let event = frame(15, 0, &[b'x'; PAYLOAD_MAX + 1]);
+        for piece in [long, event, frame(2, 2, b"v")].concat().chunks(cut) {
+            client.received(piece).unwrap();
+        }
+        assert!(!client.is_amid());
+        assert_eq!(client.take(), Some(Incoming::Answer(list, Err(Error::E2BIG))));
+        let value = Answer::Value(b"v".to_vec());
+        assert_eq!(client.take(), Some(Incoming::Answer(read, Ok(value))));
+        assert_eq!(client.take(), Some(Incoming::EventsLost));
     }
 }
 
