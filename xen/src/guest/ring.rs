@@ -61,10 +61,12 @@ impl StoreRing {
         take(&self.rsp, &self.rsp_cons, &self.rsp_prod, out)
     }
 
-    /// Whether there are any.
+    /// Whether there are any. An index that cannot be is none: who waits for bytes then
+    /// sleeps, and does not look for ever.
     pub fn ready(&self) -> bool {
         let left = self.rsp_prod.load(Ordering::Acquire);
-        left != self.rsp_cons.load(Ordering::Relaxed)
+        let ready = left.wrapping_sub(self.rsp_cons.load(Ordering::Relaxed)) as usize;
+        (1..=self.rsp.len()).contains(&ready)
     }
 }
 
@@ -132,6 +134,23 @@ mod tests {
         }
         assert_eq!(got, (0..got.len() as u8).collect::<Vec<_>>());
         assert_eq!(got.len(), 60);
+    }
+
+    #[test]
+    fn a_store_with_an_index_that_cannot_be_has_nothing_to_read() {
+        let ring = StoreRing {
+            req: [const { AtomicU8::new(0) }; 1024],
+            rsp: [const { AtomicU8::new(0) }; 1024],
+            req_cons: AtomicU32::new(0),
+            req_prod: AtomicU32::new(0),
+            rsp_cons: AtomicU32::new(0),
+            rsp_prod: AtomicU32::new(0),
+        };
+        for (prod, ready) in [(0, false), (1, true), (1024, true), (1025, false), (u32::MAX, false)]
+        {
+            ring.rsp_prod.store(prod, Ordering::Relaxed);
+            assert_eq!(ring.ready(), ready, "{prod}");
+        }
     }
 
     #[test]
