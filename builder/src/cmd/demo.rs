@@ -13,6 +13,8 @@ use atoll_builder::build::{self, Options};
 use super::stage::Stage;
 use super::{Context, run, setup};
 
+mod xen;
+
 /// See a guest boot and answer as a tree of files.
 ///
 /// Installs what is missing, builds images/hello, boots it, lists and reads its
@@ -22,10 +24,11 @@ use super::{Context, run, setup};
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   cargo xtask demo
-  cargo xtask demo --on process     the same, beginning without a hypervisor")]
+  cargo xtask demo --on process     the same, beginning without a hypervisor
+  cargo xtask demo --on xen         in the lab: a domain, saved, restored, moved to another host")]
 pub(crate) struct Demo {
     /// Where the guest runs.
-    #[arg(long, value_parser = ["qemu", "process"], default_value = "qemu")]
+    #[arg(long, value_parser = ["qemu", "process", "xen"], default_value = "qemu")]
     on: String,
     /// Do not pause between the steps.
     #[arg(long)]
@@ -34,6 +37,9 @@ pub(crate) struct Demo {
 
 impl Demo {
     pub(crate) fn run(self, cx: &Context) -> Result<ExitCode> {
+        if self.on == "xen" {
+            return xen::run(cx);
+        }
         setup::ensure(cx, "demo")?;
         let atoll = run::atoll(cx)?;
         let mut stage = Stage::new(cx, atoll, self.fast)?;

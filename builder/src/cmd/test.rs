@@ -102,6 +102,7 @@ pub(super) fn tests(cx: &Context, steps: &mut Steps<'_>, filter: Option<&str>, a
     if filter.is_none() {
         if all || cx.repo.out().join("debian/xen-4.17").is_dir() {
             on_xen(cx, steps);
+            steps.step("demo on xen", || demo(&me, "xen"));
         } else {
             steps.skip("tests on Xen", "scripts/setup.sh found no packages of Xen 4.17");
         }
