@@ -11,9 +11,23 @@ use heapless::{Deque, String, Vec};
 
 use super::DOM0;
 use super::store::Store;
+use crate::arch::Lone;
 
 /// References that a stream needs at most: two rings of 64 KiB.
 const REFS: usize = 32;
+
+/// What tells each stream's client that the guest is dead.
+static LEFT: Lone<Vec<(&'static Page, Port), 2>> = Lone::new(Vec::new());
+
+/// The machine dies: whoever is connected sees the end, and gives the memory back.
+pub(super) fn abandon() {
+    LEFT.with(|left| {
+        for (page, port) in left {
+            page.abandon();
+            let _ = event::send(*port);
+        }
+    });
+}
 
 /// A stream.
 pub(super) struct Lane {
@@ -21,6 +35,7 @@ pub(super) struct Lane {
     /// The connection that it serves now.
     pub(super) conn: Option<Conn>,
     server: Server<&'static Page, Raw>,
+    page: &'static Page,
     /// The frame of the page; those of the rings follow.
     frame: u64,
     rings: usize,
@@ -54,6 +69,7 @@ impl Lane {
             stream,
             conn: None,
             server,
+            page,
             frame: start.as_ptr() as u64 / PAGE as u64,
             rings,
             port: 0,
@@ -71,6 +87,11 @@ impl Lane {
         }
         self.server.restart(refs.into_iter());
         self.port = event::alloc_unbound(DOM0).ok()?;
+        LEFT.with(|left| {
+            left.retain(|(page, _)| !core::ptr::eq(*page, self.page));
+            // There are two streams.
+            let _ = left.push((self.page, self.port));
+        });
         let name = match self.stream {
             Stream::Control => "control",
             Stream::Host => "host",

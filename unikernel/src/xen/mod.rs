@@ -259,5 +259,6 @@ impl Domain {
 
 /// Ends the machine after its record, if this is Xen; else there is nobody to call.
 pub(crate) fn crash() {
+    lane::abandon();
     sched::shutdown(Reason::Crash);
 }

@@ -74,6 +74,12 @@ impl Page {
         self.grants.iter().skip(from).map(|g| g.load(Ordering::Relaxed))
     }
 
+    /// The server is no more, and could not say so by its [`super::Server`]: whoever reads on
+    /// gets to the end. The client must be sent an event.
+    pub fn abandon(&self) {
+        self.srv_live.store(0, Ordering::Release);
+    }
+
     /// Writes what stays as it is: the orders, and the grant references of both rings.
     pub(super) fn lay_out(&self, order: u16, grants: impl Iterator<Item = u32>) {
         self.left_order.store(order, Ordering::Relaxed);

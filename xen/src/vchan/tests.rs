@@ -132,6 +132,17 @@ fn a_server_that_ends_a_connection_is_read_to_the_end() {
 }
 
 #[test]
+fn what_a_server_wrote_before_it_died_is_read_to_the_end() {
+    let mut p = pair();
+    let mut client = p.connect().expect("it is free");
+    assert_eq!(p.server.turn(), Some(Change::Opened));
+    assert_eq!(p.server.send(b"last"), 4);
+    p.page.abandon();
+    assert_eq!(p.page.srv_live.load(Ordering::SeqCst), 0);
+    assert_eq!(client.recv(&mut [0; 9]), Ok(4));
+}
+
+#[test]
 fn a_client_that_does_not_wait_is_served() {
     let mut p = pair();
     let _ = p.connect();
