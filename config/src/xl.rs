@@ -18,8 +18,8 @@ pub struct Domain<'a> {
     pub memory: u64,
     /// What the guest is told.
     pub cmdline: &'a str,
-    /// One that crashed, or reset itself, stays for whoever wants to know why.
-    pub keep_crashed: bool,
+    /// One that has ended stays, for whoever wants to know how.
+    pub keep: bool,
 }
 
 impl Domain<'_> {
@@ -45,10 +45,10 @@ impl Domain<'_> {
         say("tsc_mode", "\"native\"");
         // A guest that ends has ended: whoever has started it says what then. (A triple
         // fault counts as a reboot, and would be one for ever.)
-        let crashed = if self.keep_crashed { "\"preserve\"" } else { "\"destroy\"" };
-        say("on_poweroff", "\"destroy\"");
-        say("on_reboot", crashed);
-        say("on_crash", crashed);
+        let then = if self.keep { "\"preserve\"" } else { "\"destroy\"" };
+        for event in ["on_poweroff", "on_reboot", "on_crash"] {
+            say(event, then);
+        }
         text
     }
 }
@@ -78,9 +78,9 @@ mod tests {
             assert!(text.lines().any(|l| l == line), "{line} in {text}");
         }
         assert!(!text.contains("cmdline") && !text.contains("uuid") && !text.contains("preserve"));
-        let told = Domain { cmdline: "say=\"x\"\n", keep_crashed: true, uuid: Some("u"), ..domain };
+        let told = Domain { cmdline: "say=\"x\"\n", keep: true, uuid: Some("u"), ..domain };
         let text = told.config();
         assert!(text.contains("cmdline = 'say=\"x\"'\n") && text.contains("uuid = \"u\"\n"));
-        assert!(text.contains("on_poweroff = \"destroy\"\n") && text.contains("on_crash = \"pre"));
+        assert!(text.contains("on_poweroff = \"preserve\"\n") && !text.contains("destroy"));
     }
 }

@@ -44,10 +44,11 @@ impl Backend for Xen {
 
     fn ended(&self, status: ExitStatus, stderr: &str) -> Ended {
         match status.code() {
-            Some(0) => Ended::Status(0),
             Some(RECORDED) => Ended::Recorded,
+            Some(UNSTARTED) => Ended::Unstarted(stderr.to_owned()),
             // Whoever was to start it ends with 1, and says why.
-            Some(UNSTARTED | 1) => Ended::Unstarted(stderr.to_owned()),
+            Some(1) if stderr.starts_with("atoll:") => Ended::Unstarted(stderr.to_owned()),
+            Some(status @ 0..64) => Ended::Status(status as u8),
             Some(LOST) => Ended::Lost(stderr.to_owned()),
             _ => Ended::Lost(format!("the domain's process ended with {status} {stderr}")),
         }
@@ -64,6 +65,9 @@ mod tests {
         let xen = Xen { atoll: "atoll".into(), name: "hello".into() };
         let ended = |raw: i32| xen.ended(ExitStatus::from_raw(raw), "why");
         assert_eq!(ended(0), Ended::Status(0));
+        assert_eq!(ended(1 << 8), Ended::Status(1));
+        let exec = xen.ended(ExitStatus::from_raw(1 << 8), "atoll: cannot start /x: no");
+        assert!(matches!(exec, Ended::Unstarted(_)));
         assert_eq!(ended(RECORDED << 8), Ended::Recorded);
         assert_eq!(ended(UNSTARTED << 8), Ended::Unstarted("why".into()));
         assert_eq!(ended(LOST << 8), Ended::Lost("why".into()));

@@ -24,6 +24,8 @@ use super::keeper::Order;
 use super::{KEEPER, LOST, RECORDED, UNSTARTED, lane, monitor, store, xl};
 use crate::backend::{CONTROL_FD, DEBUG_FD, HOST_FD, MONITOR_FD};
 
+/// The highest status of a guest; what is above is this program's own.
+const MOST: u8 = 63;
 /// How long a domain of this name may take to be gone.
 const FREE_WITHIN: Duration = Duration::from_secs(5);
 
@@ -82,7 +84,7 @@ fn stand(args: &Args) -> Result<i32> {
         kernel: &args.image.to_string_lossy(),
         memory: args.memory,
         cmdline: &args.launch,
-        keep_crashed: true,
+        keep: true,
     }
     .config();
 
@@ -113,22 +115,34 @@ fn stand(args: &Args) -> Result<i32> {
                 eprintln!("atoll: there is no domain {}: {why}", args.name);
                 UNSTARTED
             }
-            Some(("kept", _)) => match console.take().map(Console::rest) {
-                Some(true) => RECORDED,
-                _ => {
-                    eprintln!("the domain crashed, or reset itself (a triple fault)");
-                    LOST
+            Some(("kept", domid)) => {
+                let recorded = console.take().is_some_and(Console::rest);
+                match status(domid)? {
+                    _ if recorded => RECORDED,
+                    Some(status) => status,
+                    None => {
+                        eprintln!("the domain crashed, or reset itself (a triple fault)");
+                        LOST
+                    }
                 }
-            },
+            }
             _ => {
                 console.take().map(Console::rest);
-                0
+                eprintln!("somebody else has destroyed the domain, or moved it");
+                LOST
             }
         };
     };
     drop(to_keeper);
     let _ = keeper.wait();
     Ok(status)
+}
+
+/// The status that a guest has left when it stopped.
+fn status(domid: &str) -> Result<Option<i32>> {
+    let domid = domid.parse().context("no domain")?;
+    let said = store::read(&mut store::open()?, &store::path(domid, "data/status"))?;
+    Ok(said.and_then(|text| text.trim().parse::<u8>().ok()).map(|n| i32::from(n.min(MOST))))
 }
 
 /// Starts the keeper, and tells what it says.

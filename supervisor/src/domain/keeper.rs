@@ -1,8 +1,8 @@
 //! The process that makes a domain and sees to its end.
 //!
 //! It is told what to make by a line of JSON on its standard input, and goes on as long as
-//! that is open. What happens it says on its standard output: `gone` when the domain has ended
-//! and is no more, `kept N` when it has crashed and is still there, `failed WHY` when it was
+//! that is open. What happens it says on its standard output: `kept N` when the domain has
+//! ended and is still there, `gone` when somebody else has destroyed it, `failed WHY` when it was
 //! never made. When its input ends, the domain is destroyed, in whatever state it is.
 
 use std::io::{BufRead, Read, Write};

@@ -57,6 +57,15 @@ fn a_guest_lives_and_ends_as_a_domain() {
     let said = ok(&lab, "atoll doctor --state /run/state | grep xen");
     assert!(said.starts_with("ok ") && said.contains("xenstored answers, 1 domains"), "{said}");
 
+    // What somebody else does to it is no end of its own.
+    let said = ok(
+        &lab,
+        "(atoll run /mnt/hello.img --on xen >log 2>&1; echo $? >status) & up hello
+        xl destroy hello; wait; cat status log",
+    );
+    assert!(said.starts_with("1\n") && said.contains("somebody else has destroyed"), "{said}");
+    nothing_is_left(&lab);
+
     // A guest that dies says why, and its domain does not stay.
     let said = ok(
         &lab,
