@@ -17,6 +17,9 @@ pub struct Launch {
     /// was given one.
     #[cfg(feature = "atoms")]
     pub restore: bool,
+    /// `atoll.store=1`: the host keeps what the guest stores, and has what was stored before.
+    #[cfg(feature = "atoms")]
+    pub store: bool,
 }
 
 impl Launch {
@@ -29,6 +32,10 @@ impl Launch {
         #[cfg(feature = "atoms")]
         for restore in values(line, b"atoll.restore=") {
             launch.restore = number(restore) == Some(1);
+        }
+        #[cfg(feature = "atoms")]
+        for store in values(line, b"atoll.store=") {
+            launch.store = number(store) == Some(1);
         }
         launch
     }
@@ -67,6 +74,10 @@ impl fmt::Display for Launch {
         if self.restore {
             f.write_str(" atoll.restore=1")?;
         }
+        #[cfg(feature = "atoms")]
+        if self.store {
+            f.write_str(" atoll.store=1")?;
+        }
         Ok(())
     }
 }
@@ -89,12 +100,15 @@ mod tests {
     #[test]
     #[cfg(feature = "atoms")]
     fn only_a_guest_that_is_told_so_waits_for_a_checkpoint() {
-        let launch = Launch { wall: 7, restore: true };
+        let launch = Launch { wall: 7, restore: true, store: false };
         assert_eq!(launch.to_string(), "atoll.wall=7 atoll.restore=1");
         assert_eq!(Launch::parse(b"atoll.wall=7 atoll.restore=1"), launch);
         for line in ["", "atoll.restore=0", "atoll.restore=", "atoll.restore=yes", "restore=1"] {
             assert!(!Launch::parse(line.as_bytes()).restore, "{line}");
         }
+        let launch = Launch { store: true, ..launch };
+        assert_eq!(launch.to_string(), "atoll.wall=7 atoll.restore=1 atoll.store=1");
+        assert_eq!(Launch::parse(launch.to_string().as_bytes()), launch);
     }
 
     #[test]

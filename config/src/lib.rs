@@ -17,6 +17,8 @@ pub mod checkpoint;
 pub mod code;
 #[cfg(feature = "std")]
 pub mod image;
+#[cfg(feature = "checkpoint")]
+pub mod kept;
 pub mod kinds;
 pub mod launch;
 pub mod payload;

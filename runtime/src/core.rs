@@ -248,7 +248,7 @@ impl<'a> Core<'a> {
     /// Whether an event waits to be dispatched.
     pub(crate) fn has_work(&self) -> bool {
         #[cfg(feature = "atoms")]
-        if self.snaps.hold {
+        if self.snaps.hold || self.atoms.keep.loads() {
             return false;
         }
         !self.queue.is_empty() && self.exit.is_none()
@@ -290,34 +290,6 @@ impl<'a> Core<'a> {
                 Alarm::Sleep(call) => self.awake(call),
             }
         }
-    }
-
-    /// Adds a line to the log, behind the time and who says it.
-    pub fn say(&mut self, who: &str, line: &str) {
-        let (s, us) = (self.now.0 / 1_000_000_000, self.now.0 / 1000 % 1_000_000);
-        let said = alloc::format!("{s}.{us:06} {who}: {line}");
-        // Nobody speaks for somebody else by a line end.
-        let line: String = said.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        self.log.push(line.as_str());
-        self.stirred = true;
-        self.fresh_log.push(line);
-    }
-
-    /// Adds a line of the machine's to the log.
-    pub(crate) fn overhear(&mut self, line: &str) {
-        self.log.push(line);
-        self.stirred = true;
-    }
-
-    /// The same, in the name of a component.
-    pub(crate) fn say_as(&mut self, who: ComponentId, line: &str) {
-        let Some(slot) = self.slots.get_mut(who) else { return };
-        #[cfg(feature = "atoms")]
-        if let Some(own) = &mut slot.own {
-            own.log.push(line);
-        }
-        let name = slot.name.clone();
-        self.say(&name, line);
     }
 
     /// Takes the oldest event that still stands, and dispatches it.
@@ -484,13 +456,18 @@ impl<'a> Core<'a> {
             self.stop(status);
         }
         self.trap = self.trap.or(self.effects.trap);
+        #[cfg(feature = "atoms")]
+        self.line_up();
         let mut wishes = mem::take(&mut self.effects.wishes);
         for wish in wishes.drain(..) {
             self.grant(from, wish);
         }
         self.effects.wishes = wishes;
         #[cfg(feature = "atoms")]
-        self.sponsor.refund(self.effects.freed);
+        {
+            self.sponsor.refund(self.effects.freed);
+            self.keep_on();
+        }
         self.effects.reset();
     }
 
@@ -540,6 +517,8 @@ impl<'a> Core<'a> {
         let mut done = Vec::new();
         let heard = self.namespace.feed(bytes, &mut self.sponsor, &mut done);
         self.returned(done);
+        #[cfg(feature = "atoms")]
+        self.keep_on();
         heard
     }
 

@@ -14,7 +14,7 @@ use atoll_9p::fault::{Errno, Fault};
 use atoll_9p::ops::What;
 
 #[cfg(feature = "atoms")]
-use crate::atoms::{Atoms, More, Own, Undo, part::Job};
+use crate::atoms::{Atoms, More, Own, Undo, keep::Changes, part::Job};
 use crate::component::{CallId, ComponentId, Why};
 #[cfg(feature = "atoms")]
 use crate::engine::Engine;
@@ -68,6 +68,9 @@ pub(crate) struct Effects {
     /// Components that it spawns.
     #[cfg(feature = "atoms")]
     pub(crate) spawned: u32,
+    /// What of the store has changed, where the host keeps that.
+    #[cfg(feature = "atoms")]
+    pub(crate) kept: Changes,
 }
 
 /// What a call does with its file.
@@ -134,6 +137,7 @@ impl Effects {
         {
             self.undo.clear();
             (self.freed, self.spawned) = (Amount::default(), 0);
+            self.kept = Changes::default();
         }
     }
 }

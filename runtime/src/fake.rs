@@ -63,6 +63,8 @@ pub struct Fake {
     pub wall: u64,
     /// Its guest is to go on from a checkpoint.
     pub holds: bool,
+    /// Its host keeps what its guest stores.
+    pub keeps: bool,
     /// CPU time used. A test's components may hold it too, and add what they use.
     pub cpu: Rc<Cell<u64>>,
     /// CPU time that each step uses. (A step asks for the time once.)
@@ -103,6 +105,7 @@ impl Fake {
             now: 0,
             wall: 1_700_000_000_000_000_000,
             holds: false,
+            keeps: false,
             cpu: Rc::new(Cell::new(0)),
             cost: 1000,
             cpu_asked: 0,
@@ -236,6 +239,10 @@ impl Platform for Fake {
 
     fn holds(&self) -> bool {
         self.holds
+    }
+
+    fn keeps(&self) -> bool {
+        self.keeps
     }
 
     fn seed(&mut self) -> [u8; 32] {

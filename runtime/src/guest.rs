@@ -176,6 +176,8 @@ impl<'a> Guest<'a> {
             let mut done = Vec::new();
             self.core().namespace.closed(&mut done);
             self.core().returned(done);
+            #[cfg(feature = "atoms")]
+            self.core().keep_on();
         } else if let Ok(at) = self.place_of(conn) {
             let mut client = self.clients.remove(at);
             client.session.close(&mut self.files);
@@ -347,6 +349,12 @@ impl<'a> Guest<'a> {
                 self.settle();
                 self.host().filter(|_| !alive)
             }
+            // Who asks waits until the guest has what it had stored.
+            #[cfg(feature = "atoms")]
+            Turn::Request(conn) if self.core().is_loading() => {
+                self.client(conn)?.queued = false;
+                None
+            }
             Turn::Request(conn) => {
                 // A request may show the machine's figures.
                 let core = &mut self.files.state;
@@ -371,6 +379,10 @@ impl<'a> Guest<'a> {
     /// After anything that may have changed the guest: wakes readers that wait, and
     /// queues what has become possible. Cheap where nothing has.
     pub(crate) fn settle(&mut self) {
+        #[cfg(feature = "atoms")]
+        if mem::take(&mut self.core().atoms.keep.woken) {
+            self.clients.iter_mut().for_each(|c| enqueue(c, &mut self.turns));
+        }
         if self.files.state.stirred {
             self.files.state.watch();
             let (clients, turns) = (&mut self.clients, &mut self.turns);

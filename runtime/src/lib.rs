@@ -30,6 +30,7 @@ pub mod platform;
 mod random;
 pub mod records;
 mod runtime;
+mod say;
 pub mod sched;
 mod slots;
 #[cfg(feature = "atoms")]

@@ -19,6 +19,8 @@ use atoll_9p::wire::NOFID;
 use atoll_config::payload::Import;
 
 #[cfg(feature = "atoms")]
+use crate::atoms::keep::wire::{self, Wire};
+#[cfg(feature = "atoms")]
 use crate::atoms::part::{Held, Job, Part};
 use crate::component::{CallId, ComponentId};
 use crate::effects::{Call, Todo};
@@ -29,6 +31,8 @@ use crate::sponsor::{Amount, Sponsor};
 pub(crate) const CALLS: bool = cfg!(feature = "calls");
 /// The fid of the served root. Calls use those above it.
 const ROOT: u32 = 0;
+/// The last of those; the one above it is that of what is stored.
+const LAST: u32 = NOFID - 2;
 /// Calls that run side by side; more of them wait.
 const RUNNING: usize = 64;
 /// Bytes of a Twalk beside the path: its fields, and a length of 16 names.
@@ -108,6 +112,9 @@ pub(crate) struct Namespace {
     /// Connections so far.
     #[cfg(feature = "atoms")]
     era: u64,
+    /// The host's file of what is stored.
+    #[cfg(feature = "atoms")]
+    pub(crate) wire: Wire,
     /// Calls that have not started. Their paths are the host's.
     waiting: VecDeque<(ComponentId, Call)>,
 }
@@ -165,6 +172,8 @@ impl Namespace {
             link: None,
             #[cfg(feature = "atoms")]
             era: 0,
+            #[cfg(feature = "atoms")]
+            wire: Wire::default(),
             waiting: VecDeque::new(),
         }
     }
@@ -204,6 +213,7 @@ impl Namespace {
         #[cfg(feature = "atoms")]
         {
             self.era += 1;
+            self.wire.lost();
         }
         self.link = Some(Link { client, attach, running: Vec::new(), next_fid: ROOT + 1 });
     }
@@ -211,6 +221,8 @@ impl Namespace {
     /// The connection is gone: what was under way fails.
     pub(crate) fn closed(&mut self, done: &mut Vec<Returned>) {
         let Some(link) = self.link.take() else { return };
+        #[cfg(feature = "atoms")]
+        self.wire.lost();
         let fault = Fault::new(Errno::EPIPE, "the host closed the connection").blame(Blame::Host);
         done.extend(link.running.into_iter().map(|r| r.returned(Err(fault.clone()))));
     }
@@ -261,7 +273,7 @@ impl Namespace {
             };
             match work {
                 Ok(work) => {
-                    link.next_fid = if fid == NOFID - 1 { ROOT + 1 } else { fid + 1 };
+                    link.next_fid = if fid == LAST { ROOT + 1 } else { fid + 1 };
                     let Call { id, path, what, charged } = call;
                     #[cfg(not(feature = "atoms"))]
                     drop((path, what));
@@ -334,7 +346,8 @@ impl Namespace {
     #[cfg(feature = "atoms")]
     pub(crate) fn afresh(&self) -> Namespace {
         let (mounts, waiting) = (self.mounts.clone(), VecDeque::new());
-        Namespace { mounts, msize: self.msize, link: None, era: 0, waiting }
+        let wire = Wire::default();
+        Namespace { mounts, msize: self.msize, link: None, era: 0, wire, waiting }
     }
 
     /// Takes over the connection of a guest that was here before. What that had under way
@@ -345,8 +358,23 @@ impl Namespace {
         files.for_each(|held| old.close(held, &mut Vec::new()));
         self.link = old.link.take();
         self.era = old.era;
+        self.wire = core::mem::take(&mut old.wire);
         let running = self.link.iter_mut().flat_map(|l| &mut l.running);
         running.for_each(|r| (r.to, r.charged) = (None, Amount::default()));
+    }
+
+    /// Whether there is somebody to ask.
+    #[cfg(feature = "atoms")]
+    pub(crate) fn is_linked(&self) -> bool {
+        self.link.as_ref().is_some_and(|l| l.attach.is_none())
+    }
+
+    /// Asks the host about what is stored.
+    #[cfg(feature = "atoms")]
+    pub(crate) fn ask_kept(&mut self, ask: wire::Ask<'_>) {
+        if let Some(link) = &mut self.link {
+            self.wire.ask(&mut link.client, ROOT, ask);
+        }
     }
 
     /// Starts what waits, where there is a connection.
@@ -415,6 +443,11 @@ impl Namespace {
                     return Err(fault(errno, text).blame(Blame::Host));
                 }
                 *attach = None;
+                continue;
+            }
+            #[cfg(feature = "atoms")]
+            if self.wire.answered(tag, &answer) {
+                self.wire.go_on(client);
                 continue;
             }
             let Some(at) = running.iter().position(|r| work!(&r.work, op => op.tag()) == tag)

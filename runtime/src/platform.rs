@@ -96,6 +96,12 @@ pub trait Platform {
         false
     }
 
+    /// Whether its host keeps what the guest stores (`.store` on [`Stream::Host`]), and has what
+    /// was stored before. Only guests with atoms store anything.
+    fn keeps(&self) -> bool {
+        false
+    }
+
     /// 32 bytes nobody can guess, for the guest's generator.
     fn seed(&mut self) -> [u8; 32];
 

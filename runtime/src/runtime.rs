@@ -65,8 +65,13 @@ impl<'a> Runtime<'a> {
         guest.place.priority = priority;
         guest.core().advance(p.now());
         #[cfg(feature = "atoms")]
-        if p.holds() {
-            guest.core().hold();
+        {
+            if p.holds() {
+                guest.core().hold();
+            }
+            if p.keeps() {
+                guest.core().keep(!p.holds());
+            }
         }
         self.guests.push(guest);
         Ok(GuestId(self.guests.len() - 1))

@@ -54,6 +54,10 @@ impl Platform for Machine {
         self.launch.restore
     }
 
+    fn keeps(&self) -> bool {
+        self.launch.store
+    }
+
     fn seed(&mut self) -> [u8; 32] {
         let mut seed = [0; 32];
         // Up to 256 bytes come whole once the system's pool is ready.

@@ -99,6 +99,11 @@ impl Platform for Machine {
         self.launch.restore
     }
 
+    #[cfg(feature = "atoms")]
+    fn keeps(&self) -> bool {
+        self.launch.store
+    }
+
     fn seed(&mut self) -> [u8; 32] {
         #[cfg(feature = "qemu")]
         #[allow(irrefutable_let_patterns, reason = "there may be one place only")]

@@ -124,12 +124,6 @@ impl Cx<'_> {
         self.wish(More::Close(fd.0));
         Ok(())
     }
-
-    /// A call that returns when what was stored before, this dispatch included, lasts on
-    /// the host. EOPNOTSUPP: no host keeps anything yet.
-    pub fn sync(&mut self) -> Result<CallId, Fault> {
-        Err(Errno::EOPNOTSUPP.into())
-    }
 }
 
 impl super::Atoms {

@@ -44,6 +44,8 @@ pub(crate) enum On {
     Lock(u8),
     /// The namespace.
     Call,
+    /// What is stored is to last.
+    Sync,
     /// Its turn.
     Ready,
     /// Its turn; the lock is held already.
@@ -234,7 +236,7 @@ impl Core<'_> {
             On::Lock(n) => self.leave_line(n, call),
             On::Granted(n) => self.release(n, owner),
             On::Opened(fd) => self.close_file(owner, fd),
-            On::Call | On::Ready => {}
+            On::Call | On::Sync | On::Ready => {}
         }
         self.end(call);
     }

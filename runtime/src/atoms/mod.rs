@@ -30,6 +30,7 @@ pub(crate) mod entries;
 pub(crate) mod files;
 pub(crate) mod futures;
 mod interrupts;
+pub(crate) mod keep;
 pub(crate) mod locks;
 pub(crate) mod part;
 pub(crate) mod scratch;
@@ -41,6 +42,7 @@ pub(crate) mod tree;
 use files::OpenFile;
 pub(crate) use futures::Asked;
 use futures::Future;
+use keep::Keep;
 use locks::Lock;
 use scratch::Scratch;
 use spawn::Fresh;
@@ -59,6 +61,8 @@ pub(crate) struct Atoms {
     pub(crate) locks: BTreeMap<u8, Lock>,
     /// Files that components have open, by number.
     pub(crate) files: BTreeMap<(ComponentId, u32), OpenFile>,
+    /// What is stored, on its way to the host.
+    pub(crate) keep: Keep,
 }
 
 /// What each component has.
@@ -119,6 +123,7 @@ pub(crate) enum More {
     Close(u32),
     Spawn(Box<Fresh>),
     Kill(ComponentId),
+    Sync(CallId),
 }
 
 /// How something was before this dispatch changed it.
@@ -193,6 +198,7 @@ impl Core<'_> {
             More::Close(fd) => self.close_file(from, fd),
             More::Spawn(fresh) => self.spawn(from, *fresh),
             More::Kill(id) => self.kill(id),
+            More::Sync(call) => self.sync(from, call),
         }
     }
 
@@ -212,7 +218,7 @@ impl Core<'_> {
                 Undo::Name(name) => drop(atoms.names.remove(&name)),
                 Undo::Scratch(n, block) => atoms.scratch.put_back(n, &block),
                 Undo::NoScratch => atoms.scratch = Scratch::default(),
-                Undo::Kv(key, value) => own.store.put_back(key, value),
+                Undo::Kv(key, value) => drop(own.store.put_back(key, value)),
                 Undo::Log => own.store.pop(),
             }
         }

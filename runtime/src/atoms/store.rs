@@ -10,8 +10,11 @@ use alloc::vec::Vec;
 use core::ops::Bound;
 
 use atoll_9p::fault::{Errno, Fault};
+use atoll_config::kept::Op;
 
 use super::Undo;
+use crate::component::ComponentId;
+use crate::core::Core;
 use crate::effects::{Cx, MESSAGE_OVERHEAD};
 use crate::sponsor::Amount;
 
@@ -78,8 +81,8 @@ impl Store for Ram {
 
 impl Ram {
     /// Gives a key back what it had.
-    pub(super) fn put_back(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
-        self.set(&key, value);
+    pub(super) fn put_back(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) -> Option<Vec<u8>> {
+        self.set(&key, value)
     }
 
     /// Takes the last record away.
@@ -96,8 +99,19 @@ impl Ram {
     }
 }
 
-/// What an entry of so many bytes costs.
-fn price(bytes: usize) -> Amount {
+impl Core<'_> {
+    /// What a component has stored, for who looks at a guest from outside: its values by key,
+    /// and its records.
+    #[expect(clippy::type_complexity, reason = "said once, in words")]
+    pub fn stored(&self, id: ComponentId) -> Option<(BTreeMap<Vec<u8>, Vec<u8>>, Vec<Vec<u8>>)> {
+        let Ram { map, log } = &self.slots.get(id)?.own.as_ref()?.store;
+        Some((map.clone(), log.clone()))
+    }
+}
+
+/// What an entry of so many bytes costs. While its host is to keep it, and has not got it yet,
+/// it costs that once more.
+pub(super) fn price(bytes: usize) -> Amount {
     Amount { memory: MESSAGE_OVERHEAD + bytes as u64, messages: 0 }
 }
 
@@ -107,6 +121,16 @@ fn check(key: &[u8]) -> Result<(), Fault> {
 
 fn size(value: &[u8]) -> Result<(), Fault> {
     if value.len() <= VALUE { Ok(()) } else { Err(Errno::EMSGSIZE.into()) }
+}
+
+/// Whether a change is one that a component could have made.
+pub(super) fn check_sizes(op: &Op<'_>) -> Result<(), Fault> {
+    match op {
+        Op::Clear => Ok(()),
+        Op::Put { key, value, .. } => check(key).and_then(|()| size(value)),
+        Op::Del { key, .. } => check(key),
+        Op::Append { record, .. } => size(record),
+    }
 }
 
 impl Cx<'_> {
@@ -121,7 +145,11 @@ impl Cx<'_> {
     pub fn kv_put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Fault> {
         check(key)?;
         size(value)?;
-        self.store(price(key.len() + value.len()))?;
+        let cost = price(key.len() + value.len());
+        self.store(cost)?;
+        if self.is_kept() {
+            self.note(&Op::Put { of: self.name(), key, value }, cost);
+        }
         self.replace(key, Some(value.to_vec()));
         Ok(())
     }
@@ -143,9 +171,14 @@ impl Cx<'_> {
     /// number. The first is 0. ENOSPC where the sponsor cannot pay.
     pub fn log_append(&mut self, record: &[u8]) -> Result<u64, Fault> {
         size(record)?;
-        self.store(price(record.len()))?;
+        let cost = price(record.len());
+        self.store(cost)?;
         self.effects.undo.push(Undo::Log);
-        Ok(self.own.store.append(record.to_vec()))
+        let n = self.own.store.append(record.to_vec());
+        if self.is_kept() {
+            self.note(&Op::Append { of: self.name(), n, record }, cost);
+        }
+        Ok(n)
     }
 
     /// A record of the component's log: ENOENT for a number that it does not have.
@@ -155,6 +188,10 @@ impl Cx<'_> {
 
     /// Charges what is stored; a sponsor who cannot pay is no reason to give up.
     fn store(&mut self, amount: Amount) -> Result<(), Fault> {
+        let mut amount = amount;
+        if self.is_kept() {
+            amount.add(amount);
+        }
         if self.effects.why.is_some() || !self.sponsor.charge(amount) {
             return Err(Errno::ENOSPC.into());
         }
@@ -163,9 +200,17 @@ impl Cx<'_> {
     }
 
     fn replace(&mut self, key: &[u8], value: Option<Vec<u8>>) {
+        let gone = value.is_none();
         let old = self.own.store.set(key, value);
         if let Some(old) = &old {
-            self.effects.freed.add(price(key.len() + old.len()));
+            let mut freed = price(key.len() + old.len());
+            if gone && self.is_kept() {
+                // That it is gone is paid for with what that frees: it is never refused.
+                let cost = price(key.len());
+                self.note(&Op::Del { of: self.name(), key }, cost);
+                freed.memory -= cost.memory;
+            }
+            self.effects.freed.add(freed);
         }
         self.effects.undo.push(Undo::Kv(key.to_vec(), old));
     }

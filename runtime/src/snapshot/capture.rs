@@ -140,6 +140,7 @@ impl Core<'_> {
                 futures::On::Call if lost.iter().any(|l| l.call == *call) => On::Ready,
                 futures::On::Call => On::Call,
                 futures::On::Ready => On::Ready,
+                futures::On::Sync => On::Sync,
                 futures::On::Granted(n) => On::Granted(n),
                 futures::On::Opened(fd) => On::Opened(fd),
             };

@@ -88,6 +88,10 @@ impl Core<'_> {
             let text = "the guest rests: it waits for checkpoint/restore";
             return Err(Fault::new(Errno::EBUSY, text).blame(Blame::Host));
         }
+        if self.is_loading() {
+            let text = "the guest rests: it waits for what it had stored";
+            return Err(Fault::new(Errno::EBUSY, text).blame(Blame::Host));
+        }
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The version of what is in here. It changes with every change of these types, and with
 /// every change of what they mean.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// A guest without its atoms' memories.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -174,6 +174,7 @@ pub(crate) enum On {
     Ready,
     Granted(u8),
     Opened(u32),
+    Sync,
 }
 
 /// A call into the namespace.

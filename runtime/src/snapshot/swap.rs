@@ -84,6 +84,7 @@ impl<'a> Core<'a> {
         new.snaps.back = self.snaps.back.restored();
         let held = self.atoms.files.values().map(|f| f.held);
         new.namespace.inherit(&mut self.namespace, held);
+        new.inherit_keep(self);
         new.fresh_log = mem::take(&mut self.fresh_log);
         new.machine = mem::take(&mut self.machine);
         new.pace = self.pace;
@@ -91,5 +92,6 @@ impl<'a> Core<'a> {
         let mut done = Vec::new();
         self.namespace.go_on(&mut done);
         self.returned(done);
+        self.keep_on();
     }
 }

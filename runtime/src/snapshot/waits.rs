@@ -129,11 +129,13 @@ impl Core<'_> {
                 On::Lock(n) => futures::On::Lock(n),
                 On::Call => futures::On::Call,
                 On::Ready => futures::On::Ready,
+                On::Sync => futures::On::Sync,
                 On::Granted(n) => futures::On::Granted(n),
                 On::Opened(fd) => futures::On::Opened(fd),
             };
             let asks = matches!(on, futures::On::Ask { .. });
-            let waits = matches!(on, futures::On::Sleep(_) | futures::On::Lock(_));
+            let waits =
+                matches!(on, futures::On::Sleep(_) | futures::On::Lock(_) | futures::On::Sync);
             // Only an ask outlives who made it, and only until it is answered.
             if !(owned || asks && saved.dropped) || (asks || waits) && !saved.priced {
                 return Err(bad(format_args!("call {} is nobody's, or was not paid for", call.0)));
