@@ -32,4 +32,5 @@ pub mod shim;
 pub mod show;
 pub mod socket;
 pub mod store;
+pub mod stored;
 pub mod stream;

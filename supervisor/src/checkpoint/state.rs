@@ -44,6 +44,11 @@ impl State {
         Ok(State { path: std::path::absolute(path).map_err(cannot)?, _held: held })
     }
 
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.path
+    }
+
     /// The file of a number.
     pub fn file(&self, n: u64) -> PathBuf {
         file(&self.path, n)

@@ -6,6 +6,9 @@
 //! whoever runs the guest, a shim or `atoll run`, dials the other guest itself, and dials it
 //! again when that has come back.
 //!
+//! Where the guest's state is kept there is a file more, `.store`: what it stores
+//! ([`crate::stored`]).
+//!
 //! What lies above and beside an exported tree is not reached from here: names and `..` are
 //! walked by [`Front`], which knows where the border is, and a guest attaches to nothing
 //! but the root of this tree.
@@ -19,16 +22,20 @@ use atoll_9p::once::Once;
 use atoll_9p::server::Limits;
 use atoll_9p::tree::{Entries, Make, Remove, Reply, Tree, Who};
 use atoll_9p::types::{Lock, LockStatus, OpenFlags, Qid, Stat, StatFs, mode, qid_type};
+use atoll_config::kept::Frames;
 use serde::{Deserialize, Serialize};
 
 use crate::hostdir::{self, HostDirs};
 use crate::serve::front::{Front, Reach, Server};
+use crate::stored::Stored;
 use crate::stream::Stream;
 
 /// What a guest may hold: each fid of a folder is a descriptor of the supervisor's.
 const LIMITS: Limits = Limits { msize: 64 << 10, fids: 256, blocked: 16, writes: 256 << 10 };
 /// The paths of mount points' qids begin here: no file system numbers its files like that.
 const MOUNTS: u64 = 0xa701_a701 << 32;
+/// What a guest has stored. No import is called so.
+const STORE: &str = ".store";
 /// Where a guest's exports lie in its tree.
 const EXPORT: &str = "export";
 
@@ -96,6 +103,9 @@ pub struct Namespace {
     /// What the folders are called.
     folders: Vec<String>,
     imports: Vec<Import>,
+    stored: Option<Stored>,
+    /// Somebody has the store open.
+    taken: bool,
 }
 
 /// A file of it.
@@ -107,6 +117,8 @@ pub enum Node {
     Dir(u64),
     /// A mount point.
     Mount(u32),
+    /// What the guest has stored.
+    Store,
 }
 
 /// An open file of it.
@@ -116,6 +128,9 @@ pub enum Open {
     Root,
     /// A file in a folder.
     Dir(hostdir::Open),
+    /// What the guest has stored: a frame that is not whole yet, and where the next bytes are
+    /// to be written.
+    Store(Frames, Option<u64>),
 }
 
 /// The root of the folders.
@@ -134,6 +149,11 @@ impl Namespace {
         self.imports.push(import);
     }
 
+    /// Adds what the guest has stored, and stores from now on.
+    pub fn store(&mut self, stored: Stored) {
+        self.stored = Some(stored);
+    }
+
     /// Serves it to a guest, until that is gone.
     pub async fn serve(self, stream: Stream) {
         let reach: Reach<Namespace> = Box::new(|namespace, mount| {
@@ -144,6 +164,42 @@ impl Namespace {
         Front::new(self, LIMITS, reach).serve_client(stream, Identity::Owner).await;
     }
 
+    /// Takes bytes for the store.
+    fn take_in(
+        &mut self,
+        held: &mut Frames,
+        next: &mut Option<u64>,
+        at: u64,
+        data: &[u8],
+    ) -> Result<usize, Fault> {
+        let stored = self.stored.as_mut().ok_or(Errno::ENOENT)?;
+        if at != next.unwrap_or(stored.len()) {
+            let text = "what is stored is written one behind the other";
+            return Err(Fault::new(Errno::EINVAL, text).blame(Blame::Guest));
+        }
+        let before = held.rest();
+        let mut used = 0;
+        held.feed(data);
+        let bad = |e| Fault::new(Errno::EINVAL, format!("{e}")).blame(Blame::Guest);
+        while let Some((head, frame)) = held.take().map_err(bad)? {
+            let size = frame.len();
+            let front = frame.get(..before).unwrap_or_default().to_vec();
+            if let Err(fault) = stored.append(frame, head.more) {
+                // What of this write came before is there; the rest was never given.
+                *held = Frames::default();
+                if used == 0 {
+                    held.feed(&front);
+                    return Err(fault);
+                }
+                *next = Some(at + (used - before) as u64);
+                return Ok(used - before);
+            }
+            used += size;
+        }
+        *next = Some(at + data.len() as u64);
+        Ok(data.len())
+    }
+
     fn place(&self, name: &str) -> Option<u32> {
         self.imports.iter().position(|i| i.name == name).map(|at| at as u32)
     }
@@ -152,6 +208,10 @@ impl Namespace {
 fn mount(at: u32) -> Qid {
     let ty = qid_type::DIR | qid_type::MOUNT;
     Qid { ty, version: 0, path: MOUNTS + u64::from(at) }
+}
+
+fn store() -> Qid {
+    Qid { ty: qid_type::FILE, version: 0, path: MOUNTS - 1 }
 }
 
 fn root() -> Qid {
@@ -178,12 +238,15 @@ impl Tree for Namespace {
         let (node, qid) = match at {
             Node::Root => match self.place(name) {
                 _ if name == ".." => return Ok((Node::Root, root())),
+                _ if name == STORE && self.stored.is_some() => return Ok((Node::Store, store())),
                 Some(at) => return Ok((Node::Mount(at), mount(at))),
                 None => self.dirs.walk(DIRS, name)?,
             },
             Node::Dir(node) => self.dirs.walk(node, name)?,
             Node::Mount(_) if name == ".." => return Ok((Node::Root, root())),
             Node::Mount(_) => return Err(Errno::ENOENT.into()),
+            Node::Store if name == ".." => return Ok((Node::Root, root())),
+            Node::Store => return Err(Errno::ENOTDIR.into()),
         };
         Ok(if node == DIRS { (Node::Root, root()) } else { (Node::Dir(node), qid) })
     }
@@ -206,6 +269,7 @@ impl Tree for Namespace {
             Node::Root => Ok(root()),
             Node::Dir(node) => self.dirs.qid(node),
             Node::Mount(at) => Ok(mount(at)),
+            Node::Store => Ok(store()),
         }
     }
 
@@ -214,6 +278,10 @@ impl Tree for Namespace {
             return self.dirs.stat(node);
         }
         let qid = self.qid(node)?;
+        if node == Node::Store {
+            let size = self.stored.as_ref().map_or(0, Stored::len);
+            return Ok(Stat { qid, mode: mode::FILE | 0o600, nlink: 1, size, ..Stat::default() });
+        }
         Ok(Stat { qid, mode: mode::DIR | 0o555, nlink: 2, ..Stat::default() })
     }
 
@@ -232,12 +300,21 @@ impl Tree for Namespace {
             Node::Root => Ok(Open::Root),
             Node::Dir(node) => self.dirs.open(node, flags).map(Open::Dir),
             Node::Mount(_) => Err(border()),
+            Node::Store if self.taken => Err(Errno::EBUSY.into()),
+            Node::Store => {
+                self.taken = true;
+                Ok(Open::Store(Frames::default(), None))
+            }
         }
     }
 
     fn read(&mut self, node: Node, o: &mut Open, at: u64, buf: &mut [u8]) -> Result<Reply, Fault> {
         match (node, o) {
             (Node::Dir(node), Open::Dir(open)) => self.dirs.read(node, open, at, buf),
+            (Node::Store, _) => {
+                let stored = self.stored.as_ref().ok_or(Errno::ENOENT)?;
+                stored.read(at, buf).map(Reply::Done)
+            }
             _ => Err(Errno::EISDIR.into()),
         }
     }
@@ -245,6 +322,9 @@ impl Tree for Namespace {
     fn write(&mut self, node: Node, o: &mut Open, at: u64, data: &[u8]) -> Result<Reply, Fault> {
         match (node, o) {
             (Node::Dir(node), Open::Dir(open)) => self.dirs.write(node, open, at, data),
+            (Node::Store, Open::Store(held, next)) => {
+                self.take_in(held, next, at, data).map(Reply::Done)
+            }
             _ => Err(Errno::EISDIR.into()),
         }
     }
@@ -280,7 +360,16 @@ impl Tree for Namespace {
         }
     }
 
+    fn sync(&mut self, node: Node) -> Result<(), Fault> {
+        match node {
+            Node::Store => self.stored.as_mut().ok_or(Errno::ENOENT)?.sync(),
+            Node::Dir(node) => self.dirs.sync(node),
+            _ => Ok(()),
+        }
+    }
+
     fn close(&mut self, node: Node, open: Open) {
+        self.taken &= node != Node::Store;
         if let (Node::Dir(node), Open::Dir(open)) = (node, open) {
             self.dirs.close(node, open);
         }

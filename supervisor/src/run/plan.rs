@@ -14,6 +14,7 @@ use crate::backend::xen::Xen;
 use crate::backend::{Backend, Spec, find_program, kvm};
 use crate::checkpoint::{self, Source, State};
 use crate::namespace::{Import, Namespace};
+use crate::stored::{BEFORE, Stored};
 
 /// QEMU's program.
 const QEMU: &str = "qemu-system-x86_64";
@@ -48,7 +49,7 @@ impl Plan {
         atoll: &Path,
         voice: &dyn Voice,
     ) -> anyhow::Result<Plan> {
-        let namespace = namespace(&manifest, &options.exports, &options.imports)?;
+        let mut namespace = namespace(&manifest, &options.exports, &options.imports)?;
         let backend = choose(options, &manifest, atoll, voice).await?;
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let state = match (&options.state, options.print) {
@@ -56,15 +57,36 @@ impl Plan {
             _ => None,
         };
         let from = from(options, &manifest, state.as_ref(), voice)?;
+        let memory = options.memory.unwrap_or(manifest.memory);
+        if let Some(state) = &state {
+            namespace.store(stored(state, memory, from.is_some(), voice)?);
+        }
         let wall = u64::try_from(wall.as_nanos()).unwrap_or(0);
-        let launch = Launch { wall, restore: from.is_some() };
+        let launch = Launch { wall, restore: from.is_some(), store: state.is_some() };
         let spec = Spec {
             image: std::path::absolute(&options.image)?,
-            memory: options.memory.unwrap_or(manifest.memory),
+            memory,
             launch: launch.to_string(),
         };
         Ok(Plan { manifest, backend, spec, namespace, state, from })
     }
+}
+
+/// What the guest has stored. One that goes back to a checkpoint takes it along: then what
+/// there was is kept beside it.
+fn stored(state: &State, memory: u64, back: bool, voice: &dyn Voice) -> anyhow::Result<Stored> {
+    let stored = Stored::open(state.folder(), memory.saturating_mul(8).saturating_add(64 << 20))?;
+    if stored.torn() > 0 {
+        voice.tell(&format!(
+            "the end of what was stored was not whole: {} bytes that were never synced are dropped",
+            stored.torn()
+        ));
+    }
+    if back && !stored.is_empty() {
+        stored.keep_before()?;
+        voice.say(&format!("its store goes back too: what it was is in {BEFORE}"));
+    }
+    Ok(stored)
 }
 
 /// The checkpoint that the guest is to go on from, checked.

@@ -14,4 +14,5 @@ mod killed;
 mod plan9;
 mod serve;
 mod shim;
+mod stored;
 mod trees;

@@ -17,6 +17,7 @@ mod imports;
 mod life;
 mod manager;
 mod many;
+mod stored;
 mod stutter;
 mod survives;
 mod top;
