@@ -193,7 +193,9 @@ fn a_folder_keeps_what_the_guest_is_told_to_keep() {
     let mut names: Vec<_> =
         fs::read_dir(&folder).unwrap().flatten().map(|e| e.file_name()).collect();
     names.sort();
-    assert_eq!(names, ["1.checkpoint", "10.checkpoint", "11.checkpoint"]);
+    // And what it stored, now and before it went back.
+    let all = ["1.checkpoint", "10.checkpoint", "11.checkpoint", "store", "store.before"];
+    assert_eq!(names, all);
 
     // Without a folder nobody keeps anything, which whoever asks is told.
     let guest = kept.start("process", &[]);
