@@ -102,14 +102,14 @@ fn scan(bytes: &[u8], piece: usize) -> (Stored, Scan) {
     (stored, scan)
 }
 
-fn groups() -> impl Strategy<Value = Vec<Vec<Change>>> {
-    proptest::collection::vec(proptest::collection::vec(change(), 1..4), 0..8)
+fn groups(least: usize) -> impl Strategy<Value = Vec<Vec<Change>>> {
+    proptest::collection::vec(proptest::collection::vec(change(), 1..4), least..8)
 }
 
 proptest! {
     #[test]
     fn what_was_written_is_read_and_an_end_that_is_cut_is_cut_by_groups(
-        groups in groups(),
+        groups in groups(0),
         piece in 1..200usize,
         cut in any::<prop::sample::Index>(),
     ) {
@@ -126,12 +126,11 @@ proptest! {
 
     #[test]
     fn a_changed_byte_is_seen_and_told_from_an_end_that_is_not_whole(
-        groups in groups(),
+        groups in groups(1),
         at in any::<prop::sample::Index>(),
         bit in 0..8u8,
     ) {
         let (mut bytes, ends) = file(&groups);
-        prop_assume!(!bytes.is_empty());
         let at = at.index(bytes.len());
         bytes[at] ^= 1 << bit;
         let (_, scan) = scan(&bytes, 77);
