@@ -326,14 +326,18 @@ proptest! {
         let mut checkpoint = None;
         for (step, after) in steps {
             let start = |g: &mut Guest, line: String| {
-                // Small answers: whatever the store says to it.
-                let _ = g.p.start("export/a/ctl", What::Write(line.into_bytes()));
-                atoll_runtime::fake::step_all(&mut g.w.rt, &mut g.w.fake);
-                for _ in 0..4 {
-                    g.p.pump(&mut g.w.fake);
+                let asked = g.p.start("export/a/ctl", What::Write(line.into_bytes()));
+                // One at a time: of two that come together only the last would be seen here.
+                loop {
                     atoll_runtime::fake::step_all(&mut g.w.rt, &mut g.w.fake);
-                    if let Some(late) = g.w.fake.next_signal() {
-                        g.w.fake.now = g.w.fake.now.max(late.0);
+                    let busy = g.p.pump(&mut g.w.fake);
+                    if g.p.result(asked).is_some() {
+                        break;
+                    }
+                    match g.w.fake.next_signal() {
+                        Some(late) => g.w.fake.now = g.w.fake.now.max(late.0),
+                        None if busy => {}
+                        None => break,
                     }
                 }
             };

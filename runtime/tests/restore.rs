@@ -198,7 +198,7 @@ fn bytes_that_are_no_checkpoint_change_nothing() {
     for (f, why) in [
         ((|w| w.header.payload = Hash([8; 32])) as fn(&mut Whole), "another payload"),
         (|w| w.header.base = Some(Hash([8; 32])), "only what changed"),
-        (|w| w.version += 1, "version 2"),
+        (|w| w.version += 1, "its state has version"),
         (|w| w.state.truncate(w.state.len() - 1), "its bytes end"),
         (|w| w.state.push(0), "1 bytes follow"),
         (|w| w.state.clear(), "its bytes end"),
