@@ -1,21 +1,17 @@
 //! `atoll export`: host folders as a tree at a socket, in the foreground.
 
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
-use std::os::unix::net::UnixStream;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use atoll_9p::net::{Config, Policy, Server};
+use atoll_9p::net::{Config, Server};
 use atoll_9p::server::Limits;
 use rustix::fs::Mode;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::Usage;
 use crate::address;
-use crate::guard::Guard;
 use crate::hostdir::{HostDirs, Mount, raise_descriptor_limit};
-use crate::socket::{Private, Public};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -105,45 +101,19 @@ pub(super) fn run(args: &Args) -> anyhow::Result<bool> {
         limits: Limits { msize: MSIZE, fids: 1 << 16, ..Limits::default() },
         sessions: (descriptors / 8).max(1),
     };
-    let mut server = Server::with(tree, config)?;
-
-    let atoll = std::env::current_exe().context("which program is this?")?;
-    let mut guard = Guard::start(&atoll).context("cannot start the guard")?;
-    let (path, private) = match &args.socket {
-        Some(path) => (std::path::absolute(path)?, None),
-        None => {
-            // What makes and takes away the folder of all sockets.
-            let private = Private::new(&address::socket_dir(), &mut guard)?;
-            let name = args.dirs.first().map(|d| name_of(d)).unwrap_or_default();
-            (address::default_socket(&name), Some(private))
-        }
-    };
-    // Before the socket: what comes while there is no handler would end us as if killed.
-    let (ended, signalled) = UnixStream::pair()?;
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        signal_hook::low_level::pipe::register(signal, signalled.try_clone()?)?;
-    }
-    let handle = server.handle();
-    server.watch(ended, move |_| handle.stop())?;
-
-    let (public, listener) = Public::listen(&path, &mut guard)?;
-    server.listen(listener, Policy::Owner)?;
-    let mut ports = Vec::new();
-    for addr in &args.listen {
-        let listener = TcpListener::bind(addr).with_context(|| format!("tcp:{addr}"))?;
-        ports.push(listener.local_addr()?);
-        server.listen(listener, Policy::Owner)?;
-    }
-    // What clients make has the modes that they say.
-    rustix::process::umask(Mode::empty());
-    tell(args, public.path(), &ports)?;
-    let done = server.run();
-    drop(server);
-    drop(public);
-    drop(private);
-    guard.bye();
-    done.context("cannot serve any longer")?;
-    Ok(true)
+    let server = Server::with(tree, config)?;
+    let name = args.dirs.first().map(|d| name_of(d)).unwrap_or_default();
+    super::serving::until_told(
+        server,
+        args.socket.as_deref(),
+        &name,
+        &args.listen,
+        |socket, ports| {
+            // What clients make has the modes that they say.
+            rustix::process::umask(Mode::empty());
+            tell(args, socket, ports)
+        },
+    )
 }
 
 fn tell(args: &Args, socket: &Path, ports: &[SocketAddr]) -> anyhow::Result<()> {

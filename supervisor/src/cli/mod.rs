@@ -21,6 +21,7 @@ mod names;
 mod progress;
 mod run;
 mod serve;
+mod serving;
 mod tail;
 mod xenstore;
 

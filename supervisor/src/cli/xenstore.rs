@@ -1,20 +1,14 @@
 //! `atoll xenstore-fs`: a XenStore as a tree at a socket, in the foreground.
 
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
-use std::os::unix::net::UnixStream;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
-use atoll_9p::net::{Config, Policy};
+use atoll_9p::net::Config;
 use atoll_9p::server::Limits;
 use atoll_xenstore_fs::{Link, Target, XenStoreFs};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::Usage;
-use crate::address;
-use crate::guard::Guard;
-use crate::socket::{Private, Public};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -60,42 +54,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<bool> {
     tree.uid = rustix::process::geteuid().as_raw();
     tree.gid = rustix::process::getegid().as_raw();
     let config = Config { limits: Limits::default(), ..Config::default() };
-    let mut server = atoll_xenstore_fs::serve(tree, config)?;
-
-    let atoll = std::env::current_exe().context("which program is this?")?;
-    let mut guard = Guard::start(&atoll).context("cannot start the guard")?;
-    let (path, private) = match &args.socket {
-        Some(path) => (std::path::absolute(path)?, None),
-        None => {
-            // What makes and takes away the folder of all sockets.
-            let private = Private::new(&address::socket_dir(), &mut guard)?;
-            (address::default_socket("xenstore"), Some(private))
-        }
-    };
-    // Before the socket: what comes while there is no handler would end us as if killed.
-    let (ended, signalled) = UnixStream::pair()?;
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        signal_hook::low_level::pipe::register(signal, signalled.try_clone()?)?;
-    }
-    let handle = server.handle();
-    server.watch(ended, move |_| handle.stop())?;
-
-    let (public, listener) = Public::listen(&path, &mut guard)?;
-    server.listen(listener, Policy::Owner)?;
-    let mut ports = Vec::new();
-    for addr in &args.listen {
-        let listener = TcpListener::bind(addr).with_context(|| format!("tcp:{addr}"))?;
-        ports.push(listener.local_addr()?);
-        server.listen(listener, Policy::Owner)?;
-    }
-    tell(args, public.path(), &ports)?;
-    let done = server.run();
-    drop(server);
-    drop(public);
-    drop(private);
-    guard.bye();
-    done.context("cannot serve any longer")?;
-    Ok(true)
+    let server = atoll_xenstore_fs::serve(tree, config)?;
+    let at = args.socket.as_deref();
+    super::serving::until_told(server, at, "xenstore", &args.listen, |socket, ports| {
+        tell(args, socket, ports)
+    })
 }
 
 fn tell(args: &Args, socket: &Path, ports: &[SocketAddr]) -> anyhow::Result<()> {
