@@ -31,7 +31,7 @@ use clap::Parser;
   cargo xtask bench density --process 200 --qemu 20
   cargo xtask bench readme")]
 struct Args {
-    /// What to measure, or `readme` to write the last figures into README.md.
+    /// What to measure, or `readme` to write the last figures into README.md and docs/figures.md.
     #[arg(default_value = "all", value_parser = ["all", "boot", "size", "build", "9p", "atoms", "supervisor", "density", "readme"])]
     what: String,
     /// Print a line of JSON for each figure.

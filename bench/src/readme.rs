@@ -1,5 +1,9 @@
-//! The table of figures in the README: made from the last runs, never by hand.
+//! The figures in the README and on their own page: made from the last runs, never by hand.
+//!
+//! The README has what a reader asks first: what there is a goal for, and what a guest's
+//! start costs beside others'. `docs/figures.md` has all.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -14,8 +18,17 @@ pub const NAMES: [&str; 7] = ["boot", "size", "build", "9p", "atoms", "superviso
 /// The one that takes most of a machine: it is run only when it is named.
 pub const DENSITY: &str = "density";
 
+/// The page of all figures.
+const PAGE: &str = "docs/figures.md";
 const BEGIN: &str = "<!-- bench:begin -->";
 const END: &str = "<!-- bench:end -->";
+const INTRO: &str = "\
+# Figures
+
+All that the last runs of `cargo xtask bench` measured; `cargo xtask bench readme` writes this
+page. CPU time is that of the guest's whole process; a floor is the least that could be, in the
+same run; what stands beside a figure is a peer of the same run, unless it says quoted.
+";
 
 /// The figures of a run, as kept in `target/atoll/bench/NAME.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -47,52 +60,74 @@ impl Run {
     }
 }
 
-/// Writes the table into README.md.
+/// Writes the tables into README.md and the page of all figures.
 pub fn update(root: &Path) -> Result<()> {
-    let path = root.join("README.md");
-    let old = std::fs::read_to_string(&path)
-        .context("there is no README.md in the root to write the table into")?;
+    let readme = root.join("README.md");
+    let old = std::fs::read_to_string(&readme)
+        .context("there is no README.md in the root to write the tables into")?;
     let mut runs = Vec::new();
     for name in NAMES {
         match Run::load(root, name)? {
-            Some(run) => runs.push(run),
+            Some(run) => runs.push((name, run)),
             None => eprintln!("no figures of `{name}`: run `cargo xtask bench {name}` first"),
         }
     }
     if runs.is_empty() {
         bail!("there are no figures yet; README.md is unchanged");
     }
-    let new = replaced(&old, &section(&runs))?;
-    if new != old {
-        let mut temp = tempfile::NamedTempFile::new_in(root)?;
-        std::io::Write::write_all(&mut temp, new.as_bytes())?;
-        temp.as_file().set_permissions(std::fs::metadata(&path)?.permissions())?;
-        temp.persist(&path).context("cannot write README.md")?;
+    write(&readme, &replaced(&old, &section(&runs, "###", first))?)?;
+    write(&root.join(PAGE), &format!("{INTRO}\n{}\n", section(&runs, "##", <[Figure]>::to_vec)))
+}
+
+/// Puts a whole text in a file's place, if it is another.
+fn write(path: &Path, text: &str) -> Result<()> {
+    let old = std::fs::read_to_string(path).unwrap_or_default();
+    if old == text {
+        return Ok(());
     }
+    let dir = path.parent().context("a page lies in a folder")?;
+    let mut temp = tempfile::NamedTempFile::new_in(dir)?;
+    std::io::Write::write_all(&mut temp, text.as_bytes())?;
+    temp.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+    temp.persist(path).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(())
 }
 
-fn section(runs: &[Run]) -> String {
+/// A table for each run, of the figures that are picked.
+fn section(runs: &[(&str, Run)], head: &str, pick: fn(&[Figure]) -> Vec<Figure>) -> String {
     let mut out = String::new();
-    for run in runs {
+    for (name, run) in runs {
         let line = format!("{}:\n\n", run.host.line());
         // Said once for runs on the same machine and day.
         if !out.contains(&line) {
             out += &line;
         }
-        out += &table::markdown(&shown(&run.figures));
-        out += "\n";
+        out += &format!("{head} {}\n\n{}\n", title(name), table::markdown(&pick(&run.figures)));
     }
     out.trim_end().to_owned()
 }
 
-/// Of many figures those that say most: all where they are few, else what has a
-/// goal, how near it is to the least there could be, and what reaches a guest.
-fn shown(figures: &[Figure]) -> Vec<Figure> {
-    let is_shown = |f: &Figure| {
-        let of_guest = f.case.ends_with("on QEMU") && f.case.contains("depth 1");
-        let of_ours = f.metric == "rate" && f.peer.is_some() && !f.case.contains("guest");
-        f.bench != "9p" || f.goal.is_some() || f.unit == "%" || of_ours || of_guest
+/// What a bench is about.
+fn title(name: &str) -> &str {
+    match name {
+        "boot" => "Start",
+        "size" => "Size",
+        "build" => "Build",
+        "9p" => "9P, beside diod",
+        "atoms" => "Atoms",
+        "supervisor" => "Supervisor",
+        DENSITY => "Many guests",
+        other => other,
+    }
+}
+
+/// What a reader asks first: what has a goal, the rates behind that, and a start beside
+/// others'.
+fn first(figures: &[Figure]) -> Vec<Figure> {
+    let has_goal = |case: &str| figures.iter().any(|f| f.case == case && f.goal.is_some());
+    let is_first = |f: &Figure| {
+        let behind = f.bench == "9p" && f.metric == "rate" && has_goal(&f.case);
+        f.goal.is_some() || f.peer.is_some() && (behind || f.bench == "boot")
     };
     let of = |f: &Figure| {
         let ends = [f.metric.strip_suffix("_p10"), f.metric.strip_suffix("_p90")];
@@ -100,7 +135,7 @@ fn shown(figures: &[Figure]) -> Vec<Figure> {
     };
     let kept: Vec<(&str, &str)> = figures
         .iter()
-        .filter(|f| is_shown(f))
+        .filter(|f| is_first(f))
         .map(|f| (f.case.as_str(), f.metric.as_str()))
         .collect();
     let is_kept = |f: &&Figure| kept.contains(&(f.case.as_str(), of(f).as_str()));
@@ -132,17 +167,16 @@ mod tests {
     }
 
     #[test]
-    fn of_many_figures_those_with_a_goal_are_shown() {
+    fn the_readme_has_what_has_a_goal_and_a_start_beside_others() {
         let spread = crate::samples::Spread { median: 5.0, p10: 4.0, p90: 6.0 };
-        let one = |case: &str, metric: &str| Figure::new("9p", case, metric, "/s", 5.0);
-        let mut figures = one("getattr", "rate").at_least(2.0).with(spread);
-        figures.extend(one("getattr", "rate of diod").with(spread));
-        figures.extend(one("getattr, depth 1, guest on QEMU", "rate").with(spread));
-        figures.extend(one("getattr, depth 8, guest on QEMU", "rate").with(spread));
-        assert_eq!(shown(&figures), [&figures[..3], &figures[6..9]].concat());
-        let boots = one("boot", "cpu");
-        let boots = Figure { bench: "boot".to_owned(), ..boots }.with(spread);
-        assert_eq!(shown(&boots), boots);
+        let one = |bench: &str, metric: &str| Figure::new(bench, "hello", metric, "/s", 5.0);
+        let mut figures = one("9p", "rate beside diod").at_least(2.0).with(spread);
+        figures.extend(one("9p", "rate").beside("diod", 3.0).with(spread));
+        figures.extend(one("9p", "cpu").beside("diod", 3.0).with(spread));
+        assert_eq!(first(&figures), figures[..6]);
+        let mut boots = one("boot", "cpu").beside("floor", 3.0).with(spread);
+        boots.extend(one("boot", "wall").with(spread));
+        assert_eq!(first(&boots), boots[..3]);
     }
 
     #[test]

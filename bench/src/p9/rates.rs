@@ -209,13 +209,13 @@ fn of_ours(
     if let (Some(peer), Some(goal)) = (peer, goal)
         && let Some(times) = row.row.rate.over(&peer.row.rate).spread()
     {
-        let of = format!("rate, of {}'s", peer.name());
+        let of = format!("rate beside {}", peer.name());
         let figure = Figure::new("9p", case, &of, TIMES, times.median).at_least(goal);
         out.extend(figure.with(times));
     }
     if let Some(floor) = table.floor() {
         let share = 100.0 * row.rate.median / floor.rate.median;
-        out.push(Figure::new("9p", case, "rate, of the bare echo's", "%", share));
+        out.push(Figure::new("9p", case, "rate beside the bare echo", "%", share));
     }
     out
 }
