@@ -145,34 +145,37 @@ fn sum(frame: &[u8]) -> [u8; 8] {
 #[derive(Debug, Default)]
 pub struct Frames {
     held: Vec<u8>,
+    /// Those before were taken.
+    taken: usize,
 }
 
 impl Frames {
     /// Takes bytes. What is held is at most one frame longer than what was given since the
     /// last frame was taken.
     pub fn feed(&mut self, bytes: &[u8]) {
+        // Here and not for each frame: a piece may have thousands.
+        self.held.drain(..core::mem::take(&mut self.taken));
         self.held.extend_from_slice(bytes);
+    }
+
+    fn left(&self) -> &[u8] {
+        self.held.get(self.taken..).unwrap_or_default()
     }
 
     /// Bytes that are not part of a whole frame yet, once all of those were taken.
     pub fn rest(&self) -> usize {
-        self.held.len()
-    }
-
-    /// Forgets all but so many bytes.
-    pub fn keep(&mut self, n: usize) {
-        self.held.truncate(n);
+        self.left().len()
     }
 
     /// The next whole frame.
     pub fn take(&mut self) -> Result<Option<(Head, Vec<u8>)>, Bad> {
-        let Some(head) = Head::parse(&self.held)? else { return Ok(None) };
-        let whole = HEADER + head.len;
-        if self.held.len() < whole {
+        let left = self.left();
+        let Some(head) = Head::parse(left)? else { return Ok(None) };
+        let Some(frame) = left.get(..HEADER + head.len).map(<[u8]>::to_vec) else {
             return Ok(None);
-        }
-        let behind = self.held.split_off(whole);
-        Ok(Some((head, core::mem::replace(&mut self.held, behind))))
+        };
+        self.taken += frame.len();
+        Ok(Some((head, frame)))
     }
 }
 
