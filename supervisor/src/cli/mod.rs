@@ -61,7 +61,7 @@ The script asks atoll itself for what can follow, so it need not be made anew.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Boot one guest in the foreground
+    /// Boot a guest in the foreground, or with -d under the supervisor
     Run(run::Args),
     /// Look after guests that run in the background: the supervisor
     Serve(serve::Serve),
