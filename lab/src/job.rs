@@ -104,17 +104,20 @@ impl Job {
         self.end(patience)
     }
 
+    /// Waits for its end, and keeps its place: [`Job::wait`] gives that back, and has no more
+    /// to wait for.
+    pub(crate) fn over(&mut self, patience: Duration) -> Result<()> {
+        let mark = self.end_mark();
+        self.until(patience, |seen| whole(seen, &mark)).map(drop)
+    }
+
     fn end_mark(&self) -> Vec<u8> {
         format!("\n{} ", self.nonce).into_bytes()
     }
 
     fn end(&mut self, patience: Duration) -> Result<Output> {
         let mark = self.end_mark();
-        // The whole line, so that nothing of it is left for the next job.
-        let at = self.until(patience, |seen| {
-            let at = find(seen, &mark)?;
-            seen[at + mark.len()..].contains(&b'\n').then_some(at)
-        })?;
+        let at = self.until(patience, |seen| whole(seen, &mark))?;
         let status = String::from_utf8_lossy(&self.seen[at + mark.len()..]).trim().parse();
         if let Some(port) = self.port.take() {
             self.shell.give_back(port);
@@ -178,6 +181,13 @@ pub(crate) const EVER: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How many bytes at the end may be the begin of a mark.
 fn kept(seen: &[u8], mark: &[u8]) -> usize {
     (1..mark.len()).rev().find(|n| seen.ends_with(mark.get(..*n).unwrap_or(mark))).unwrap_or(0)
+}
+
+/// Where a mark begins whose whole line is there, so that nothing of it is left for the next
+/// job.
+fn whole(seen: &[u8], mark: &[u8]) -> Option<usize> {
+    let at = find(seen, mark)?;
+    seen[at + mark.len()..].contains(&b'\n').then_some(at)
 }
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {

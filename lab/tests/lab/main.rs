@@ -61,6 +61,8 @@ fn streams_carry_bytes_both_ways_and_end() {
     let mut none = lab.open("UNIX-CONNECT:/run/nobody").unwrap();
     assert_eq!(none.read(&mut [0]).unwrap(), 0);
     assert!(none.said().contains("No such file"), "{}", none.said());
+    // Also where dom0 has a last word that nobody hears.
+    drop(lab.open("SYSTEM:cat >/dev/null; echo late").unwrap());
     // Ends are heard of in dom0 too.
     let left = "pidof socat cat seq";
     let until = Instant::now() + Duration::from_secs(30);
