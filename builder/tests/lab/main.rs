@@ -87,6 +87,15 @@ fn figure(text: &str, name: &str) -> u64 {
     line.trim().parse().unwrap()
 }
 
+/// The guest's time of day, which is the host's: within an hour, whatever is slow.
+fn wall(lab: &Lab, guest: &Connection) -> String {
+    let text = read(guest, "export/clock/now");
+    let bound =
+        |seconds| lab.ok(&format!("date -u -d @$(($(date +%s) {seconds})) +%FT%T")).unwrap();
+    assert!(bound("- 3600") < text && text < bound("+ 3600"), "{text}");
+    text
+}
+
 #[test]
 fn a_guest_goes_on_after_it_was_saved_and_after_it_was_moved() {
     let Some(lab) = Lab::for_test() else { return };
@@ -98,6 +107,9 @@ fn a_guest_goes_on_after_it_was_saved_and_after_it_was_moved() {
     let guest = session(&lab);
     guest.write("export/greeter/ctl", b"greet reef").unwrap();
     let mut last = figure(&read(&guest, "status"), "uptime_ms");
+    let mut day = wall(&lab, &guest);
+    let made = guest.stat("name").unwrap().mtime.sec;
+    assert!(lab.ok("date +%s").unwrap().trim().parse::<u64>().unwrap().abs_diff(made) < 3600);
     let moves = [
         "xl save hello /run/saved && xl restore /run/saved",
         "xl migrate -s '' hello 'xl migrate-receive'",
@@ -113,11 +125,37 @@ fn a_guest_goes_on_after_it_was_saved_and_after_it_was_moved() {
         let now = figure(&read(&guest, "status"), "uptime_ms");
         assert!(now >= last, "{how}: time went back from {last} to {now}");
         last = now;
+        let later = wall(&lab, &guest);
+        assert!(later >= day, "{how}: the time of day went back from {day} to {later}");
+        day = later;
         held = Some((guest, client));
     }
     let list = lab.ok("xl list").unwrap();
     assert_eq!(list.lines().count(), 3, "a domain is left behind: {list}");
     lab.ok("xl shutdown -w hello").unwrap();
+}
+
+#[test]
+fn a_guest_ends_and_starts_again_when_xl_says_so() {
+    let Some(lab) = Lab::for_test() else { return };
+    create(&lab, "hello", &image("hello"), 4);
+    let client = proxy(&lab, "hello");
+    let guest = session(&lab);
+    guest.write("export/greeter/ctl", b"greet Ada").unwrap();
+    // With the status that it leaves.
+    lab.ok("xl shutdown -w hello").unwrap();
+    let status = "xenstore-read /local/domain/$(xl domid hello)/data/status";
+    assert_eq!(lab.ok(status).unwrap(), "0\n");
+    drop((guest, client));
+    // As another domain.
+    lab.ok("xl destroy hello && xl create -q /mnt/hello.cfg").unwrap();
+    let old = lab.ok("xl domid hello").unwrap();
+    let old = old.trim();
+    until(&lab, &format!("xenstore-read /local/domain/{old}/data/vchan/host/event-channel"));
+    lab.ok("xl reboot hello").unwrap();
+    until(&lab, &format!("D=$(xl domid hello) && test $D != {old}"));
+    let _client = proxy(&lab, "hello");
+    assert_eq!(read(&session(&lab), "export/greeter/greeting"), "Hello, world!\n");
 }
 
 #[test]

@@ -7,10 +7,11 @@ use core::ptr::NonNull;
 use atoll_runtime::platform::Time;
 use atoll_xen::guest::call::Errno;
 use atoll_xen::guest::event::Port;
+use atoll_xen::guest::param::set_callback;
 use atoll_xen::guest::shared::Shared;
 use atoll_xen::guest::time::Clock;
 
-use crate::arch::{Lone, time};
+use crate::arch::{Lone, tables, time};
 
 struct State {
     shared: Shared,
@@ -28,6 +29,10 @@ static STATE: Lone<Option<State>> = Lone::new(None);
 pub(super) unsafe fn start(page: NonNull<u8>, boot: u64) -> Result<(), Errno> {
     // SAFETY: as above.
     let shared = unsafe { Shared::map(page) }?;
+    // A domain begins with the page of a processor of 32 bits, where the time of day stands
+    // elsewhere. Xen looks which one this is when it is told of the vector, and writes the
+    // time where it is read here.
+    set_callback(tables::DEVICE)?;
     let stamp = shared.stamp();
     time::told(boot, stamp.hz());
     let zero = stamp.at(time::tsc()).saturating_sub(since(boot, stamp.hz()));
@@ -82,6 +87,7 @@ pub(super) fn clear(port: Port) {
 pub(super) fn resume() -> Result<(), Errno> {
     with(|s| {
         s.shared.resume()?;
+        set_callback(tables::DEVICE)?;
         let system = s.system();
         let day = s.shared.wall().saturating_add(system);
         let last = s.clock.last().saturating_add(s.wall);

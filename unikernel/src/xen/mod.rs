@@ -22,7 +22,7 @@ use atoll_xen::guest::sched::{self, Reason, Resumed};
 use atoll_xen::guest::{Domid, PAGE, call};
 use heapless::Deque;
 
-use crate::arch::{tables, time};
+use crate::arch::time;
 use lane::Lane;
 use store::{Order, Store};
 
@@ -83,7 +83,8 @@ impl Domain {
     /// that many bytes of buffer in each direction.
     pub(crate) fn start(born: &Born, boot: u64, buffers: usize) -> Result<Domain, &'static str> {
         const MEMORY: &str = "there is no memory for the streams: give the domain more";
-        const REFUSED: &str = "Xen refused the shared info page or the grant table";
+        const REFUSED: &str =
+            "Xen refused the shared info page, the vector of events or the grant table";
         // SAFETY: Xen gave this page for the console, and the page tables map it.
         unsafe { console::start(born.console) };
         let page = || crate::heap::pages(PAGE).map(|p| NonNull::from(p).cast()).ok_or(MEMORY);
@@ -111,7 +112,6 @@ impl Domain {
 
     /// Lends the streams' memory, says so in XenStore, and listens there.
     fn announce(&mut self) -> Result<(), &'static str> {
-        param::set_callback(tables::DEVICE).map_err(|_| "Xen refused the callback's vector")?;
         self.store.watch();
         for lane in &mut self.lanes {
             lane.announce(&mut self.grants, &mut self.store)
@@ -248,7 +248,7 @@ impl Domain {
 
     /// Makes anew all that is not memory.
     fn resume(&mut self) -> Result<(), &'static str> {
-        clock::resume().map_err(|_| "Xen refused the shared info page")?;
+        clock::resume().map_err(|_| "Xen refused the shared info page or the vector of events")?;
         let port = |p| param::get(p).map(|n| n as u32).map_err(|_| "Xen gave no port");
         console::resume(port(Param::ConsoleEvtchn)?);
         self.store.resume(port(Param::StoreEvtchn)?);
