@@ -9,12 +9,15 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
 use atoll_9p::mux::{ClientId, Mux, Share};
 use tokio::sync::Notify;
 
 use crate::stream::Stream;
 
+/// How long clients may take to read what there is for them when a connection has ended.
+const LET_GO: Duration = Duration::from_millis(500);
 /// Clients at one time; more wait to be accepted.
 pub const MAX_CLIENTS: usize = 128;
 /// The message size that is proposed to a guest.
@@ -46,6 +49,8 @@ struct Inner {
     scratch: Vec<u8>,
     clients: BTreeMap<ClientId, Rc<Notify>>,
     ended: bool,
+    /// Counts the guest's connections: a client belongs to one.
+    era: u64,
     /// It is to be told when the guest is asked something.
     heeds: bool,
 }
@@ -71,6 +76,7 @@ impl Default for Joint {
 struct Seat {
     joint: Joint,
     id: ClientId,
+    era: u64,
     notify: Rc<Notify>,
     /// It is one of ours, and not somebody who wants something of the guest.
     ours: bool,
@@ -79,8 +85,10 @@ struct Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut inner = self.joint.inner.borrow_mut();
-        inner.mux.close(self.id);
-        inner.clients.remove(&self.id);
+        if inner.era == self.era {
+            inner.mux.close(self.id);
+            inner.clients.remove(&self.id);
+        }
         drop(inner);
         self.joint.server.notify_one();
         self.joint.left.notify_waiters();
@@ -95,6 +103,7 @@ impl Joint {
             scratch: vec![0; ROOM],
             clients: BTreeMap::new(),
             ended: false,
+            era: 0,
             heeds: false,
         };
         Joint {
@@ -133,6 +142,25 @@ impl Joint {
         inner.ended = true;
         inner.clients.values().for_each(|n| n.notify_one());
         end
+    }
+
+    /// The guest's connection has ended, and there will be another. Clients are let go, if
+    /// they have not been already: what they had open went with it. Those who come from now
+    /// on wait for the next.
+    pub async fn renew(&self) {
+        let empty = async {
+            while self.clients() > 0 {
+                self.left.notified().await;
+            }
+        };
+        let _ = tokio::time::timeout(LET_GO, empty).await;
+        let mut inner = self.inner.borrow_mut();
+        inner.era += 1;
+        inner.mux = Mux::new(MSIZE, Share::default());
+        inner.ended = false;
+        for notify in std::mem::take(&mut inner.clients).into_values() {
+            notify.notify_one();
+        }
     }
 
     async fn guest(&self, stream: &Stream) -> Result<std::convert::Infallible, Ended> {
@@ -213,7 +241,7 @@ impl Joint {
             let mut inner = self.inner.borrow_mut();
             let (id, notify) = (inner.mux.open(), Rc::new(Notify::new()));
             inner.clients.insert(id, notify.clone());
-            Seat { joint: self.clone(), id, notify, ours }
+            Seat { joint: self.clone(), id, era: inner.era, notify, ours }
         };
         // A client's failure is the client's own, and ends with it.
         let _ = self.client(&seat, &stream).await;
@@ -224,6 +252,9 @@ impl Joint {
         loop {
             let (wants, waiting) = {
                 let mut inner = self.inner.borrow_mut();
+                if inner.era != seat.era {
+                    return Ok(());
+                }
                 let waiting = loop {
                     if inner.mux.to_client(id).is_empty() {
                         break false;
@@ -247,7 +278,10 @@ impl Joint {
                 r = stream.writable(), if waiting => r?,
                 r = stream.readable(), if wants => {
                     r?;
-                    let Inner { mux, scratch, heeds, .. } = &mut *self.inner.borrow_mut();
+                    let Inner { mux, scratch, heeds, era, .. } = &mut *self.inner.borrow_mut();
+                    if *era != seat.era {
+                        return Ok(());
+                    }
                     match stream.try_read(&mut scratch[..SCRATCH])? {
                         Some(0) => return Ok(()),
                         Some(n) => {

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::rc::Rc;
 
@@ -71,6 +71,17 @@ impl Still {
         }
     }
 
+    /// Moves the guest to whoever takes it at a socket, however long that takes. What it says
+    /// of itself when it cannot begins with [`crate::domain::HELD`] if it stands still then.
+    pub async fn relocate(&mut self, to: &str) -> io::Result<()> {
+        match &mut self.0 {
+            How::Process(_) => Err(io::Error::other("only a domain of Xen can be moved")),
+            How::Monitor(monitor) => {
+                monitor.run_to_its_end(crate::domain::RELOCATE, Some(to)).await
+            }
+        }
+    }
+
     /// Lets it go on.
     pub async fn resume(&mut self) -> io::Result<()> {
         match &mut self.0 {
@@ -92,6 +103,8 @@ pub struct Machine {
     pub debug: Option<pipe::Receiver>,
     /// What lets it stand still and go on.
     pub still: Option<Still>,
+    /// The sockets of the streams, where those can be made again.
+    again: Option<(PathBuf, PathBuf)>,
     stderr: Option<ChildStderr>,
     said: Rc<RefCell<Vec<u8>>>,
 }
@@ -154,13 +167,16 @@ pub fn start(
         let pid = Pid::from_raw(pid as i32);
         process = pid.and_then(|p| pidfd_open(p, PidfdFlags::empty()).ok());
     }
+    let again = streams.clone().filter(|_| backend.has_streams_again());
     let connect = |path: &Path| -> io::Result<Stream> {
         let stream = std::os::unix::net::UnixStream::connect(path)?;
-        std::fs::remove_file(path)?;
+        if again.is_none() {
+            std::fs::remove_file(path)?;
+        }
         stream.try_into()
     };
-    let (control, host) = match streams {
-        Some((control_at, host_at)) => (Some(connect(&control_at)?), Some(connect(&host_at)?)),
+    let (control, host) = match &streams {
+        Some((control_at, host_at)) => (Some(connect(control_at)?), Some(connect(host_at)?)),
         None => (None, None),
     };
     let still = match monitor {
@@ -176,6 +192,7 @@ pub fn start(
         host,
         debug: Some(pipe::Receiver::from_owned_fd(debug)?),
         still,
+        again,
         stderr: child.stderr.take(),
         child,
         said: Rc::default(),
@@ -186,6 +203,12 @@ impl Machine {
     /// The number of its process, until that was waited for.
     pub fn pid(&self) -> Option<u32> {
         self.child.id()
+    }
+
+    /// Where the streams `control` and `host` are found again after they have ended, if they
+    /// are.
+    pub fn again(&self) -> Option<(PathBuf, PathBuf)> {
+        self.again.clone()
     }
 
     /// Waits for the end, and brings it about when told to.

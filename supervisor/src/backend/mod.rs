@@ -38,6 +38,9 @@ pub const KERNEL_FD: i32 = 7;
 /// Its initial file system.
 pub const INITRD_FD: i32 = 8;
 
+/// The listening socket at which a guest arrives from elsewhere.
+pub const ARRIVAL_FD: i32 = 9;
+
 /// The hidden command that starts a program which ends with its parent.
 pub const EXEC: &str = "__exec";
 
@@ -63,6 +66,9 @@ pub enum Ended {
     Killed,
     /// It failed without a word; the text says all that is known.
     Lost(String),
+    /// It runs elsewhere, or is to be taken for that: it must not be started again of itself.
+    /// The text says where, as far as that is known.
+    Moved(String),
     /// The program never ran the guest; the text is its complaint.
     Unstarted(String),
 }
@@ -81,6 +87,11 @@ pub trait Backend {
     /// Whether the program has a monitor that is asked to let the guest stand still. One
     /// without is stopped as a process.
     fn has_monitor(&self) -> bool {
+        false
+    }
+
+    /// Whether the streams are made anew when they end, as often as the guest ends them.
+    fn has_streams_again(&self) -> bool {
         false
     }
 

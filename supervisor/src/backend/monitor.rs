@@ -57,18 +57,24 @@ impl Monitor {
 
     /// Has a command done that takes no arguments.
     pub(super) async fn run(&mut self, command: &str) -> io::Result<()> {
-        let done = async {
-            self.greet().await?;
-            self.ask(command).await
-        };
         let late = |_| io::Error::new(io::ErrorKind::TimedOut, "QEMU's monitor does not answer");
-        timeout(ANSWER, done).await.map_err(late)?
+        timeout(ANSWER, self.run_to_its_end(command, None)).await.map_err(late)?
+    }
+
+    /// Has a command done, however long that takes; `to` is its argument of that name.
+    pub(super) async fn run_to_its_end(
+        &mut self,
+        command: &str,
+        to: Option<&str>,
+    ) -> io::Result<()> {
+        self.greet().await?;
+        self.ask(command, to).await
     }
 
     /// Waits until the machine is made and the monitor answers.
     pub(super) async fn greet(&mut self) -> io::Result<()> {
         if !self.greeted {
-            self.ask("qmp_capabilities").await?;
+            self.ask("qmp_capabilities", None).await?;
             self.greeted = true;
         }
         Ok(())
@@ -92,9 +98,13 @@ impl Monitor {
         }
     }
 
-    async fn ask(&mut self, command: &str) -> io::Result<()> {
+    async fn ask(&mut self, command: &str, to: Option<&str>) -> io::Result<()> {
         self.id += 1;
-        let line = format!("{{\"execute\":\"{command}\",\"id\":{}}}\r\n", self.id);
+        let arguments = match to {
+            Some(to) => format!("\"arguments\":{},", serde_json::json!({ "to": to })),
+            None => String::new(),
+        };
+        let line = format!("{{\"execute\":\"{command}\",{arguments}\"id\":{}}}\r\n", self.id);
         let mut left = line.as_bytes();
         while !left.is_empty() {
             self.stream.writable().await?;

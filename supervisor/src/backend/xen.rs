@@ -2,19 +2,29 @@
 //! ([`crate::domain`]), since a domain is no process.
 
 use std::ffi::OsString;
+use std::io;
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
-use super::{Backend, Ended, Spec};
-use crate::domain::{COMMAND, LOST, RECORDED, UNSTARTED};
+use rustix::fd::OwnedFd;
+
+use super::{ARRIVAL_FD, Backend, Ended, Spec};
+use crate::domain::{COMMAND, LOST, MOVED, RECORDED, TAKEN, UNSTARTED};
 
 /// Xen.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Xen {
     /// This program.
     pub atoll: PathBuf,
     /// What the domain is called.
     pub name: String,
+    /// The payload of its image, as a hash.
+    pub payload: String,
+    /// The owner epoch.
+    pub epoch: u64,
+    /// Where it arrives from elsewhere, if it does.
+    pub arrival: Option<UnixListener>,
 }
 
 impl Backend for Xen {
@@ -30,14 +40,26 @@ impl Backend for Xen {
         true
     }
 
+    fn has_streams_again(&self) -> bool {
+        true
+    }
+
+    fn files(&self) -> io::Result<Vec<(OwnedFd, i32)>> {
+        let Some(listener) = &self.arrival else { return Ok(Vec::new()) };
+        Ok(vec![(listener.try_clone()?.into(), ARRIVAL_FD)])
+    }
+
     fn line(&self, spec: &Spec) -> Vec<OsString> {
         let mut line: Vec<OsString> = vec![self.atoll.clone().into(), COMMAND.into()];
         let words = [
             ("--name", self.name.clone()),
             ("--memory", spec.memory.to_string()),
             ("--launch", spec.launch.clone()),
+            ("--payload", self.payload.clone()),
+            ("--epoch", self.epoch.to_string()),
         ];
         line.extend(words.into_iter().flat_map(|(name, value)| [name.into(), value.into()]));
+        line.extend(self.arrival.as_ref().map(|_| "--receive".into()));
         line.push(spec.image.clone().into());
         line
     }
@@ -49,6 +71,8 @@ impl Backend for Xen {
             // Whoever was to start it ends with 1, and says why.
             Some(1) if stderr.starts_with("atoll:") => Ended::Unstarted(stderr.to_owned()),
             Some(status @ 0..64) => Ended::Status(status as u8),
+            Some(MOVED) => Ended::Moved(String::new()),
+            Some(TAKEN) => Ended::Moved("somebody else has saved it or moved it, by xl".into()),
             Some(LOST) => Ended::Lost(stderr.to_owned()),
             _ => Ended::Lost(format!("the domain's process ended with {status} {stderr}")),
         }
@@ -60,9 +84,14 @@ mod tests {
     use super::*;
     use std::os::unix::process::ExitStatusExt;
 
+    fn xen(atoll: &str) -> Xen {
+        let (name, payload) = ("hello".into(), "ab12".into());
+        Xen { atoll: atoll.into(), name, payload, epoch: 3, arrival: None }
+    }
+
     #[test]
     fn ends_are_told_apart() {
-        let xen = Xen { atoll: "atoll".into(), name: "hello".into() };
+        let xen = xen("atoll");
         let ended = |raw: i32| xen.ended(ExitStatus::from_raw(raw), "why");
         assert_eq!(ended(0), Ended::Status(0));
         assert_eq!(ended(1 << 8), Ended::Status(1));
@@ -71,15 +100,18 @@ mod tests {
         assert_eq!(ended(RECORDED << 8), Ended::Recorded);
         assert_eq!(ended(UNSTARTED << 8), Ended::Unstarted("why".into()));
         assert_eq!(ended(LOST << 8), Ended::Lost("why".into()));
+        assert_eq!(ended(MOVED << 8), Ended::Moved(String::new()));
+        assert!(matches!(ended(TAKEN << 8), Ended::Moved(why) if why.contains("somebody else")));
         assert!(matches!(ended(9), Ended::Lost(_)));
     }
 
     #[test]
     fn the_command_line_is_data() {
-        let xen = Xen { atoll: "/a b/atoll".into(), name: "hello".into() };
+        let xen = xen("/a b/atoll");
         let spec = Spec { image: "/x".into(), memory: 1 << 20, launch: "atoll.wall=5 b".into() };
         let line = xen.line(&spec);
         assert_eq!(line[..4], ["/a b/atoll", "__domain", "--name", "hello"]);
-        assert_eq!(line[line.len() - 2..], ["atoll.wall=5 b", "/x"]);
+        assert!(line.windows(2).any(|two| two == ["--launch", "atoll.wall=5 b"]));
+        assert_eq!(line[line.len() - 3..], ["--epoch", "3", "/x"]);
     }
 }

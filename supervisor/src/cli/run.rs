@@ -51,6 +51,10 @@ pub(super) struct Args {
     /// Go on from a checkpoint of this image; `latest`: the newest in --state
     #[arg(long, value_name = "FILE", value_parser = restore)]
     restore: Option<Restore>,
+    /// Do not start it: wait at this socket for it to arrive from another host, whose
+    /// supervisor is told to `relocate` it
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["detach", "restore", "state"])]
+    receive: Option<PathBuf>,
     /// Keep its checkpoints in a folder: those that its ctl is told to make, and one when
     /// it is stopped here
     #[arg(long, value_name = "DIR")]
@@ -187,6 +191,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<bool> {
         }),
         restore: args.restore,
         state: args.state,
+        receive: args.receive.map(std::path::absolute).transpose()?,
+        epoch: 0,
         quiet: args.quiet,
         verbose: args.verbose,
         print: args.print,

@@ -10,7 +10,7 @@ use super::{
     MAX_GUESTS, MAX_IMAGES, MAX_QUEUE, MAX_WAITERS, Name, Output, Record, State, Until, Verb, What,
 };
 use crate::run::On;
-use crate::shim::Order;
+use crate::shim::{Order, Place};
 
 fn fault(errno: Errno, text: impl Into<String>) -> Fault {
     Fault::new(errno, text.into())
@@ -262,6 +262,7 @@ impl Core {
                 self.reserved.insert(to.clone());
                 self.checkpoint(name, Job { ask, fork: Some(to.clone()) })
             }
+            Verb::Relocate(to) => self.relocate(ask, name, to),
             Verb::Forget => self.go(name, true, Some(ask), |guest, ctx| {
                 ctx.advance(guest, Stimulus::Verb(kind))?;
                 guest.record.gone = true;
@@ -334,6 +335,31 @@ impl Core {
             guest.back.push((ask, n));
             let (guest, run) = (ctx.name.clone(), guest.record.run);
             ctx.turn.after.push(Output::Order { guest, run, order: Order::Restore(n) });
+            Ok(())
+        })
+    }
+
+    /// A guest that runs is to run elsewhere.
+    fn relocate(&mut self, ask: Ask, name: &Name, to: &Place) -> Result<(), Fault> {
+        let line = format!("\"relocate {to}\"");
+        let definition = self.known(name)?.definition();
+        if definition.is_none_or(|d| d.on != On::Xen) {
+            let text = format!("{line}: only a guest that was defined with on = \"xen\" moves so");
+            return Err(fault(Errno::EOPNOTSUPP, text));
+        }
+        if definition.is_some_and(|d| !d.imports.is_empty()) || self.keeps(name) {
+            let text = format!("{line}: what it imports or keeps on this host does not move");
+            return Err(fault(Errno::EOPNOTSUPP, text));
+        }
+        if !self.known(name)?.moves.is_empty() {
+            return Err(fault(Errno::EBUSY, format!("{line}: it is about to move")));
+        }
+        self.go(name, true, None, |guest, ctx| {
+            ctx.advance(guest, Stimulus::Verb(Kind::Relocate))?;
+            guest.moves.push(ask);
+            let (guest, run) = (ctx.name.clone(), guest.record.run);
+            let order = Order::Relocate(to.clone());
+            ctx.turn.after.push(Output::Order { guest, run, order });
             Ok(())
         })
     }

@@ -32,6 +32,8 @@ pub struct Guest {
     /// Who waits for the one after that.
     pub(super) next_jobs: Vec<Job>,
     /// Who waits for it to go back to the checkpoint of that number.
+    /// Who waits for it to be somewhere else.
+    pub(super) moves: Vec<Ask>,
     pub(super) back: Vec<(Ask, u64)>,
     /// When [`Stimulus::Due`] comes.
     pub(super) due: Option<u64>,
@@ -114,6 +116,7 @@ impl Guest {
             waiters: Vec::new(),
             jobs: Vec::new(),
             next_jobs: Vec::new(),
+            moves: Vec::new(),
             back: Vec::new(),
             due: None,
             alarm: None,
@@ -218,7 +221,7 @@ impl Guest {
             Act::Pause => Some(Order::Pause),
             Act::Resume => Some(Order::Resume),
             // A checkpoint's order is given by whoever keeps the list of who waits.
-            Act::Checkpoint | Act::Restore | Act::Forget | Act::Nothing => None,
+            Act::Checkpoint | Act::Restore | Act::Relocate | Act::Forget | Act::Nothing => None,
         };
         let run = self.record.run;
         turn.after.extend(order.map(|order| Output::Order { guest: name.clone(), run, order }));
@@ -265,7 +268,7 @@ impl Guest {
         let state = self.life.state;
         let over = matches!(
             stimulus,
-            Stimulus::Told(Told::Ended(_)) | Stimulus::Found(life::Found::Ended(_))
+            Stimulus::Told(Told::Ended(_) | Told::Moved) | Stimulus::Found(life::Found::Ended(_))
         );
         let fault = |what: &str, errno| {
             let why = match &self.record.last {
@@ -317,7 +320,8 @@ impl Guest {
             None => end.ended.saturating_sub(end.started),
         };
         let restart = self.definition().map(|d| d.restart).unwrap_or_default();
-        let well = end.is_well();
+        let moved = end.how == How::Moved;
+        let well = end.is_well() || moved;
         // A run that was too short counts as failed however it ended.
         self.record.failures = match (asked, ran >= restart.healthy, well) {
             (true, ..) | (_, true, true) => 0,
@@ -333,12 +337,21 @@ impl Guest {
         self.record.run = self.record.run.max(end.run);
         self.record.ended = self.record.run;
         self.record.last = Some(end);
-        let wanted = wanted && !asked;
+        // What runs elsewhere is not to run here too.
+        let wanted = wanted && !asked && !moved;
         let tired = restart.tries > 0 && self.record.failures >= restart.tries;
         if wanted && tired {
             turn.events.push(What::GaveUp(self.record.failures));
         }
         wanted && !tired
+    }
+
+    /// Answers those who wait for it to be somewhere else.
+    pub(super) fn went_away(&mut self, result: Result<(), &str>, turn: &mut Turn) {
+        for ask in std::mem::take(&mut self.moves) {
+            let failed = |why| Fault::new(Errno::EIO, format!("it was not moved: {why}"));
+            turn.answer(ask, result.map_err(|why| failed(why).blame(Blame::Operator)));
+        }
     }
 
     /// Answers those who wait for it to go back to a checkpoint; all when no number is given.
@@ -378,6 +391,7 @@ pub fn ended(end: &End) -> String {
         How::Crashed => "crashed",
         How::Killed => "killed",
         How::Lost => "lost",
+        How::Moved => "moved",
         How::Unstarted => "never ran",
     };
     if end.why.is_empty() || end.why == how { how.into() } else { format!("{how}: {}", end.why) }

@@ -158,6 +158,8 @@ pub enum Kind {
     Checkpoint,
     /// `restore`: a start that goes on from a checkpoint, or one that runs goes back to it.
     Restore,
+    /// `relocate`: it is to run elsewhere, and not here.
+    Relocate,
     /// `fork`: a checkpoint from which a new guest goes on.
     Fork,
     /// `rmdir` of its folder.
@@ -181,6 +183,8 @@ pub enum Told {
     NotResumed,
     /// It has ended; and whether it is to be started again when nobody asked for the end.
     Ended(bool),
+    /// It runs elsewhere.
+    Moved,
 }
 
 /// What a supervisor may find of a guest of which it was not told an end.
@@ -233,6 +237,8 @@ pub enum Act {
     Checkpoint,
     /// The shim is told to give it one of its checkpoints.
     Restore,
+    /// The shim is told to move it.
+    Relocate,
     /// Its record goes away.
     Forget,
 }
@@ -315,6 +321,7 @@ fn asked(life: Life, kind: Kind) -> Result<Move, Refused> {
         (Kind::Resume, Resuming) => stay(life),
 
         (Kind::Checkpoint | Kind::Fork, Running) => to(Running, goal, Act::Checkpoint),
+        (Kind::Relocate, Running) => to(Running, goal, Act::Relocate),
         (Kind::Forget, New | Stopped) => to(state, Goal::Down, Act::Forget),
         _ => return Err(Refused),
     })
@@ -335,6 +342,7 @@ fn tell(life: Life, told: Told) -> Move {
         }
         (Told::NotPaused, Pausing) => move_to(Running),
         (Told::NotResumed, Resuming) => move_to(Paused),
+        (Told::Moved, s) if s.is_alive() => to(Stopped, Goal::Down, Act::Nothing),
         (Told::Ended(again), s) if s.is_alive() => ended(goal, again),
         _ => stay(life),
     }

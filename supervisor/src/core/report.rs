@@ -124,6 +124,7 @@ impl Core {
                     return freed;
                 }
                 Order::Restore(n) => guest.went_back(Some(n), Err(&text), &mut ctx.turn),
+                Order::Relocate(_) => guest.went_away(Err(&text), &mut ctx.turn),
                 // A stop that fails ends in a kill, and a kill can be told again.
                 Order::Stop(_) | Order::Kill => {}
             }
@@ -199,7 +200,9 @@ impl Core {
         let missing = self.missing(name);
         let freed = self.with(name, |guest, ctx| {
             let again = guest.note_end(end, ctx.now, &mut ctx.turn);
-            let _ = ctx.advance(guest, Stimulus::Told(Told::Ended(again)));
+            let moved = guest.record.last.as_ref().is_some_and(|end| end.how == How::Moved);
+            let told = if moved { Told::Moved } else { Told::Ended(again) };
+            let _ = ctx.advance(guest, Stimulus::Told(told));
             after_end(guest, ctx, &missing)
         });
         self.reserved.retain(|n| !freed.contains(n));
@@ -247,6 +250,9 @@ impl Core {
                         raised = end.epoch;
                         ctx.turn.own = Some(raised);
                     }
+                    if end.how == How::Moved {
+                        guest.life.goal = Goal::Up;
+                    }
                     let again = guest.note_end(end, ctx.now, &mut ctx.turn);
                     Found::Ended(again)
                 }
@@ -282,6 +288,9 @@ fn after_end(guest: &mut Guest, ctx: &mut super::Ctx<'_>, missing: &[Name]) -> V
         ctx.event(What::Waiting(missing.to_vec()));
     }
     let why = guest.why().unwrap_or_default();
+    let moved = guest.record.last.as_ref().is_some_and(|end| end.how == How::Moved);
+    let went = if moved { Ok(()) } else { Err(why.as_str()) };
+    guest.went_away(went, &mut ctx.turn);
     guest.went_back(None, Err(&format!("it ended: {why}")), &mut ctx.turn);
     guest.fail_jobs(&format!("it ended: {why}"), &mut ctx.turn)
 }

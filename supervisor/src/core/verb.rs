@@ -8,6 +8,7 @@ use atoll_9p::fault::{Errno, Fault};
 
 use super::life::{self, Goal, Kind, Life, State, Stimulus};
 use super::name::Name;
+use crate::shim::Place;
 
 /// The longest line, in bytes.
 pub const MAX_LINE: usize = 512;
@@ -41,6 +42,9 @@ pub enum Verb {
     /// `fork NAME`: a new guest that goes on from a checkpoint of this one; answered when
     /// it is defined.
     Fork(Name),
+    /// `relocate PATH`: move it to whoever takes it at this socket; answered when it runs
+    /// there, and no longer here.
+    Relocate(Place),
     /// `rmdir` of its folder.
     Forget,
 }
@@ -57,6 +61,7 @@ const LINES: &[(&str, &str, Kind)] = &[
     ("checkpoint", "", Kind::Checkpoint),
     ("restore", "N", Kind::Restore),
     ("fork", "NAME", Kind::Fork),
+    ("relocate", "PATH", Kind::Relocate),
 ];
 
 impl Verb {
@@ -116,6 +121,7 @@ impl Verb {
             Kind::Fork => {
                 Verb::Fork(Name::new(arg.ok_or_else(wants)?).map_err(|why| why.to_string())?)
             }
+            Kind::Relocate => Verb::Relocate(arg.ok_or_else(wants)?.parse()?),
             Kind::Forget => return Err("a guest is forgotten by rmdir of its folder".into()),
         })
     }
@@ -135,6 +141,7 @@ impl Verb {
             Verb::Checkpoint => "checkpoint".into(),
             Verb::Restore(n) => format!("restore {n}"),
             Verb::Fork(name) => format!("fork {name}"),
+            Verb::Relocate(to) => format!("relocate {to}"),
             Verb::Forget => "rmdir".into(),
         }
     }
@@ -152,6 +159,7 @@ impl Verb {
             Verb::Checkpoint => Kind::Checkpoint,
             Verb::Restore(_) => Kind::Restore,
             Verb::Fork(_) => Kind::Fork,
+            Verb::Relocate(_) => Kind::Relocate,
             Verb::Forget => Kind::Forget,
         }
     }
@@ -241,6 +249,7 @@ mod tests {
             ("checkpoint", Verb::Checkpoint, State::Running),
             ("restore 3", Verb::Restore(3), State::Stopped),
             ("fork b", Verb::Fork(name), State::Running),
+            ("relocate /run/b", Verb::Relocate("/run/b".parse().unwrap()), State::Running),
             ("commit", Verb::Commit, State::New),
         ] {
             let read = Verb::parse(line.as_bytes(), state, true).unwrap();
@@ -262,6 +271,8 @@ mod tests {
             ("restore", "\"restore\": the form is restore N"),
             ("fork", "\"fork\": the form is fork NAME"),
             ("fork ../b", "\"fork ../b\": no name of a guest"),
+            ("relocate", "\"relocate\": the form is relocate PATH"),
+            ("relocate b", "moved to the path of a unix socket"),
             ("start\nstop", "one line a write"),
             ("\x1b[2Jstart", "\"?[2Jstart\": no such verb"),
         ] {
@@ -284,7 +295,7 @@ mod tests {
         assert_eq!(
             refused("start", State::Running),
             "\"start\": not now; the guest is running, and takes commit, stop, kill, pause, \
-             restart, checkpoint, restore, fork"
+             restart, checkpoint, restore, fork, relocate"
         );
         assert_eq!(
             refused("start", State::New),
@@ -309,6 +320,7 @@ mod tests {
                 let line = match *usage {
                     "N" => format!("{name} 1"),
                     "NAME" => format!("{name} b"),
+                    "PATH" => format!("{name} /run/b"),
                     _ => (*name).to_owned(),
                 };
                 let taken = Verb::parse(line.as_bytes(), state, true).is_ok();

@@ -19,10 +19,13 @@ use clap::Parser;
 use rustix::fd::OwnedFd;
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 
+use super::arrive::Arrival;
 use super::console::Console;
+use super::gate::Gate;
 use super::keeper::Order;
-use super::{KEEPER, LOST, RECORDED, UNSTARTED, lane, monitor, store, xl};
-use crate::backend::{CONTROL_FD, DEBUG_FD, HOST_FD, MONITOR_FD};
+use super::travel::{FORMAT, Hello};
+use super::{KEEPER, LOST, MOVED, RECORDED, TAKEN, UNSTARTED, lane, monitor, store, xl};
+use crate::backend::{ARRIVAL_FD, CONTROL_FD, DEBUG_FD, HOST_FD, MONITOR_FD};
 
 /// The highest status of a guest; what is above is this program's own.
 const MOST: u8 = 63;
@@ -38,14 +41,27 @@ struct Args {
     memory: u64,
     #[arg(long)]
     launch: String,
+    /// The payload of its image, as a hash.
+    #[arg(long)]
+    payload: String,
+    /// The owner epoch.
+    #[arg(long)]
+    epoch: u64,
+    /// It arrives from elsewhere.
+    #[arg(long)]
+    receive: bool,
     image: PathBuf,
 }
 
 /// What the keeper says, and what XenStore does.
-enum Event {
+pub(super) enum Event {
     Said(String),
     KeeperGone,
     There(u16),
+    /// All that is to arrive has come, or why not.
+    Came(Option<String>),
+    /// It runs elsewhere.
+    Moved,
 }
 
 /// Stands for a domain until its end: the status to end with.
@@ -89,10 +105,34 @@ fn stand(args: &Args) -> Result<i32> {
     .config();
 
     let (send, events) = mpsc::channel();
-    let (mut keeper, to_keeper) = keep(&Order { config, uuid: uuid.clone() }, send.clone())?;
+    let mut hello = Hello {
+        format: FORMAT,
+        name: args.name.clone(),
+        payload: args.payload.clone(),
+        memory: args.memory,
+        epoch: args.epoch,
+    };
+    let arrival = match args.receive {
+        true => Some(Arrival::accept(&UnixListener::from(take(ARRIVAL_FD)?), &hello)?),
+        false => None,
+    };
+    let from = arrival.as_ref().map(Arrival::file);
+    let order = Order { config, uuid: uuid.clone(), from };
+    let (mut keeper, to_keeper) = keep(&order, send.clone())?;
+    if let Some(arrival) = arrival {
+        match arrival.take(send.clone(), &events) {
+            Ok(epoch) => hello.epoch = epoch,
+            Err(why) => {
+                drop(to_keeper);
+                let _ = keeper.wait();
+                bail!("{} has not arrived: {why:#}", args.name);
+            }
+        }
+    }
+    let there = send.clone();
     std::thread::spawn(move || {
         if let Ok(domid) = introduced(store, &uuid) {
-            let _ = send.send(Event::There(domid));
+            let _ = there.send(Event::There(domid));
         }
     });
     let open = Arc::new(AtomicBool::new(false));
@@ -103,10 +143,16 @@ fn stand(args: &Args) -> Result<i32> {
             Event::There(domid) => {
                 if let Some((control, host, asks, debug)) = streams.take() {
                     console = Some(Console::start(store::open()?, domid, debug, open.clone()));
-                    start(domid, control, host, asks, open.clone())?;
+                    let gate = Arc::new(Gate::new()?);
+                    start(domid, control, host, &gate, open.clone())?;
+                    let (hello, moved) = (hello.clone(), send.clone());
+                    let domain = monitor::Domain { domid, hello, gate, moved };
+                    std::thread::spawn(move || monitor::serve(&asks, &domain));
                 }
                 continue;
             }
+            Event::Moved => break MOVED,
+            Event::Came(_) => continue,
             Event::KeeperGone => "failed its keeper has gone".to_owned(),
             Event::Said(word) => word,
         };
@@ -126,9 +172,13 @@ fn stand(args: &Args) -> Result<i32> {
                     }
                 }
             }
+            _ if word == "taken" => {
+                console.take().map(Console::rest);
+                TAKEN
+            }
             _ => {
                 console.take().map(Console::rest);
-                eprintln!("somebody else has destroyed the domain, or moved it");
+                eprintln!("somebody else has destroyed the domain");
                 LOST
             }
         };
@@ -185,22 +235,21 @@ fn start(
     domid: u16,
     control: UnixListener,
     host: UnixListener,
-    asks: UnixListener,
+    gate: &Arc<Gate>,
     open: Arc<AtomicBool>,
 ) -> Result<()> {
     for (listener, name, open) in [(control, "control", Some(open)), (host, "host", None)] {
-        let store = store::open()?;
+        let (store, gate) = (store::open()?, gate.clone());
         std::thread::spawn(move || {
             let opened = || {
                 if let Some(open) = &open {
                     open.store(true, Ordering::Release);
                 }
             };
-            if let Err(e) = lane::serve(&listener, store, domid, name, &opened) {
+            if let Err(e) = lane::serve(&listener, store, domid, name, &gate, &opened) {
                 eprintln!("{e:#}");
             }
         });
     }
-    std::thread::spawn(move || monitor::serve(&asks, domid));
     Ok(())
 }

@@ -1,9 +1,10 @@
 //! The process that makes a domain and sees to its end.
 //!
 //! It is told what to make by a line of JSON on its standard input, and goes on as long as
-//! that is open. What happens it says on its standard output: `kept N` when the domain has
-//! ended and is still there, `gone` when somebody else has destroyed it, `failed WHY` when it was
-//! never made. When its input ends, the domain is destroyed, in whatever state it is.
+//! that is open. What happens it says on its standard output: `made N` when one is there that
+//! has arrived, `kept N` when the domain has ended and is still there, `gone` when somebody else
+//! has destroyed it, `taken` when it was suspended before that, as `xl save` and `xl migrate` do,
+//! `failed WHY` when it was never made. When its input ends, the domain is destroyed, in whatever state it is.
 
 use std::io::{BufRead, Read, Write};
 use std::process::{Command, Stdio};
@@ -15,10 +16,16 @@ use command_fds::{CommandFdExt, FdMapping};
 use rustix::fs::{MemfdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 
+use super::state::{self, Is};
 use super::{XL, complaint, done, run as run_xl, store};
 
 /// Where `xl` finds the configuration.
 const CONFIG_FD: i32 = 9;
+/// How soon it is asked again whether a domain that arrives is there.
+const AGAIN: Duration = Duration::from_millis(100);
+/// What `xl` complains of when its domain was suspended (`handle_domain_death`, and before
+/// it, in xl_vmcontrol.c).
+const SUSPENDED: &str = "reason code 2 ";
 /// How long `xl` may take to make a domain that nobody wants any more.
 const GOES_WITHIN: Duration = Duration::from_secs(60);
 
@@ -29,6 +36,8 @@ pub(super) struct Order {
     pub(super) config: String,
     /// The domain's own number for ever, which is in there.
     pub(super) uuid: String,
+    /// The file that it is read from, if it is one that arrives. It does not run then.
+    pub(super) from: Option<String>,
 }
 
 enum Event {
@@ -62,35 +71,69 @@ pub fn run() -> Result<()> {
     let config = std::fs::File::from(memfd_create("domain", MemfdFlags::CLOEXEC)?);
     (&config).write_all(order.config.as_bytes())?;
     let mut command = Command::new(XL);
-    command
-        .args(["create", "-F", "-q", &format!("/proc/self/fd/{CONFIG_FD}")])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
+    let file = format!("/proc/self/fd/{CONFIG_FD}");
+    match &order.from {
+        None => command.args(["create", "-F", "-q", &file]),
+        Some(from) => command.args(["restore", "-F", "-p", &file, from]),
+    };
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     command
         .fd_mappings(vec![FdMapping { parent_fd: config.into(), child_fd: CONFIG_FD }])
         .map_err(std::io::Error::other)?;
     let child = command.spawn().context("cannot start xl")?;
+    let ended = send.clone();
     std::thread::spawn(move || {
         let out = child.wait_with_output();
         let (well, said) = out.map_or((false, Vec::new()), |o| (o.status.success(), o.stderr));
-        let _ = send.send(Event::Ended(well, said));
+        let _ = ended.send(Event::Ended(well, said));
     });
 
-    let mut running = true;
+    let (mut running, mut suspended) = (true, false);
+    let mut arrives = order.from.is_some();
+    let say = |word: &str| {
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{word}").and_then(|()| out.flush()).is_ok()
+    };
     let wanted = loop {
+        if arrives {
+            match events.recv_timeout(AGAIN) {
+                Ok(event) => {
+                    arrives = false;
+                    send.send(event)?;
+                }
+                Err(_) => {
+                    let there = store::by_uuid(&mut store, &order.uuid)?;
+                    if let Some(domid) = there.filter(|domid| is_made(*domid)) {
+                        arrives = false;
+                        say(&format!("made {domid}"));
+                    }
+                }
+            }
+            continue;
+        }
         match events.recv()? {
             Event::Unwanted => break false,
             Event::Ended(well, said) => {
                 running = false;
+                suspended |= String::from_utf8_lossy(&said).contains(SUSPENDED);
                 let there = store::by_uuid(&mut store, &order.uuid)?;
                 let word = match there {
+                    // It may go on, and is looked after without `xl` from now on.
+                    Some(domid) if matches!(state::look(domid), Is::Alive | Is::Suspended) => {
+                        suspended = true;
+                        let (uuid, ended) = (order.uuid.clone(), send.clone());
+                        std::thread::spawn(move || {
+                            let _ = state::wait_end(&uuid);
+                            let _ = ended.send(Event::Ended(true, Vec::new()));
+                        });
+                        continue;
+                    }
                     Some(domid) => format!("kept {domid}"),
+                    None if suspended => "taken".to_owned(),
                     None if well => "gone".to_owned(),
                     None => format!("failed {}", complaint(&said)),
                 };
-                let mut out = std::io::stdout().lock();
-                if writeln!(out, "{word}").and_then(|()| out.flush()).is_err() || there.is_none() {
+                if !say(&word) || there.is_none() {
                     break there.is_none();
                 }
             }

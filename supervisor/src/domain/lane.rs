@@ -2,7 +2,8 @@
 //!
 //! The supervisor connects before there is a domain, and waits: what it sends is carried
 //! as soon as the guest serves. Between a connection's end and the next, the vchan is
-//! closed, which is how the guest hears of it.
+//! closed, which is how the guest hears of it. A guest that is suspended ends its
+//! connections; they are made again when it goes on.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -14,6 +15,7 @@ use atoll_xen::dom0::{Open, Store, Vchan};
 use atoll_xen::vchan::Takes;
 use rustix::event::{PollFd, PollFlags, poll};
 
+use super::gate::{Gate, Pass};
 use super::store;
 
 /// How soon a domain that does not serve yet is asked again.
@@ -27,26 +29,36 @@ pub(super) fn serve(
     mut store: Store,
     domid: u16,
     name: &str,
+    gate: &Gate,
     opened: &dyn Fn(),
 ) -> Result<()> {
     let path = store::path(domid, &format!("data/vchan/{name}"));
     loop {
         let (socket, _) = listener.accept()?;
-        let vchan = connect(&mut store, domid, &path)?;
+        let (vchan, pass) = connect(&mut store, domid, &path, gate)?;
         opened();
         socket.set_nonblocking(true)?;
-        carry(&socket, vchan)?;
+        let carried = carry(&socket, vchan, gate);
+        drop(pass);
+        carried?;
         let _ = socket.shutdown(Shutdown::Both);
     }
 }
 
-fn connect(store: &mut Store, domid: u16, path: &str) -> Result<Vchan> {
+fn connect<'g>(
+    store: &mut Store,
+    domid: u16,
+    path: &str,
+    gate: &'g Gate,
+) -> Result<(Vchan, Pass<'g>)> {
     loop {
+        let pass = gate.enter();
         match Vchan::open(store, domid, path, Takes::Fresh) {
-            Ok(vchan) => return Ok(vchan),
-            Err(Open::NotYet(_)) => std::thread::sleep(AGAIN),
+            Ok(vchan) => return Ok((vchan, pass)),
+            Err(Open::NotYet(_)) => drop(pass),
             Err(e) => return Err(anyhow::anyhow!("{path}: {e}")),
         }
+        std::thread::sleep(AGAIN);
     }
 }
 
@@ -79,8 +91,8 @@ impl Queue {
     }
 }
 
-/// Carries bytes both ways until one side ends.
-fn carry(socket: &UnixStream, mut vchan: Vchan) -> io::Result<()> {
+/// Carries bytes both ways until one side ends, or the gate is shut.
+fn carry(socket: &UnixStream, mut vchan: Vchan, gate: &Gate) -> io::Result<()> {
     let (mut there, mut back) = (Queue::default(), Queue::default());
     let mut buf = vec![0; WAITING];
     let mut over = false;
@@ -134,8 +146,14 @@ fn carry(socket: &UnixStream, mut vchan: Vchan) -> io::Result<()> {
         if !back.is_empty() {
             wishes |= PollFlags::OUT;
         }
-        let mut fds = [PollFd::new(socket, wishes), PollFd::new(&vchan, PollFlags::IN)];
+        let bell = gate.bell();
+        let mut fds = [
+            PollFd::new(socket, wishes),
+            PollFd::new(&vchan, PollFlags::IN),
+            PollFd::new(&bell, PollFlags::IN),
+        ];
         match poll(&mut fds, None) {
+            Ok(_) if gate.is_shut() => return Ok(()),
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(e) => return Err(e.into()),
         }

@@ -10,6 +10,9 @@
 //! by a second process, the keeper ([`keeper`]), which waits for the end of both, and
 //! destroys the domain as soon as this one is gone.
 //!
+//! A domain can leave ([`depart`]) for where another is expected ([`arrive`]); what is said
+//! then is in [`travel`].
+//!
 //! All of it is done by `xl`: made, paused, destroyed. What becomes of a domain is heard from
 //! XenStore, and from `xl create -F`, which ends when the domain has.
 
@@ -17,12 +20,17 @@ use std::io;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
+mod arrive;
 mod console;
+mod depart;
 pub mod front;
+mod gate;
 pub mod keeper;
 mod lane;
 mod monitor;
+mod state;
 pub mod store;
+mod travel;
 
 /// The hidden command that stands for a domain.
 pub const COMMAND: &str = "__domain";
@@ -35,6 +43,15 @@ pub const RECORDED: i32 = 100;
 pub const UNSTARTED: i32 = 101;
 /// The front ends so when the domain died without a word.
 pub const LOST: i32 = 102;
+/// The front ends so when the domain runs elsewhere, because that was wanted.
+pub const MOVED: i32 = 103;
+/// The front ends so when somebody else has saved the domain, or moved it.
+pub const TAKEN: i32 = 104;
+
+/// What the monitor is asked to move a domain, with the socket as `to`.
+pub const RELOCATE: &str = "relocate";
+/// How the monitor's refusal of that begins if the domain stands still.
+pub const HELD: &str = "it stands still here: ";
 
 /// Xen's own program.
 pub const XL: &str = "xl";

@@ -4,37 +4,92 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
 
 use anyhow::Result;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::done;
+use super::depart::{self, Left};
+use super::front::Event;
+use super::gate::Gate;
+use super::travel::Hello;
+use super::{HELD, RELOCATE, done};
+
+#[derive(Default, Deserialize)]
+struct Arguments {
+    /// A socket.
+    to: Option<PathBuf>,
+}
 
 #[derive(Deserialize)]
 struct Asked {
     execute: String,
     #[serde(default)]
+    arguments: Arguments,
+    #[serde(default)]
     id: Value,
 }
 
-/// Serves one who asks after another, for ever.
-pub(super) fn serve(listener: &UnixListener, domid: u16) -> Result<()> {
-    loop {
-        let (socket, _) = listener.accept()?;
-        // Who goes away is followed by the next.
-        let _ = answer(socket, &domid.to_string());
+/// What is done to a domain that has no QEMU's word for it.
+pub(super) struct Domain {
+    pub(super) domid: u16,
+    /// What it says of itself when it moves.
+    pub(super) hello: Hello,
+    pub(super) gate: Arc<Gate>,
+    /// Told when it has moved.
+    pub(super) moved: mpsc::Sender<Event>,
+}
+
+impl Domain {
+    /// Lets it go on, also after a relocation of which nobody knows how it went.
+    fn go_on(&self) -> Result<(), String> {
+        done(&["unpause", &self.domid.to_string()])?;
+        if self.gate.is_shut() {
+            self.gate.open();
+        }
+        Ok(())
+    }
+
+    /// Moves it. It goes on here if it cannot, but for one case, which begins with [`HELD`].
+    fn relocate(&self, to: &Path) -> Result<(), String> {
+        match depart::send(self.domid, to, &self.hello, &self.gate) {
+            Ok(Left::Moved) => {
+                let _ = self.moved.send(Event::Moved);
+                Ok(())
+            }
+            Ok(Left::Unknown(why)) => Err(format!(
+                "{HELD}it may run there by now, which was not answered ({why}): look, and then \
+                 resume it or kill it here"
+            )),
+            Err(why) => Err(format!("{why:#}")),
+        }
     }
 }
 
-fn answer(mut socket: std::os::unix::net::UnixStream, domid: &str) -> Result<()> {
+/// Serves one who asks after another, for ever.
+pub(super) fn serve(listener: &UnixListener, domain: &Domain) -> Result<()> {
+    loop {
+        let (socket, _) = listener.accept()?;
+        // Who goes away is followed by the next.
+        let _ = answer(socket, domain);
+    }
+}
+
+fn answer(mut socket: std::os::unix::net::UnixStream, domain: &Domain) -> Result<()> {
+    let domid = &domain.domid.to_string();
     socket.write_all(b"{\"QMP\": {\"version\": {}, \"capabilities\": []}}\r\n")?;
     for line in BufReader::new(socket.try_clone()?).lines() {
         let asked: Asked = serde_json::from_str(&line?)?;
         let done = match asked.execute.as_str() {
             "qmp_capabilities" => Ok(()),
             "stop" => done(&["pause", domid]),
-            "cont" => done(&["unpause", domid]),
+            "cont" => domain.go_on(),
+            RELOCATE => match &asked.arguments.to {
+                Some(to) => domain.relocate(to),
+                None => Err("nowhere to go".into()),
+            },
             "system_powerdown" => done(&["shutdown", domid]),
             other => Err(format!("`{other}` is nothing that a domain does")),
         };

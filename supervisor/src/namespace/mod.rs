@@ -155,13 +155,22 @@ impl Namespace {
     }
 
     /// Serves it to a guest, until that is gone.
-    pub async fn serve(self, stream: Stream) {
+    /// Where there is a path, the guest is served there again whenever a connection has ended.
+    pub async fn serve(self, stream: Stream, again: Option<PathBuf>) {
         let reach: Reach<Namespace> = Box::new(|namespace, mount| {
             let at = usize::try_from(mount - MOUNTS).ok();
             let import = at.and_then(|at| namespace.imports.get(at)).ok_or(Errno::ENOENT)?;
             Ok(import.server())
         });
-        Front::new(self, LIMITS, reach).serve_client(stream, Identity::Owner).await;
+        let front = Front::new(self, LIMITS, reach);
+        let mut next = Some(stream);
+        while let Some(stream) = next {
+            front.serve_client(stream, Identity::Owner).await;
+            next = match &again {
+                Some(path) => Stream::connect(path).await.ok(),
+                None => None,
+            };
+        }
     }
 
     /// Takes bytes for the store.

@@ -33,7 +33,7 @@ fn with<R: Send>(namespace: Namespace, client: impl FnOnce(Connection) -> R + Se
             client(Connection::over(ours).unwrap())
         });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let served = async { namespace.serve(theirs.try_into().unwrap()).await };
+        let served = async { namespace.serve(theirs.try_into().unwrap(), None).await };
         LocalSet::new().block_on(&runtime, served);
         client.join().unwrap()
     })

@@ -1,5 +1,6 @@
 //! Who comes to a guest's tree: people through its sockets, and this program itself.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -17,19 +18,31 @@ use crate::shim::Report;
 use crate::stream::Stream;
 
 /// Says that the guest is up, and then its log for as long as there is one.
-pub(super) async fn follow_log(joint: Joint, voice: Rc<dyn Voice>, on: String, at: String) {
+/// Over a guest's connections, `heard` says where it is; from the second on there is no more
+/// to say of the start.
+pub(super) async fn follow_log(
+    joint: Joint,
+    voice: Rc<dyn Voice>,
+    on: String,
+    at: String,
+    heard: Rc<Cell<Option<u64>>>,
+) {
     let Some(mut conn) = inside(&joint).await else { return };
-    voice.say(&format!("on {on}, tree at {at}"));
-    voice.report(&Report::Running(on));
+    if heard.get().is_none() {
+        voice.say(&format!("on {on}, tree at {at}"));
+        voice.report(&Report::Running(on));
+        heard.set(Some(0));
+    }
     if conn.walk("log").await.is_err() || conn.open_file(OpenFlags::RDONLY).await.is_err() {
         return;
     }
-    let (mut line, mut offset) = (Vec::new(), 0);
+    let (mut line, mut offset) = (Vec::new(), heard.get().unwrap_or(0));
     while let Ok(bytes) = conn.read(offset).await {
         if bytes.is_empty() {
             break;
         }
         offset += bytes.len() as u64;
+        heard.set(Some(offset));
         for &b in &bytes {
             if b == b'\n' {
                 voice.log(&line);

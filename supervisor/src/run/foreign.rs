@@ -103,7 +103,7 @@ impl Foreign {
                         }
                     }
                     Order::Pause | Order::Resume => drop(to.send(order)),
-                    Order::Checkpoint | Order::Restore(_) => {
+                    Order::Checkpoint | Order::Restore(_) | Order::Relocate(_) => {
                         let why = "it is no guest of Atoll's, and keeps no checkpoints";
                         voice.report(&Report::Failed(order, why.into()));
                     }
@@ -170,8 +170,9 @@ async fn tend(
                 stands = true;
                 voice.report(&Report::Paused);
             }
-            (Ok(()), _) => {
-                if stands && order == Order::Resume {
+            (Ok(()), order) => {
+                let resumes = order == Order::Resume;
+                if stands && resumes {
                     voice.report(&Report::Resumed);
                 }
                 stands = false;

@@ -3,7 +3,7 @@
 //! `atoll run` makes orders of signals and prints what is said; a shim takes them from
 //! the daemon and writes it down. What happens in between is the same.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::rc::Rc;
 use std::time::Duration;
@@ -19,12 +19,14 @@ use super::ending::Ending;
 use super::{KEEP, Plan, STOP, Voice};
 use crate::backend::{self, Backend, Ended, Machine, Still};
 use crate::checkpoint::{Keeper, Source};
+use crate::domain::HELD;
 use crate::guard::Guard;
 use crate::joint::{self, Joint};
 use crate::namespace::Namespace;
 use crate::record::Record;
-use crate::shim::{Order, Report};
+use crate::shim::{Order, Place, Report};
 use crate::socket::Private;
+use crate::stream::Stream;
 
 /// How long what a guest has said before its end may take to arrive.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -118,13 +120,36 @@ impl Guest {
         let (Some(control), Some(host), Some(debug)) = (control, host, debug) else {
             bail!("a machine has its streams once");
         };
-        spawn_local(std::mem::take(&mut self.namespace).serve(host));
-        let j = joint.clone();
-        let mut guest = spawn_local(async move { j.serve_guest(control).await });
+        let (control_at, host_at) = self.machine.again().unzip();
+        spawn_local(std::mem::take(&mut self.namespace).serve(host, host_at));
+        let heard = Rc::new(Cell::new(None));
+        let (on, at) = (self.backend.name(), doors.at.clone());
+        // What is done anew for each of its connections.
+        let (j, v, h) = (joint.clone(), self.voice.clone(), heard.clone());
+        let listen = move || {
+            let (on, at) = (on.clone(), at.clone());
+            spawn_local(follow_log(j.clone(), v.clone(), on, at, h.clone()))
+        };
+        let (j, keeper, again) = (joint.clone(), self.keeper.clone(), listen.clone());
+        let mut guest = spawn_local(async move {
+            let mut control = control;
+            loop {
+                let end = j.serve_guest(control).await;
+                let Some(at) = control_at.as_ref().filter(|_| j.is_ready()) else { return end };
+                control = match Stream::connect(at).await {
+                    Ok(control) => control,
+                    Err(_) => return end,
+                };
+                j.renew().await;
+                if heard.get().is_some() {
+                    spawn_local(again());
+                    keeper.clone().map(|keeper| spawn_local(keeper.serve()));
+                }
+            }
+        });
         let v = self.voice.clone();
         let record = spawn_local(backend::follow(debug, move |l| v.log(l.as_bytes())));
-        let (j, v, keeper) = (joint.clone(), self.voice.clone(), self.keeper.clone());
-        let on = self.backend.name();
+        let (j, keeper) = (joint.clone(), self.keeper.clone());
         // Whoever comes to the tree finds the guest as it is to be.
         let open = move || {
             if let Some(keeper) = keeper {
@@ -137,7 +162,7 @@ impl Guest {
             for listener in doors.tcp {
                 spawn_local(accept_tcp(j.clone(), listener));
             }
-            spawn_local(follow_log(j, v, on, doors.at))
+            listen()
         };
         let (mut log, mut shut) = match self.from.is_some() {
             true => (None, Some(open)),
@@ -158,6 +183,7 @@ impl Guest {
         let mut machine = self.machine;
         let mut wait = spawn_local(async move { machine.wait(&*backend, &kill).await });
         let mut lost = None;
+        let mut moving = None;
         let mut refused = None;
         let ended = loop {
             tokio::select! {
@@ -176,15 +202,25 @@ impl Guest {
                         let keeper = self.keeper.clone().filter(|_| shut.is_none());
                         spawn_local(stop(joint.clone(), keeper));
                     }
-                    Order::Pause | Order::Resume => {
+                    order @ (Order::Pause | Order::Resume) => {
                         let none = "it has no process";
                         match &still {
                             Some(still) => drop(still.send(order)),
                             None => self.voice.report(&Report::Failed(order, none.into())),
                         }
                     }
-                    Order::Checkpoint | Order::Restore(_) => match (self.keeper.clone(), order) {
-                        (Some(keeper), Order::Restore(n)) => drop(spawn_local(keeper.restore(n))),
+                    Order::Relocate(to) => match &still {
+                        Some(still) => {
+                            moving = Some(to.clone());
+                            let _ = still.send(Order::Relocate(to));
+                        }
+                        None => {
+                            let none = "it has no process".into();
+                            self.voice.report(&Report::Failed(Order::Relocate(to), none));
+                        }
+                    },
+                    order @ (Order::Checkpoint | Order::Restore(_)) => match (self.keeper.clone(), &order) {
+                        (Some(keeper), Order::Restore(n)) => drop(spawn_local(keeper.restore(*n))),
                         (Some(keeper), _) => drop(spawn_local(keeper.ask())),
                         (None, _) => {
                             let none = "no folder keeps its state".into();
@@ -223,9 +259,22 @@ impl Guest {
             let _ = timeout(LAST_WORDS, log).await;
         }
         let record = timeout(LAST_WORDS, record).await.ok().and_then(Result::ok).flatten();
+        let ended = end_of_a_move(ended, moving, ending.is_asked() || record.is_some());
         refused =
             refused.filter(|_| matches!(ended, Ended::Lost(_) | Ended::Killed) && record.is_none());
         Ok(Outcome { ended, record, asked: ending.is_asked(), refused })
+    }
+}
+
+/// What the end of a guest means that was told to move. Where nobody says how that went, it may
+/// have gone well.
+fn end_of_a_move(ended: Ended, to: Option<Place>, explained: bool) -> Ended {
+    match (ended, to) {
+        (Ended::Moved(why), Some(to)) if why.is_empty() => Ended::Moved(format!("to {to}")),
+        (Ended::Lost(_) | Ended::Killed, Some(to)) if !explained => Ended::Moved(format!(
+            "it was lost after it was told to move to {to}: look there before it is started here"
+        )),
+        (ended, _) => ended,
     }
 }
 
@@ -237,6 +286,21 @@ fn stands_still(mut still: Still, voice: &Rc<dyn Voice>) -> mpsc::UnboundedSende
     spawn_local(async move {
         let mut stands = false;
         while let Some(order) = wanted.recv().await {
+            if let Order::Relocate(to) = &order {
+                match still.relocate(to.path()).await {
+                    // Its end tells the rest.
+                    Ok(()) => {}
+                    Err(e) => {
+                        let why = e.to_string();
+                        if why.starts_with(HELD) {
+                            stands = true;
+                            voice.report(&Report::Paused);
+                        }
+                        voice.report(&Report::Failed(order, why));
+                    }
+                }
+                continue;
+            }
             let pause = order == Order::Pause;
             if pause == stands {
                 continue;

@@ -100,6 +100,10 @@ pub struct Options {
     pub restore: Option<Restore>,
     /// The folder in which its checkpoints are kept.
     pub state: Option<PathBuf>,
+    /// Where the guest arrives from another host, if it is to.
+    pub receive: Option<PathBuf>,
+    /// The owner epoch.
+    pub epoch: u64,
     /// Say nothing of what the guest says.
     pub quiet: bool,
     /// Say how things are decided.
@@ -141,6 +145,10 @@ pub async fn run(options: &Options) -> anyhow::Result<bool> {
     }
 
     let mut guard = Guard::start(&atoll).context("cannot start the guard")?;
+    if let Some(path) = &options.receive {
+        guard.name(path)?;
+        voice.say(&format!("is expected at {}", path.display()));
+    }
     let private = Private::new(&address::socket_dir(), &mut guard)?;
     let path = match &options.socket {
         Some(path) => std::path::absolute(path)?,
@@ -168,6 +176,9 @@ pub async fn run(options: &Options) -> anyhow::Result<bool> {
     drop(voice);
     drop(public);
     drop(private);
+    if let Some(path) = &options.receive {
+        let _ = std::fs::remove_file(path);
+    }
     if let Some(guard) = Rc::into_inner(guard) {
         guard.into_inner().bye();
     }
@@ -216,6 +227,10 @@ fn tell(printer: &Printer, outcome: &Outcome) -> bool {
         }
         (Ended::Status(0), None) => {
             printer.say("stopped");
+            return true;
+        }
+        (Ended::Moved(to), None) => {
+            printer.say(&format!("moved: {to}"));
             return true;
         }
         (Ended::Status(n), None) => printer.tell(&format!("failed: it ended with status {n}")),

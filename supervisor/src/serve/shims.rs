@@ -182,7 +182,7 @@ async fn attend(
                 daemon.input(Input::Report { guest: guest.clone(), run, report });
             }
             Some(order) = orders.recv() => {
-                if let Err(why) = shim.order(order).await {
+                if let Err(why) = shim.order(order.clone()).await {
                     let report = Report::Failed(order, why.to_string());
                     daemon.input(Input::Report { guest: guest.clone(), run, report });
                 }

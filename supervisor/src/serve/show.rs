@@ -100,6 +100,7 @@ fn how(end: &End) -> &'static str {
         How::Crashed => "crashed",
         How::Killed => "killed",
         How::Lost => "lost",
+        How::Moved => "moved",
         How::Unstarted => "unstarted",
     }
 }

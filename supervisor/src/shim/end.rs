@@ -24,6 +24,8 @@ pub enum How {
     Killed,
     /// Its machine ended without a word.
     Lost,
+    /// It runs elsewhere, or may: it is not started again of itself.
+    Moved,
     /// It never ran.
     Unstarted,
 }
@@ -117,7 +119,9 @@ mod tests {
 
     #[test]
     fn an_end_is_read_as_it_was_written() {
-        for how in [How::Exited(0), How::Exited(7), How::Crashed, How::Killed, How::Unstarted] {
+        for how in
+            [How::Exited(0), How::Exited(7), How::Crashed, How::Killed, How::Moved, How::Unstarted]
+        {
             let end = end(how, "it was so");
             let text = end.to_json().unwrap();
             assert_eq!(End::from_json(text.as_bytes()).unwrap(), end);

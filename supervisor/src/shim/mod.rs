@@ -31,7 +31,7 @@ mod voice;
 
 pub use end::{End, How};
 pub use held::{Found, Shim};
-pub use order::{Order, Report, State, Status};
+pub use order::{Order, Place, Report, State, Status};
 pub use process::{COMMAND, run};
 pub use spec::{Bad, FORMAT, Spec};
 

@@ -5,8 +5,11 @@ use std::path::PathBuf;
 
 use super::End;
 
+/// The longest path of a socket (unix(7)).
+const MAX_PLACE: usize = 107;
+
 /// What a shim may be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
     /// Ask the guest to stop, and kill it if it has not after so many milliseconds. A
     /// paused one is resumed for that. Told twice, the earlier of the two ends counts.
@@ -21,6 +24,41 @@ pub enum Order {
     Checkpoint,
     /// Give it the checkpoint of this number from that folder: it goes on from there.
     Restore(u64),
+    /// Move it to whoever takes it at this socket: it ends here when it runs there.
+    Relocate(Place),
+}
+
+/// Where a guest can be moved to: a unix socket, by a path that begins with `/`, without
+/// spaces or colons, which end it in a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place(String);
+
+impl Place {
+    /// Its path.
+    pub fn path(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::str::FromStr for Place {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Place, &'static str> {
+        let path = text.strip_prefix("unix:").unwrap_or(text);
+        let odd = |c: char| c.is_control() || c.is_whitespace() || c == ':';
+        if !path.starts_with('/') || path.len() > MAX_PLACE || path.contains(odd) {
+            return Err(
+                "a guest is moved to the path of a unix socket: /PATH, without spaces or colons",
+            );
+        }
+        Ok(Place(path.into()))
+    }
 }
 
 /// As the line that the shim's ctl takes.
@@ -33,6 +71,7 @@ impl fmt::Display for Order {
             Order::Resume => f.write_str("resume"),
             Order::Checkpoint => f.write_str("checkpoint"),
             Order::Restore(n) => write!(f, "restore {n}"),
+            Order::Relocate(to) => write!(f, "relocate {to}"),
         }
     }
 }
@@ -48,6 +87,9 @@ impl std::str::FromStr for Order {
             "checkpoint" => Ok(Order::Checkpoint),
             _ => {
                 let (verb, n) = text.split_once(' ').ok_or(())?;
+                if verb == "relocate" {
+                    return n.parse().map(Order::Relocate).map_err(|_| ());
+                }
                 let n = n.parse().map_err(|_| ())?;
                 match verb {
                     "stop" => Ok(Order::Stop(n)),

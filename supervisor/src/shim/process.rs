@@ -225,6 +225,7 @@ fn options(spec: &Spec) -> Options {
         accel: spec.accel,
         restore: spec.restore.clone(),
         state: spec.state.clone(),
+        epoch: spec.epoch,
         ..Options::default()
     }
 }
@@ -251,6 +252,7 @@ fn judge(outcome: Result<Outcome, (How, anyhow::Error)>) -> (How, String, bool, 
         Ended::Killed => (How::Lost, "it was of no use any more, and was killed".into()),
         Ended::Lost(why) if asked => (How::Killed, why),
         Ended::Lost(why) => (How::Lost, why),
+        Ended::Moved(why) => (How::Moved, why),
         Ended::Unstarted(why) => (How::Unstarted, why),
     };
     (how, why, asked, None)

@@ -17,6 +17,7 @@ const VERBS: &[Verb] = &[
     Verb::new("resume", "", 0),
     Verb::new("checkpoint", "", 0),
     Verb::new("restore", "N", 1),
+    Verb::new("relocate", "PATH", 1),
     Verb::new("heed", "", 0),
 ];
 /// The longest that a guest may be given to stop.
@@ -137,6 +138,13 @@ impl Guest {
                 Ok(Order::Stop(ms))
             }
             "kill" => Ok(Order::Kill),
+            "relocate" => match state {
+                State::Running if self.keeps => wrong("has a state that is kept on this host"),
+                State::Running => c.arg(0).parse().map(Order::Relocate).map_err(|why| c.bad(why)),
+                State::Paused => wrong("is paused: resume it first"),
+                State::Starting => wrong("has not started yet"),
+                _ => wrong("is about to stop"),
+            },
             "pause" => match state {
                 State::Running => Ok(Order::Pause),
                 State::Paused => wrong("is paused already"),
@@ -252,6 +260,7 @@ mod tests {
             Report::Asked,
             Report::Failed(Order::Pause, "no: not now".into()),
             Report::Failed(Order::Stop(5), "no".into()),
+            Report::Failed(Order::Relocate("/run/b".parse().unwrap()), "no: it".into()),
             Report::Ended(end),
         ] {
             let text = format!("7 {}", line(&report).unwrap());

@@ -118,7 +118,7 @@ impl Host {
                     _ => None,
                 });
                 let Some(order) = order else { return (told, None) };
-                match (order, shim.phase) {
+                match (order.clone(), shim.phase) {
                     _ if luck > 90 => told.push(Report::Failed(order, "no".into())),
                     (Order::Pause, Phase::Running) => {
                         shim.phase = Phase::Paused;

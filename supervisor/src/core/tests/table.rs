@@ -4,7 +4,7 @@ use crate::core::life::*;
 
 const GOALS: [Goal; 5] = [Goal::Down, Goal::Up, Goal::Stop(7), Goal::Kill, Goal::Restart(7)];
 
-const KINDS: [Kind; 11] = [
+const KINDS: [Kind; 12] = [
     Kind::Commit,
     Kind::Start,
     Kind::Stop(5),
@@ -15,10 +15,11 @@ const KINDS: [Kind; 11] = [
     Kind::Checkpoint,
     Kind::Restore,
     Kind::Fork,
+    Kind::Relocate,
     Kind::Forget,
 ];
 
-const TOLD: [Told; 8] = [
+const TOLD: [Told; 9] = [
     Told::Running,
     Told::Paused,
     Told::Resumed,
@@ -27,6 +28,7 @@ const TOLD: [Told; 8] = [
     Told::NotResumed,
     Told::Ended(true),
     Told::Ended(false),
+    Told::Moved,
 ];
 
 const FOUND: [Found; 10] = [
@@ -101,14 +103,15 @@ fn a_run_begins_where_there_is_none_and_orders_go_where_there_is_one() {
                 | Act::Pause
                 | Act::Resume
                 | Act::Checkpoint
-                | Act::Restore => {
+                | Act::Restore
+                | Act::Relocate => {
                     let found = matches!(stimulus, Stimulus::Found(Found::Alive(_)));
                     assert!((from.is_alive() || found) && to.is_alive(), "{life:?} {stimulus:?}");
                 }
             }
             let ends = matches!(
                 stimulus,
-                Stimulus::Told(Told::Ended(_)) | Stimulus::Found(Found::Ended(_))
+                Stimulus::Told(Told::Ended(_) | Told::Moved) | Stimulus::Found(Found::Ended(_))
             );
             if from.is_alive() && !to.is_alive() {
                 assert!(ends, "{life:?} {stimulus:?}: only its end ends it");
@@ -144,7 +147,7 @@ fn an_end_that_was_asked_for_is_not_the_beginning_of_another_run() {
 #[test]
 fn every_verb_has_the_places_that_it_has() {
     use State::*;
-    let places: [(Kind, &[State]); 11] = [
+    let places: [(Kind, &[State]); 12] = [
         (
             Kind::Commit,
             &[
@@ -173,6 +176,7 @@ fn every_verb_has_the_places_that_it_has() {
         (Kind::Checkpoint, &[Running]),
         (Kind::Restore, &[Stopped, Waiting, Backoff, Running]),
         (Kind::Fork, &[Running]),
+        (Kind::Relocate, &[Running]),
         (Kind::Forget, &[New, Stopped]),
     ];
     for (kind, states) in places {

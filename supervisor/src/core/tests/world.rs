@@ -433,7 +433,7 @@ impl World {
             Verb::Pause => since(host.paused),
             Verb::Resume => since(host.resumed),
             Verb::Checkpoint => since(host.kept),
-            Verb::Commit | Verb::Forget | Verb::Fork(_) => true,
+            Verb::Commit | Verb::Forget | Verb::Fork(_) | Verb::Relocate(_) => true,
         };
         assert!(done, "{verb:?} {guest}: {asked:?} {host:?}");
     }
