@@ -29,10 +29,21 @@ impl Where {
     }
 
     pub(super) async fn connect(&self) -> anyhow::Result<Conn> {
+        let (address, limit) = self.place()?;
+        Ok(Conn::open(&address, limit).await?)
+    }
+
+    /// Connects, and again whenever the connection breaks.
+    pub(super) async fn connect_again(&self) -> anyhow::Result<Conn> {
+        let (address, limit) = self.place()?;
+        Ok(Conn::open_again(&address, limit).await?)
+    }
+
+    fn place(&self) -> anyhow::Result<(Address, Duration)> {
         let address = Address::parse(&self.address).map_err(Usage)?;
         let limit = Duration::try_from_secs_f64(self.timeout)
             .map_err(|e| Usage(format!("--timeout {}: {e}", self.timeout)))?;
-        Ok(Conn::open(&address, limit).await?)
+        Ok((address, limit))
     }
 }
 

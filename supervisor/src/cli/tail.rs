@@ -17,10 +17,17 @@ pub(super) struct Tail {
     /// How many lines that are there already to print; 0 for none
     #[arg(short = 'n', long, value_name = "N", default_value = "10")]
     lines: usize,
+    /// When the connection breaks, make another as soon as that is possible, and go on where
+    /// it was
+    #[arg(short = 'F', long)]
+    again: bool,
 }
 
 pub(super) async fn tail(args: Tail) -> anyhow::Result<bool> {
-    let mut conn = args.at.connect().await?;
+    let mut conn = match args.again {
+        true => args.at.connect_again().await?,
+        false => args.at.connect().await?,
+    };
     let path = &args.path;
     let done = async {
         conn.walk(path).await?;

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use atoll_lab::xen::Lab;
 
+mod relocate;
+
 /// A dom0 with `atoll` in it and the images that `cargo xtask test` has built.
 fn dom0() -> Option<Lab> {
     let lab = Lab::for_test()?;
