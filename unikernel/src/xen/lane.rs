@@ -7,7 +7,7 @@ use atoll_xen::guest::PAGE;
 use atoll_xen::guest::event::{self, Port};
 use atoll_xen::guest::grant::Grants;
 use atoll_xen::vchan::{Change, Page, Raw, Server, Wish, ring_pages};
-use heapless::{Deque, String, Vec};
+use heapless::{String, Vec};
 
 use super::DOM0;
 use super::store::Store;
@@ -113,29 +113,23 @@ impl Lane {
         self.port
     }
 
-    /// Looks for connections that begin and end.
-    pub(super) fn turn(&mut self, last: &mut u32, signals: &mut Deque<Signal, 16>) {
-        // What does not fit is looked for again when there is room.
-        while !signals.is_full()
-            && let Some(change) = self.server.turn()
-        {
-            let signal = match change {
+    /// What there is to say: about the connection, or that one began or ended.
+    pub(super) fn signal(&mut self, last: &mut u32) -> Option<Signal> {
+        while let Some(change) = self.server.turn() {
+            match change {
                 Change::Opened => {
                     *last = last.wrapping_add(1);
                     (self.told, self.short) = (false, false);
                     self.conn = Some(Conn(*last));
-                    Some(Signal::Opened(self.stream, Conn(*last)))
+                    return Some(Signal::Opened(self.stream, Conn(*last)));
                 }
-                Change::Closed => self.conn.take().map(Signal::Closed),
-            };
-            if let Some(signal) = signal {
-                let _ = signals.push_back(signal);
+                Change::Closed => {
+                    if let Some(conn) = self.conn.take() {
+                        return Some(Signal::Closed(conn));
+                    }
+                }
             }
         }
-    }
-
-    /// What there is to say about the connection.
-    pub(super) fn signal(&mut self) -> Option<Signal> {
         let conn = self.conn?;
         if !self.told && self.server.ready() != 0 {
             self.told = true;

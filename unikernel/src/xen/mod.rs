@@ -69,6 +69,8 @@ pub(crate) struct Domain {
     store: Store,
     grants: Grants,
     lanes: [Lane; 2],
+    /// Which of them is asked first.
+    turn: bool,
     signals: Deque<Signal, 16>,
     /// The last connection.
     conn: u32,
@@ -101,6 +103,7 @@ impl Domain {
             store,
             grants,
             lanes,
+            turn: false,
             signals: Deque::new(),
             conn: 0,
             end: Reason::Poweroff,
@@ -126,13 +129,18 @@ impl Domain {
         if let Some(order) = self.store.turn() {
             self.obey(order);
         }
-        for lane in &mut self.lanes {
-            lane.turn(&mut self.conn, &mut self.signals);
-        }
         if let Some(signal) = self.signals.pop_front() {
             return Some(signal);
         }
-        if let Some(signal) = self.lanes.iter_mut().find_map(Lane::signal) {
+        // Turn about: a client that comes and goes without end, or writes faster than it is
+        // read, does not keep the other stream from being heard.
+        self.turn = !self.turn;
+        let [one, other] = &mut self.lanes;
+        let (first, second) = if self.turn { (one, other) } else { (other, one) };
+        if let Some(signal) = first.signal(&mut self.conn) {
+            return Some(signal);
+        }
+        if let Some(signal) = second.signal(&mut self.conn) {
             return Some(signal);
         }
         self.flush();
@@ -180,8 +188,8 @@ impl Domain {
         #[cfg(feature = "atoms")]
         time::rest();
         self.flush();
-        let [control, host] = &self.lanes;
-        let ports = [self.store.port(), control.port(), host.port()];
+        let [one, other] = &self.lanes;
+        let ports = [self.store.port(), one.port(), other.port()];
         ports.iter().for_each(|p| clock::clear(*p));
         // An event that comes from here on ends the sleep below, or its cause is seen now.
         self.lanes.iter().for_each(Lane::listen);

@@ -8,6 +8,7 @@
 //!
 //! Sources: `xen/gntdev.h` and `xen/evtchn.h` of Linux's headers.
 
+mod claims;
 mod evtchn;
 mod gntdev;
 mod ioctl;

@@ -14,15 +14,15 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::string::{String, ToString};
 use std::time::{Duration, Instant};
-use std::vec::Vec;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
+use super::claims;
 use super::evtchn::{EvtChn, Port};
 use super::gntdev::{GntDev, MappedPage, Mapping};
 use super::store::{AskError, Store};
 use crate::store::{Answer, Error, Incoming, NO_TRANSACTION, Request};
-use crate::vchan::{Client, EVENT_CHANNEL, NotYet, Over, Page, RING_REF, Takes, Wish, ring_pages};
+use crate::vchan::{Client, EVENT_CHANNEL, NotYet, Over, RING_REF, Takes, Wish};
 
 /// Where the byte that says that there is a client lies in the page.
 const CLI_LIVE: usize = 20;
@@ -97,26 +97,7 @@ fn number(store: &mut Store, path: &str, key: &str) -> Result<u32, Open> {
         }
         Err(e) => return Err(Open::Store(e)),
     };
-    let number = core::str::from_utf8(&value).ok().and_then(|text| text.trim().parse().ok());
-    match number {
-        Some(n) if n != 0 => Ok(n),
-        _ => Err(Open::Lie(format!("{whole} is {:?}, no number", String::from_utf8_lossy(&value)))),
-    }
-}
-
-/// How many pages the rings have, and their references: each is read once.
-fn layout(page: &Page) -> Result<(usize, Vec<u32>), Open> {
-    let (left, right) = page.orders();
-    match (ring_pages(left), ring_pages(right)) {
-        (Some(l), Some(r)) => {
-            let grants: Vec<u32> = page.grants(0).take(l + r).collect();
-            if grants.len() == l + r {
-                return Ok((l, grants));
-            }
-            Err(Open::Lie(format!("rings of orders {left} and {right} have no room in a page")))
-        }
-        _ => Err(Open::Lie(format!("rings of orders {left} and {right}: they are 12 to 20"))),
-    }
+    claims::number(&whole, &value)
 }
 
 impl Vchan {
@@ -132,7 +113,7 @@ impl Vchan {
         let evtchn = EvtChn::open()?;
         let page = gntdev.map(domid, &[ring_ref]).map_err(|e| refused("vchan page", e))?;
         let page = page.page().ok_or_else(|| io::Error::other("more than a page was mapped"))?;
-        let (left, grants) = layout(&page)?;
+        let (left, grants) = claims::layout(&page)?;
         let (left, right) = grants.split_at_checked(left).unwrap_or_default();
         let left = gntdev.map(domid, left).map_err(|e| refused("vchan ring", e))?;
         let right = gntdev.map(domid, right).map_err(|e| refused("vchan ring", e))?;

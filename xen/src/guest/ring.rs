@@ -102,6 +102,9 @@ impl ConsoleRing {
 }
 
 #[cfg(test)]
+mod faults;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use std::vec::Vec;

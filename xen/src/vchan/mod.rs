@@ -36,4 +36,6 @@ pub const EVENT_CHANNEL: &str = "event-channel";
 #[cfg(test)]
 mod client_tests;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod tests;
