@@ -42,13 +42,19 @@ pub struct Link {
 impl Link {
     /// Connects. An error says what was tried.
     pub fn open(target: Target) -> Result<Link, String> {
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| e.to_string())?;
-        let mut link = Link { target, store: None, number: 0, hung: None, epoll, patience: None };
+        let mut link = Link::later(target).map_err(|e| e.to_string())?;
         link.store().map_err(|failed| match failed {
             Failed::Down(why) | Failed::Silent(why) => why,
             other => format!("{other:?}"),
         })?;
         Ok(link)
+    }
+
+    /// Connects when something is asked, and as often as nobody was there before: xenstored may
+    /// start later than this.
+    pub fn later(target: Target) -> std::io::Result<Link> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        Ok(Link { target, store: None, number: 0, hung: None, epoll, patience: None })
     }
 
     /// Waits so long for an answer.

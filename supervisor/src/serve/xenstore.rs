@@ -26,12 +26,12 @@ pub(super) struct XenStore {
 }
 
 impl XenStore {
-    /// Serves it, if this host has one.
+    /// Serves it, if this is a host that may have one: also if xenstored starts after this.
     pub(super) fn start(guard: &mut Guard) -> anyhow::Result<Option<XenStore>> {
         if !atoll_xen::dom0::is_there() {
             return Ok(None);
         }
-        let link = Link::open(Target::Usual).map_err(anyhow::Error::msg)?;
+        let link = Link::later(Target::Usual)?;
         let mut tree = XenStoreFs::new(link, "/", atoll_xenstore_fs::Limits::default())?;
         tree.uid = rustix::process::geteuid().as_raw();
         tree.gid = rustix::process::getegid().as_raw();

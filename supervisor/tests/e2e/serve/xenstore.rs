@@ -48,6 +48,27 @@ fn a_host_of_xen_has_its_store_in_the_tree() {
 }
 
 #[test]
+fn a_xenstored_that_comes_later_is_found() {
+    let mut daemon = Daemon::idle();
+    let path = daemon.place.dir.path().join("later");
+    // Where it will be, nobody listens yet.
+    std::fs::write(&path, "").unwrap();
+    daemon.begin_as(|command| {
+        command.env("XENSTORED_PATH", &path);
+    });
+    let value = "/xen/store/value";
+    let (_, why) = daemon.fails(&["cat", "@", value]);
+    assert!(why.contains("no xenstored answers"), "{why}");
+    if let Some(xenstored) = xenstored() {
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(xenstored.socket(), &path).unwrap();
+        daemon.ok(&["write", "@", value, "here"]);
+        assert_eq!(xenstored.run("xenstore-read", &["/"]).unwrap(), "here\n");
+    }
+    daemon.finish();
+}
+
+#[test]
 fn a_host_without_has_none() {
     if std::path::Path::new("/dev/xen/xenbus").exists() {
         return eprintln!("skipped: this host has a XenStore");
