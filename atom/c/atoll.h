@@ -2,7 +2,8 @@
  *
  * An atom is one .c file, or some, without a C library:
  *
- *     clang --target=wasm32-unknown-unknown -O2 -nostdlib -ffreestanding \
+ *     clang --target=wasm32-unknown-unknown -O3 -nostdlib -ffreestanding \
+ *         -msimd128 -mbulk-memory -mnontrapping-fptoint \
  *         -Wl,--no-entry -I atom/c -o counter.wasm counter.c
  *
  * It defines atoll_invoke, and atoll_interrupt and atoll_future if it has a use for them

@@ -11,6 +11,11 @@ use super::{MAX_WASM, rust, toolchain};
 use crate::repo::Repo;
 use crate::ui::Ui;
 
+/// What WebAssembly 2.0 has beyond what a C compiler expects everywhere. An atom may use
+/// all of it, and what runs it has all of it: vectors as in native code, and memory that
+/// is copied by one instruction instead of a library's function.
+const WASM2: [&str; 3] = ["-msimd128", "-mbulk-memory", "-mnontrapping-fptoint"];
+
 /// The module, as its compiler made it. `stack` is what a compiler is told of the
 /// stack that it keeps in memory, in bytes.
 pub(super) fn wasm(repo: &Repo, source: &AtomSource, stack: u64, ui: Ui) -> Result<Vec<u8>> {
@@ -44,12 +49,13 @@ fn c(repo: &Repo, path: &Path, stack: u64, ui: Ui) -> Result<Vec<u8>> {
     let version = Command::new(&clang).arg("--version").output()?.stdout;
     let version = String::from_utf8_lossy(&version).into_owned();
     let stack = stack.to_string();
-    let what = ["1", &version, &stack, &path.to_string_lossy()];
+    let what = ["2", &version, &stack, &path.to_string_lossy()];
     record::cached(repo, "c", &what, |scratch| {
         ui.step("Compiling", format_args!("{}", repo.show(path)));
         let (out, deps) = (scratch.join("out.wasm"), scratch.join("out.d"));
         let status = Command::new(&clang)
-            .args(["--target=wasm32-unknown-unknown", "-O2", "-nostdlib", "-ffreestanding"])
+            .args(["--target=wasm32-unknown-unknown", "-O3", "-nostdlib", "-ffreestanding"])
+            .args(WASM2)
             .args(["-Wall", "-Wl,--no-entry", "-Wl,--stack-first"])
             .arg(format!("-Wl,-z,stack-size={stack}"))
             .arg("-I")
