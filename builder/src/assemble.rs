@@ -4,15 +4,17 @@
 //! lose their page alignment in the *file*: nobody maps an image, loaders copy
 //! it, and four times half a page is a tenth of a small image.
 
-use atoll_config::code::Code;
+use atoll_config::code::{BadCode, Code};
 use atoll_config::image::{
     self, BadImage, Elf, Image, Manifest, NOTE_MANIFEST, NOTE_OWNER, Platform, Segment, SegmentKind,
 };
+use atoll_config::packed::{self, Lengths};
 use atoll_config::payload::{Payload, Sealed};
 use atoll_config::text::show_size;
+use lz4::block::CompressionMode;
 use object::elf;
 
-use crate::atoms;
+use crate::{atoms, pack};
 
 /// What a guest's machine needs beside kernel, payload and budget, in bytes: the
 /// heap of components and runtime.
@@ -85,7 +87,8 @@ pub fn assemble(
     let sealed = payload.seal();
     let payload_end = base + sealed.len() as u64;
     let code_at = payload_end.next_multiple_of(image::PAGE);
-    fits(payload, code.map_or(payload_end, |c| code_at + c.len() as u64))?;
+    let packed = code.map(packed_code).transpose()?;
+    fits(payload, packed.as_ref().map_or(payload_end, |(_, memory)| code_at + memory))?;
     let hash = Sealed::parse(&sealed).map_err(BadImage::from)?.hash;
     let kernel_hash = elf.kernel_hash(&elf.segments);
     let native = code.map(Code::parse).transpose().map_err(BadImage::from)?;
@@ -119,14 +122,25 @@ pub fn assemble(
     pieces.push(Piece::new(of(SegmentKind::Note, 0, &note, 4), &note));
     pieces.push(Piece::new(of(SegmentKind::Load, base, &sealed, image::PAGE), &sealed));
 
-    if let Some(code) = code {
-        pieces.push(Piece::new(of(SegmentKind::Load, code_at, code, image::PAGE), code));
+    if let Some((bytes, memory)) = &packed {
+        let segment = of(SegmentKind::Load, code_at, bytes, image::PAGE);
+        pieces.push(Piece::new(Segment { memsz: *memory, ..segment }, bytes));
     }
 
     let mut file = write(elf.entry, &mut pieces, &elf.segments);
     let trailer = image::seal(&file);
     file.extend_from_slice(&trailer);
     Ok(Image::parse(file)?)
+}
+
+/// The segment of sealed code, and the memory that it needs.
+fn packed_code(code: &[u8]) -> Result<(Vec<u8>, u64), BadImage> {
+    let mode = Some(CompressionMode::HIGHCOMPRESSION(pack::LEVEL));
+    let block = lz4::block::compress(code, mode, false);
+    let block = block.map_err(|_| BadCode::Length(code.len() as u32))?;
+    let lengths = Lengths { code: code.len(), block: block.len() };
+    let bytes = packed::segment(code.len(), &block).ok_or(BadCode::Length(code.len() as u32))?;
+    Ok((bytes, lengths.memory() as u64))
 }
 
 fn fits(payload: &Payload<'_>, end: u64) -> Result<(), BadKernel> {

@@ -20,7 +20,7 @@ use object::{Object, ObjectSymbol};
 use crate::assemble::{Piece, write};
 
 /// The most that LZ4's format can be squeezed.
-const LEVEL: i32 = 12;
+pub(crate) const LEVEL: i32 = 12;
 
 /// The ELF note type of a PVH entry (Xen, `elfnote.h`, `XEN_ELFNOTE_PHYS32_ENTRY`).
 const PHYS32_ENTRY: u32 = 18;

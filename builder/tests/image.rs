@@ -101,7 +101,7 @@ fn every_refusal_names_the_place_and_what_to_do() {
     assert!(refused(&kernel()).contains("trailer is missing"), "{}", refused(&kernel()));
     let mut other = good.to_vec();
     other[end - TRAILER + 8] = 1;
-    assert!(refused(&other).contains("image format 1, but this atoll reads format 2"));
+    assert!(refused(&other).contains("image format 1, but this atoll reads format 3"));
 
     let flip = |at: usize| {
         let mut bytes = good.to_vec();
@@ -288,7 +288,7 @@ fn code_that_is_not_the_payloads_is_refused() {
     assert!(e.unwrap_err().to_string().contains("the payload has no modules"));
     let at = with_code().segments().last().unwrap().offset as usize;
     let mut bytes = with_code().bytes().to_vec();
-    bytes[at + 4500] ^= 1;
+    bytes[at + 40] ^= 1;
     let found = refused(&bytes);
     assert!(found.contains(&format!("the code segment at offset {at} does not match")), "{found}");
 }

@@ -1,4 +1,5 @@
-//! Native code of a guest's modules, as it lies in an image beside the payload.
+//! Native code of a guest's modules, as it lies in memory beside the payload; in an image's
+//! file it is packed ([`crate::packed`]).
 //!
 //! It is a cache: whoever has the payload's Wasm and the same compiler makes the same
 //! bytes. So it is part of no identity, and is trusted only inside its guest's own
@@ -65,6 +66,8 @@ pub enum BadCode {
     Table,
     /// The code of the module at this place does not lie where code may lie.
     Entry(u32),
+    /// It cannot be unpacked to as many bytes as it says.
+    Packed,
 }
 
 impl fmt::Display for BadCode {
@@ -74,6 +77,7 @@ impl fmt::Display for BadCode {
             BadCode::Format(n) => write!(f, "code format {n}, but only format {FORMAT} is read"),
             BadCode::Length(n) => write!(f, "the code says {n} bytes, which are not there"),
             BadCode::Table => f.write_str("the table of code does not decode"),
+            BadCode::Packed => f.write_str("the code cannot be unpacked"),
             BadCode::Entry(n) => write!(f, "the code of module {n} lies outside the segment"),
         }
     }

@@ -21,6 +21,8 @@ pub mod image;
 pub mod kept;
 pub mod kinds;
 pub mod launch;
+#[cfg(feature = "checkpoint")]
+pub mod packed;
 pub mod payload;
 pub mod rules;
 #[cfg(feature = "std")]

@@ -5,9 +5,11 @@
 //! against the memory that is there before anything of it is mapped or read.
 
 #[cfg(feature = "atoms")]
-use atoll_config::code;
+use atoll_config::packed::{self, Lengths};
 use atoll_config::payload::{BadPayload, HEADER, MAGIC, Sealed};
 
+#[cfg(feature = "atoms")]
+use crate::arch::paging::reach_to_write;
 use crate::arch::paging::{Image, reach};
 use crate::logic::ram::{PAGE, Ram};
 
@@ -108,23 +110,32 @@ impl Found {
     }
 }
 
-/// Bytes of the atoms' code that begins there; 0 where there is none.
+/// Unpacks the atoms' code that begins there. Its bytes; 0 where there is none.
 #[cfg(feature = "atoms")]
 fn code(start: u64, end: u64) -> Result<u64, &'static str> {
+    const NO_ROOM: &str = "the atoms' code is longer than the machine's memory: give it more";
     let room = end.saturating_sub(start);
-    if room < code::HEADER as u64 || !reach(start, code::HEADER as u64) {
+    if room < packed::HEADER as u64 || !reach(start, packed::HEADER as u64) {
         return Ok(0);
     }
     // SAFETY: it is memory, readable, behind the payload; nothing writes it.
-    let header: &[u8; code::HEADER] = unsafe { &*(start as *const [u8; code::HEADER]) };
-    let len = match header {
-        [m @ .., _, _, _, _] if !m.starts_with(&code::MAGIC) => 0,
-        [_, _, _, _, _, _, _, _, _, _, _, _, a, b, c, d, ..] => {
-            code::HEADER as u64 + u64::from(u32::from_le_bytes([*a, *b, *c, *d]))
-        }
-    };
-    if len > room {
-        return Err("the atoms' code is longer than the machine's memory: give it more");
+    let header = unsafe { *(start as *const [u8; packed::HEADER]) };
+    let Some(lengths) = Lengths::parse(&header) else { return Ok(0) };
+    let lengths = lengths.map_err(|_| "the atoms' code does not decode: build the image again")?;
+    let memory = lengths.memory() as u64;
+    if memory > room || !reach_to_write(start, memory) {
+        return Err(NO_ROOM);
     }
-    Ok(len)
+    let (from, aside) = (start + packed::HEADER as u64, start + lengths.aside() as u64);
+    // SAFETY: both lie in the segment's memory, which is writable now and nobody else's.
+    let (block, out) = unsafe {
+        core::ptr::copy(from as *const u8, aside as *mut u8, lengths.block);
+        (
+            core::slice::from_raw_parts(aside as *const u8, lengths.block),
+            core::slice::from_raw_parts_mut(start as *mut u8, lengths.code),
+        )
+    };
+    packed::unpack(block, out)
+        .map_err(|_| "the atoms' code does not unpack: build the image again")?;
+    Ok(lengths.code as u64)
 }

@@ -7,7 +7,7 @@ use object::elf::{self, FileHeader64, ProgramHeader64};
 use object::read::elf::{FileHeader, ProgramHeader};
 
 use super::{BadImage, Manifest, NOTE_FORMAT, NOTE_MANIFEST, NOTE_OWNER, PAGE};
-use crate::code;
+use crate::packed;
 use crate::payload::{self, Hash};
 
 /// The most program headers that are read.
@@ -51,7 +51,12 @@ impl Segment {
 
     /// Whether it is loaded there, and holds nothing but its bytes.
     fn lies_at(&self, address: u64) -> bool {
-        self.kind == SegmentKind::Load && self.paddr == address && self.memsz == self.filesz
+        self.begins_at(address) && self.memsz == self.filesz
+    }
+
+    /// Whether it is loaded there.
+    fn begins_at(&self, address: u64) -> bool {
+        self.kind == SegmentKind::Load && self.paddr == address
     }
 
     /// Its flags as people write them, such as `r-x`.
@@ -163,7 +168,7 @@ impl<'a> Elf<'a> {
         let bad = |what: &str| BadImage::Elf(what.into());
         let (last, rest) = self.segments.split_last().ok_or_else(|| bad("it has no segments"))?;
         let (code, payload, kernel) = match rest.split_last() {
-            Some((payload, kernel)) if self.data(last).starts_with(&code::MAGIC) => {
+            Some((payload, kernel)) if self.data(last).starts_with(&packed::MAGIC) => {
                 (Some(last), payload, kernel)
             }
             _ => (None, last, rest),
@@ -174,7 +179,7 @@ impl<'a> Elf<'a> {
             return Err(bad(&format!("no payload segment at {wanted:#x}, behind the kernel")));
         }
         let behind = Elf::end([payload].into_iter());
-        if code.is_some_and(|c| !behind.is_some_and(|at| c.lies_at(at))) {
+        if code.is_some_and(|c| !behind.is_some_and(|at| c.begins_at(at))) {
             return Err(bad("the code segment does not lie behind the payload"));
         }
         Ok(Split { kernel, payload, code })

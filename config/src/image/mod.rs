@@ -6,8 +6,8 @@
 //! PT_NOTE …   its notes: the PVH entry, and "Atoll" type 1, the payload format
 //! PT_NOTE     "Atoll" type 2: the manifest, JSON
 //! PT_LOAD     the sealed payload, at the first 4 KiB boundary behind the kernel
-//! PT_LOAD     the modules' native code, at the first 4 KiB boundary behind the payload;
-//!             only where there are atoms
+//! PT_LOAD     the modules' native code, packed, at the first 4 KiB boundary behind the
+//!             payload; only where there are atoms. Its memory is what unpacking needs
 //! trailer     44 bytes: "ATOLLIMG", image format (u32), BLAKE3 of all before it
 //! ```
 //!
@@ -32,11 +32,12 @@ pub use manifest::{
 };
 
 use crate::code::Code;
+use crate::packed::{self, Lengths};
 use crate::payload::{self, Hash, Payload, Sealed};
 use crate::rules;
 
 /// The image format that this crate reads and the builder writes.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 /// The first eight bytes of the trailer.
 pub const MAGIC: [u8; 8] = *b"ATOLLIMG";
 /// Bytes of the trailer.
@@ -58,7 +59,8 @@ pub struct Image {
     bytes: Vec<u8>,
     segments: Vec<Segment>,
     sealed: Range<usize>,
-    code: Option<Range<usize>>,
+    /// The native code, unpacked.
+    code: Option<Vec<u8>>,
     manifest: Manifest,
     hash: Hash,
 }
@@ -87,7 +89,8 @@ impl Image {
         elf.check_format()?;
         let Split { kernel, payload, code } = elf.split()?;
         let (sealed, value) = open_payload(body, payload)?;
-        let native = open_code(body, code, &value)?;
+        let unpacked = code.map(|c| unpacked(body, c)).transpose()?;
+        let native = open_code(code.zip(unpacked.as_deref()), &value)?;
         let found = elf.manifest()?;
         let expected = Manifest::of(
             &value,
@@ -105,9 +108,8 @@ impl Image {
                 value.memory
             )));
         }
-        let code = code.map(Segment::file_range);
         let segments = elf.segments;
-        Ok(Image { bytes, segments, sealed, code, manifest: found, hash })
+        Ok(Image { bytes, segments, sealed, code: unpacked, manifest: found, hash })
     }
 
     /// What the image says about itself.
@@ -132,8 +134,7 @@ impl Image {
 
     /// The native code of the payload's modules; None when there are no atoms.
     pub fn code(&self) -> Option<Code<'_>> {
-        let bytes = &self.bytes[self.code.clone()?];
-        Some(Code::parse(bytes).expect("checked when the image was read"))
+        Some(Code::parse(self.code.as_ref()?).expect("checked when the image was read"))
     }
 
     /// The image hash: BLAKE3 of all bytes before the trailer.
@@ -215,8 +216,9 @@ fn locate(body: &[u8]) -> BadImage {
         _ => return damaged("the payload segment", range.start as u64),
     }
     if let Some(code) = code {
-        match Code::parse(elf.data(code)) {
-            Ok(c) if c.intact() => {}
+        let whole = |bytes: &[u8]| Code::parse(bytes).is_ok_and(|c| c.intact());
+        match packed::open(elf.data(code)) {
+            Ok(bytes) if whole(&bytes) => {}
             _ => return damaged("the code segment", code.offset),
         }
     }
@@ -250,20 +252,29 @@ fn open_payload<'a>(
     Ok((range, value))
 }
 
+/// The native code of a segment, whose memory is what unpacking it needs.
+fn unpacked(body: &[u8], segment: &Segment) -> Result<Vec<u8>, BadImage> {
+    let bytes = &body[segment.file_range()];
+    let code = packed::open(bytes)?;
+    let lengths = Lengths { code: code.len(), block: bytes.len() - packed::HEADER };
+    if segment.memsz != lengths.memory() as u64 {
+        return Err(BadImage::Elf("the code segment has not the memory to be unpacked".into()));
+    }
+    Ok(code)
+}
+
 /// The native code of a segment, checked: that of the payload's modules, in their order.
 fn open_code<'a>(
-    body: &'a [u8],
-    segment: Option<&Segment>,
+    code: Option<(&Segment, &'a [u8])>,
     payload: &Payload<'_>,
 ) -> Result<Option<Code<'a>>, BadImage> {
     let other = |why: String| Err(BadImage::OtherCode(why));
-    let Some(segment) = segment else {
+    let Some((segment, bytes)) = code else {
         return match payload.modules.first() {
             None => Ok(None),
             Some(m) => other(format!("there is none, but a module {:?}", m.name)),
         };
     };
-    let bytes = &body[segment.file_range()];
     let code = Code::parse(bytes)?;
     if code.bytes().len() != bytes.len() {
         return Err(BadImage::Elf("the code segment is longer than the code".into()));

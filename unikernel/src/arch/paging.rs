@@ -86,6 +86,27 @@ pub(crate) fn reach(address: u64, size: u64) -> bool {
     true
 }
 
+/// Makes the first GiB's 2 MiB around an address writable too, before `map_all`. Says
+/// whether that could be done.
+#[cfg(feature = "atoms")]
+pub(crate) fn reach_to_write(address: u64, size: u64) -> bool {
+    if !reach(address, size) {
+        return false;
+    }
+    // SAFETY: no other reference into the tables is alive.
+    let [_, _, directory, ..] = unsafe { &mut *TABLES.0.get() };
+    let chunks = (address / CHUNK) as usize..=((address + size) / CHUNK) as usize;
+    for (_, entry) in directory.iter_mut().enumerate().filter(|(n, _)| chunks.contains(n)) {
+        if *entry != 0 {
+            *entry |= WRITE;
+        }
+    }
+    let (frame, flags) = Cr3::read();
+    // SAFETY: the tables map all that they did.
+    unsafe { Cr3::write(frame, flags) };
+    true
+}
+
 /// 2 MiB of addresses that are not the machine's own memory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outside {
