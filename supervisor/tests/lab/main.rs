@@ -5,6 +5,7 @@ use std::path::Path;
 use atoll_lab::xen::Lab;
 
 mod relocate;
+mod serve;
 
 /// A dom0 with `atoll` in it and the images that `cargo xtask test` has built.
 fn dom0() -> Option<Lab> {
