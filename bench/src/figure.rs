@@ -21,7 +21,8 @@ pub const AS_LONG: &str = "× as long";
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Figure {
-    /// The measurement: `boot`, `size`, `build`, `9p`, `atoms`, `supervisor`, `density`.
+    /// The measurement: `boot`, `size`, `build`, `9p`, `atoms`, `supervisor`, `xen`,
+    /// `density`.
     pub bench: String,
     /// What was run.
     pub case: String,

@@ -6,7 +6,7 @@
 //! the measured program alone, read at the very moment of its answer. Whatever a
 //! peer cannot be run for here is quoted, and says so. Invariant: nothing in the
 //! product knows this crate, and this crate meets the product as its users do: by
-//! its programs, its images and 9P.
+//! its programs, its images and 9P, and in dom0 by the clients in `xen`.
 #![forbid(unsafe_code)]
 
 pub mod atoms;
@@ -32,3 +32,4 @@ pub mod supervisor;
 pub mod table;
 pub mod tender;
 pub mod urgent;
+pub mod xen;

@@ -14,7 +14,9 @@ use atoll_bench::load::echo;
 use atoll_bench::machine::Host;
 use atoll_bench::p9::{self, place};
 use atoll_bench::readme::{DENSITY, NAMES, Run};
-use atoll_bench::{boot, build, density, leash, proc, product, readme, size, supervisor, table};
+use atoll_bench::{
+    boot, build, density, leash, proc, product, readme, size, supervisor, table, xen,
+};
 use clap::Parser;
 
 /// Measure, each figure beside a peer or a floor of the same run.
@@ -32,7 +34,7 @@ use clap::Parser;
   cargo xtask bench readme")]
 struct Args {
     /// What to measure, or `readme` to write the last figures into README.md and docs/figures.md.
-    #[arg(default_value = "all", value_parser = ["all", "boot", "size", "build", "9p", "atoms", "supervisor", "density", "readme"])]
+    #[arg(default_value = "all", value_parser = ["all", "boot", "size", "build", "9p", "atoms", "supervisor", "xen", "density", "readme"])]
     what: String,
     /// Print a line of JSON for each figure.
     #[arg(long)]
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
         Some((first, _)) if first == leash::LEASH => leash::hold(std::io::stdin().lock()),
         Some((first, [])) if first == actors::ACTIX => actors::run(),
         Some((first, [wasm])) if first == interpreter::WASMI => interpreter::run(Path::new(wasm)),
+        Some((first, rest)) if first == xen::dom0::INSIDE => xen::dom0::run(rest),
         Some((first, [dir])) if first == place::SWEEP => place::sweep(Path::new(dir)),
         Some((first, [file, value])) if first == limits::RESTORE => {
             limits::restore(Path::new(file), &value.to_string_lossy())
@@ -104,6 +107,7 @@ fn measure(name: &str, root: &Path, args: &Args) -> Result<Vec<Figure>> {
         "9p" => p9::run(root, &args.choice, args.runs, &say),
         "atoms" => atoms::run(root, &args.choice.only, args.runs, &say),
         "supervisor" => supervisor::run(root, args.runs, &say),
+        "xen" => xen::run(root, args.runs, &say),
         DENSITY => density::run(root, &args.guests, &say),
         _ => build::run(root, args.runs, &say),
     }

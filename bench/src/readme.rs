@@ -14,7 +14,7 @@ use crate::machine::Host;
 use crate::table;
 
 /// The benches whose figures are kept, in the order of the table.
-pub const NAMES: [&str; 7] = ["boot", "size", "build", "9p", "atoms", "supervisor", DENSITY];
+pub const NAMES: [&str; 8] = ["boot", "size", "build", "9p", "atoms", "supervisor", "xen", DENSITY];
 /// The one that takes most of a machine: it is run only when it is named.
 pub const DENSITY: &str = "density";
 
@@ -116,6 +116,7 @@ fn title(name: &str) -> &str {
         "9p" => "9P, beside diod",
         "atoms" => "Atoms",
         "supervisor" => "Supervisor",
+        "xen" => "Xen",
         DENSITY => "Many guests",
         other => other,
     }
