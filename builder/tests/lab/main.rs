@@ -11,6 +11,8 @@ use atoll_builder::ui::Ui;
 use atoll_lab::job::Job;
 use atoll_lab::xen::Lab;
 
+mod faults;
+
 const UI: Ui = Ui { quiet: true, verbose: false, colours: false };
 
 /// Where the guest's stream is, in dom0, once a client of it listens there.

@@ -1,7 +1,10 @@
 //! What ends a dispatch that runs too long: the timer's interrupt.
 //!
 //! Interrupts are on while an atom runs, and only then; those of devices wait, because
-//! the processor's priority is above theirs. Arming costs no trip to the timer as
+//! the processor's priority is above theirs. On Xen there are none, and the priority stays
+//! as it is: QEMU 7.2 ends when a guest of a Xen that it runs writes it while an interrupt
+//! waits for that guest (`helper_write_crN` calls `cpu_interrupt` without the lock it wants).
+//! Arming costs no trip to the timer as
 //! long as it ticks for an earlier dispatch: it goes on ticking, four times in a
 //! dispatch's limit, until the machine sleeps. The tick that finds a dispatch for the
 //! fifth time knows that it has had its time, and at most a quarter more. It lets the
@@ -39,6 +42,8 @@ struct Watch {
     passed: AtomicU64,
     /// Nanoseconds between two ticks; 0 while there are none.
     period: AtomicU64,
+    /// No other interrupt than the timer's ever comes.
+    alone: AtomicBool,
 }
 
 // SAFETY: there is one processor, and the interrupt only reads `exits`, while there is
@@ -54,7 +59,18 @@ static WATCH: Watch = Watch {
     seen: AtomicU64::new(0),
     passed: AtomicU64::new(0),
     period: AtomicU64::new(0),
+    alone: AtomicBool::new(false),
 };
+
+impl Watch {
+    /// Lets only interrupts above this priority come.
+    fn set_priority(&self, priority: u64) {
+        if !self.alone.load(Relaxed) {
+            // SAFETY: interrupts are off, and nobody else writes it.
+            unsafe { asm!("mov cr8, {}", in(reg) priority, options(nomem, nostack)) };
+        }
+    }
+}
 
 /// See the module's text.
 pub(super) struct Watchdog;
@@ -73,10 +89,10 @@ impl Guard for Watchdog {
             w.period.store(period, Relaxed);
             time::tick(period);
         }
-        let priority = u64::from(tables::SPURIOUS >> 4);
+        w.set_priority(u64::from(tables::SPURIOUS >> 4));
         // SAFETY: from here on an interrupt may come, on a stack of its own, and only
         // the one that `came` deals with.
-        unsafe { asm!("mov cr8, {}", "sti", in(reg) priority, options(nostack)) };
+        unsafe { asm!("sti", options(nostack)) };
     }
 
     fn fired(&self) -> bool {
@@ -85,10 +101,17 @@ impl Guard for Watchdog {
 
     fn disarm(&self) -> bool {
         // SAFETY: as everywhere else in the kernel, no interrupt comes from here on.
-        unsafe { asm!("cli", "mov cr8, {}", in(reg) 0u64, options(nostack)) };
+        unsafe { asm!("cli", options(nostack)) };
+        WATCH.set_priority(0);
         WATCH.code.store(null_mut(), Relaxed);
         WATCH.fired.load(Relaxed)
     }
+}
+
+/// This machine has no other interrupt than the timer's.
+#[cfg(feature = "xen")]
+pub(crate) fn alone() {
+    WATCH.alone.store(true, Relaxed);
 }
 
 /// The machine is about to sleep: the timer is wanted for other things.

@@ -89,6 +89,8 @@ impl Domain {
             "Xen refused the shared info page, the vector of events or the grant table";
         // SAFETY: Xen gave this page for the console, and the page tables map it.
         unsafe { console::start(born.console) };
+        #[cfg(feature = "atoms")]
+        crate::wasm::watchdog::alone();
         let page = || crate::heap::pages(PAGE).map(|p| NonNull::from(p).cast()).ok_or(MEMORY);
         // SAFETY: the pages are mapped where their frames are, and nothing else's.
         let grants = unsafe {
