@@ -1,38 +1,15 @@
-//! What this machine has, and what a process on it uses, as `/proc` tells.
+//! What this machine has, as `/proc` tells.
 
 use std::fmt::Write;
 
 use atoll_9p::fault::Fault;
 
 use super::show::none;
+use crate::shim::usage::{self, Usage};
 
-/// What a process uses.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Used {
-    /// Time for which it had a processor, in microseconds.
-    pub(super) cpu: u64,
-    /// Bytes of its memory that are present.
-    pub(super) memory: u64,
-}
-
-/// What a process uses, if it is there (`proc_pid_stat(5)`). One file: `/stats` asks this of
-/// every guest.
-pub(super) fn used(pid: u64) -> Option<Used> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let ticks = rustix::param::clock_ticks_per_second();
-    parse(&stat, ticks, rustix::param::page_size() as u64)
-}
-
-fn parse(stat: &str, hertz: u64, page: u64) -> Option<Used> {
-    // The name before that may hold anything.
-    let fields = stat.rsplit_once(')')?.1;
-    // The first field there is the third.
-    let field = |n: usize| fields.split_ascii_whitespace().nth(n - 3)?.parse::<u64>().ok();
-    let ticks = field(14)?.checked_add(field(15)?)?;
-    Some(Used {
-        cpu: ticks.checked_mul(1_000_000)? / hertz.max(1),
-        memory: field(24)?.checked_mul(page)?,
-    })
+/// What a process uses, if it is there.
+pub(super) fn used(pid: u64) -> Option<Usage> {
+    usage::of(u32::try_from(pid).ok()?)
 }
 
 /// `/host/cpu`
@@ -81,18 +58,6 @@ pub(super) fn memory(out: &mut String) -> Result<(), Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_process_is_read_whatever_it_is_called() {
-        let stat = "7 (a) b (c)) S 1 7 7 0 -1 4194560 1 0 0 0 150 50 0 0 20 0 1 0 9 9 25";
-        let used = parse(stat, 100, 4096);
-        assert_eq!(used, Some(Used { cpu: 2_000_000, memory: 25 * 4096 }));
-        for bad in ["", "7 (a", "7 (a) S 1 2", "7 (a) S 1 7 7 0 -1 4194560 1 0 0 0 x 50"] {
-            assert_eq!(parse(bad, 100, 4096), None);
-        }
-        assert!(super::used(std::process::id().into()).is_some_and(|u| u.memory > 0));
-        assert_eq!(super::used(u64::MAX), None);
-    }
 
     #[test]
     fn the_host_says_what_it_has() {

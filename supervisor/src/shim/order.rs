@@ -134,7 +134,7 @@ atoll_9p::record! {
         pub shim: u64,
         /// When it was started, milliseconds since 1970 UTC.
         pub started: u64,
-        /// Bytes of memory that the machine has now and shares with nobody.
+        /// Bytes of the machine's memory that are present.
         pub memory: u64,
         /// Time for which the machine had a processor, in microseconds.
         pub cpu: u64,
