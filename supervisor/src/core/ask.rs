@@ -6,7 +6,7 @@ use super::guest::{Door, Item, Job, Waiter, Wants};
 use super::life::{Kind, Stimulus};
 use super::save::{self, Txn, Undo};
 use super::{
-    Ask, Change, Config, Core, Definition, From, Guest, Image, ImageHash, Input, MAX_CONFIG,
+    Ask, Can, Change, Config, Core, Definition, From, Guest, Image, ImageHash, Input, MAX_CONFIG,
     MAX_GUESTS, MAX_IMAGES, MAX_QUEUE, MAX_WAITERS, Name, Output, Record, State, Until, Verb, What,
 };
 use crate::run::On;
@@ -221,6 +221,14 @@ impl Core {
         self.image_of(name).is_some_and(Image::can_checkpoint)
     }
 
+    /// What a guest can do that not every one can.
+    pub fn can(&self, name: &Name) -> Can {
+        let keep = self.keeps(name);
+        let definition = self.guests.get(name).and_then(|guest| guest.definition());
+        let is_movable = |d: &Definition| d.on == On::Xen && d.imports.is_empty();
+        Can { keep, relocate: !keep && definition.is_some_and(is_movable) }
+    }
+
     fn check_checkpoints(&self, name: &Name, line: &str) -> Result<(), Fault> {
         if self.keeps(name) {
             return Ok(());
@@ -236,7 +244,7 @@ impl Core {
 
     fn verb(&mut self, ask: Ask, name: &Name, verb: &Verb) -> Result<(), Fault> {
         let guest = self.known(name)?;
-        verb.check(guest.state(), self.keeps(name))?;
+        verb.check(guest.state(), self.can(name))?;
         let kind = verb.kind(guest.stop_ms());
         match verb {
             Verb::Commit => {

@@ -44,7 +44,7 @@ pub use life::{Alive, Goal, State};
 pub use log::{Log, Piece};
 pub use name::{ImageHash, Name};
 pub use record::{Change, Config, From, Image, Record};
-pub use verb::Verb;
+pub use verb::{Can, Verb};
 
 use guest::{Door, Item, Turn};
 use save::{Back, Pipe, Txn, Undo};

@@ -68,14 +68,13 @@ impl Verb {
     /// Reads a line, as it may be told to a guest in this state.
     ///
     /// EINVAL for a line that means nothing, EBUSY for one that has no place in the state.
-    /// `keeps` says whether it can be written down as a checkpoint: what is named as legal
-    /// depends on it.
-    pub fn parse(line: &[u8], state: State, keeps: bool) -> Result<Verb, Fault> {
+    /// What is named as legal depends on what the guest `can` do.
+    pub fn parse(line: &[u8], state: State, can: Can) -> Result<Verb, Fault> {
         let verb = Verb::read(line).map_err(|why| {
             let echo = echo(line);
             Fault::new(Errno::EINVAL, format!("{echo}: {why}"))
         })?;
-        verb.check(state, keeps)?;
+        verb.check(state, can)?;
         Ok(verb)
     }
 
@@ -166,7 +165,7 @@ impl Verb {
 
     /// Whether it has a place in a state. What is asked while a supervisor is still
     /// looking for a guest waits until it knows.
-    pub fn check(&self, state: State, keeps: bool) -> Result<(), Fault> {
+    pub fn check(&self, state: State, can: Can) -> Result<(), Fault> {
         if state == State::Adopting || takes(state, self.kind(0)) {
             return Ok(());
         }
@@ -176,7 +175,7 @@ impl Verb {
             _ => "not now",
         };
         let line = self.line();
-        let legal = legal(state, keeps).join(", ");
+        let legal = legal(state, can).join(", ");
         Err(Fault::new(
             Errno::EBUSY,
             format!("\"{line}\": {why}; the guest is {state}, and takes {legal}"),
@@ -188,16 +187,28 @@ fn takes(state: State, kind: Kind) -> bool {
     life::step(Life { state, goal: Goal::Up }, Stimulus::Verb(kind)).is_ok()
 }
 
-/// Whether a guest in this state is offered a verb: one that cannot be written down has
-/// those of checkpoints never.
-fn offers(state: State, keeps: bool, kind: Kind) -> bool {
-    let about = matches!(kind, Kind::Checkpoint | Kind::Restore | Kind::Fork);
-    takes(state, kind) && (keeps || !about)
+/// What not every guest can do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Can {
+    /// To be written down as a checkpoint, and to go on from one.
+    pub keep: bool,
+    /// To move to another host.
+    pub relocate: bool,
+}
+
+/// Whether a guest in this state is offered a verb: never one of what it cannot do.
+fn offers(state: State, can: Can, kind: Kind) -> bool {
+    let able = match kind {
+        Kind::Checkpoint | Kind::Restore | Kind::Fork => can.keep,
+        Kind::Relocate => can.relocate,
+        _ => true,
+    };
+    able && takes(state, kind)
 }
 
 /// The verbs that a guest in this state is offered.
-pub fn legal(state: State, keeps: bool) -> Vec<&'static str> {
-    let offered = LINES.iter().filter(|(_, _, kind)| offers(state, keeps, *kind));
+pub fn legal(state: State, can: Can) -> Vec<&'static str> {
+    let offered = LINES.iter().filter(|(_, _, kind)| offers(state, can, *kind));
     let lines = offered.map(|(name, ..)| *name);
     let rmdir = takes(state, Kind::Forget).then_some("rmdir");
     lines.chain(rmdir).collect()
@@ -205,10 +216,10 @@ pub fn legal(state: State, keeps: bool) -> Vec<&'static str> {
 
 /// What a `ctl` file of a guest says when it is read: one form a line, and which verbs
 /// it is offered in its state.
-pub fn usage(state: State, keeps: bool) -> String {
+pub fn usage(state: State, can: Can) -> String {
     let mut out = String::new();
     for (name, usage, kind) in LINES {
-        if offers(state, keeps, *kind) {
+        if offers(state, can, *kind) {
             out += name;
             if !usage.is_empty() {
                 out += " ";
@@ -234,6 +245,8 @@ fn echo(line: &[u8]) -> String {
 mod tests {
     use super::*;
 
+    const ALL: Can = Can { keep: true, relocate: true };
+
     #[test]
     fn lines_are_read_as_they_are_written() {
         let name = Name::new("b").unwrap();
@@ -252,9 +265,9 @@ mod tests {
             ("relocate /run/b", Verb::Relocate("/run/b".parse().unwrap()), State::Running),
             ("commit", Verb::Commit, State::New),
         ] {
-            let read = Verb::parse(line.as_bytes(), state, true).unwrap();
+            let read = Verb::parse(line.as_bytes(), state, ALL).unwrap();
             assert_eq!(read, verb);
-            assert_eq!(Verb::parse(read.line().as_bytes(), state, true).unwrap(), verb);
+            assert_eq!(Verb::parse(read.line().as_bytes(), state, ALL).unwrap(), verb);
         }
     }
 
@@ -276,19 +289,19 @@ mod tests {
             ("start\nstop", "one line a write"),
             ("\x1b[2Jstart", "\"?[2Jstart\": no such verb"),
         ] {
-            let fault = Verb::parse(line.as_bytes(), State::Running, true).unwrap_err();
+            let fault = Verb::parse(line.as_bytes(), State::Running, ALL).unwrap_err();
             assert_eq!(fault.errno, Errno::EINVAL);
             assert!(fault.text().contains(why), "{line:?}: {}", fault.text());
         }
-        let long = Verb::parse(&[b'x'; 4096], State::Running, true).unwrap_err();
+        let long = Verb::parse(&[b'x'; 4096], State::Running, ALL).unwrap_err();
         assert!(long.text().len() < 128 && long.text().contains("at most 512 bytes"));
-        assert!(Verb::parse(b"\xff\xfe", State::Running, true).is_err());
+        assert!(Verb::parse(b"\xff\xfe", State::Running, ALL).is_err());
     }
 
     #[test]
     fn a_verb_out_of_place_says_which_have_one() {
         let refused = |line: &str, state| {
-            let fault = Verb::parse(line.as_bytes(), state, true).unwrap_err();
+            let fault = Verb::parse(line.as_bytes(), state, ALL).unwrap_err();
             assert_eq!(fault.errno, Errno::EBUSY);
             fault.text().to_owned()
         };
@@ -307,14 +320,14 @@ mod tests {
                 "the guest is stopped, and takes commit, start, restart, restore, rmdir"
             )
         );
-        let fault = Verb::Forget.check(State::Running, true).unwrap_err();
+        let fault = Verb::Forget.check(State::Running, ALL).unwrap_err();
         assert!(fault.text().contains("only a stopped guest can be forgotten"));
     }
 
     #[test]
     fn every_state_takes_something_and_says_the_same_twice() {
         for state in State::ALL.into_iter().filter(|s| *s != State::Adopting) {
-            let legal = legal(state, true);
+            let legal = legal(state, ALL);
             assert!(!legal.is_empty());
             for (name, usage, _) in LINES {
                 let line = match *usage {
@@ -323,11 +336,25 @@ mod tests {
                     "PATH" => format!("{name} /run/b"),
                     _ => (*name).to_owned(),
                 };
-                let taken = Verb::parse(line.as_bytes(), state, true).is_ok();
+                let taken = Verb::parse(line.as_bytes(), state, ALL).is_ok();
                 assert_eq!(taken, legal.contains(name), "{name} in {state}");
-                let shown = super::usage(state, true);
+                let shown = super::usage(state, ALL);
                 assert_eq!(taken, shown.lines().any(|l| l.split(' ').next() == Some(name)));
             }
+        }
+    }
+
+    #[test]
+    fn what_a_guest_cannot_do_is_not_offered() {
+        let all = legal(State::Running, ALL);
+        for (can, without) in [
+            (Can { keep: false, ..ALL }, vec!["checkpoint", "restore", "fork"]),
+            (Can { relocate: false, ..ALL }, vec!["relocate"]),
+        ] {
+            let fewer: Vec<_> = all.iter().copied().filter(|v| !without.contains(v)).collect();
+            assert_eq!(legal(State::Running, can), fewer);
+            let usage = usage(State::Running, can);
+            assert!(without.iter().all(|v| !usage.contains(v)), "{usage}");
         }
     }
 }

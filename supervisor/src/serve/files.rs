@@ -28,7 +28,7 @@ impl Special<State> for GuestCtl {
         offset: u64,
         buf: &mut [u8],
     ) -> Result<Reply, Fault> {
-        let usage = verb::usage(s.view(id)?.state(), s.keeps(id));
+        let usage = verb::usage(s.view(id)?.state(), s.can(id));
         Ok(Reply::Done(slice_at(usage.as_bytes(), offset, buf)))
     }
 

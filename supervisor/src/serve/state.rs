@@ -23,7 +23,7 @@ use super::images::{Check, Images};
 use super::manifest::Manifest;
 use crate::checkpoint::state::number;
 use crate::core::guest::Guest as View;
-use crate::core::{Change, Core, Event, Input, Name, Now, Output, Start, Verb};
+use crate::core::{Can, Change, Core, Event, Input, Name, Now, Output, Start, Verb};
 use crate::guestlog::{self, Reader};
 use crate::shim::{Order, Status};
 use crate::store::{Loaded, Store};
@@ -203,9 +203,9 @@ impl State {
         self.folder.join("guests").join(name.as_str())
     }
 
-    /// Whether a guest can be written down as a checkpoint.
-    pub fn keeps(&self, id: u64) -> bool {
-        self.guests.get(&id).is_some_and(|guest| self.core.keeps(&guest.name))
+    /// What a guest can do that not every one can.
+    pub fn can(&self, id: u64) -> Can {
+        self.guests.get(&id).map_or(Can::default(), |guest| self.core.can(&guest.name))
     }
 
     /// Whether a guest has the checkpoint of a number; the text names those that it has.
@@ -386,7 +386,7 @@ impl State {
     /// A line that was written to a guest's `ctl`.
     pub fn guest_command(&mut self, id: u64, ask: u64, line: &[u8]) -> Result<(), Fault> {
         let guest = self.guest(id)?.name.clone();
-        let verb = Verb::parse(line, self.view(id)?.state(), self.keeps(id))?;
+        let verb = Verb::parse(line, self.view(id)?.state(), self.can(id))?;
         let text = verb.line();
         self.may(Act::Guest(guest.as_str(), &text))?;
         if let Verb::Restore(n) = verb {
