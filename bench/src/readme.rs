@@ -95,12 +95,13 @@ fn write(path: &Path, text: &str) -> Result<()> {
 
 /// A table for each run, of the figures that are picked.
 fn section(runs: &[(&str, Run)], head: &str, pick: fn(&[Figure]) -> Vec<Figure>) -> String {
-    let mut out = String::new();
+    let (mut out, mut last) = (String::new(), String::new());
     for (name, run) in runs {
         let line = format!("{}:\n\n", run.host.line());
-        // Said once for runs on the same machine and day.
-        if !out.contains(&line) {
+        // Said once for runs on the same machine and day that follow each other.
+        if line != last {
             out += &line;
+            last = line;
         }
         out += &format!("{head} {}\n\n{}\n", title(name), table::markdown(&pick(&run.figures)));
     }
