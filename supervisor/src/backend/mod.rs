@@ -6,6 +6,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
@@ -88,6 +89,11 @@ pub trait Backend {
     /// without is stopped as a process.
     fn has_monitor(&self) -> bool {
         false
+    }
+
+    /// Lets the guest arrive from elsewhere at a socket, instead of starting it.
+    fn receive(&mut self, _: UnixListener) -> io::Result<()> {
+        Err(io::Error::other("a guest arrives on Xen only: use --on xen"))
     }
 
     /// Whether the streams are made anew when they end, as often as the guest ends them.

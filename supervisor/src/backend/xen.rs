@@ -40,6 +40,11 @@ impl Backend for Xen {
         true
     }
 
+    fn receive(&mut self, listener: UnixListener) -> io::Result<()> {
+        self.arrival = Some(listener);
+        Ok(())
+    }
+
     fn has_streams_again(&self) -> bool {
         true
     }

@@ -4,7 +4,8 @@
 //! that is open. What happens it says on its standard output: `made N` when one is there that
 //! has arrived, `kept N` when the domain has ended and is still there, `gone` when somebody else
 //! has destroyed it, `taken` when it was suspended before that, as `xl save` and `xl migrate` do,
-//! `failed WHY` when it was never made. When its input ends, the domain is destroyed, in whatever state it is.
+//! `failed WHY` when it was never made. When its input ends, the domain is destroyed, in
+//! whatever state it is.
 
 use std::io::{BufRead, Read, Write};
 use std::process::{Command, Stdio};

@@ -136,7 +136,7 @@ pub async fn run(options: &Options) -> anyhow::Result<bool> {
     let printer = Rc::new(Printer::new(&manifest.name, options.quiet));
     let voice: Rc<dyn Voice> = printer.clone();
     let name = manifest.name.clone();
-    let plan = Plan::new(options, manifest, &atoll, &*voice).await?;
+    let mut plan = Plan::new(options, manifest, &atoll, &*voice).await?;
     if options.print {
         let words: Vec<String> =
             plan.backend.line(&plan.spec).iter().map(|w| quoted(&w.to_string_lossy())).collect();
@@ -145,9 +145,14 @@ pub async fn run(options: &Options) -> anyhow::Result<bool> {
     }
 
     let mut guard = Guard::start(&atoll).context("cannot start the guard")?;
+    let mut arrival = None;
     if let Some(path) = &options.receive {
-        guard.name(path)?;
+        let (public, listener) = Public::listen(path, &mut guard)?;
+        // Who waits there does nothing else.
+        listener.set_nonblocking(false)?;
+        plan.backend.receive(listener)?;
         voice.say(&format!("is expected at {}", path.display()));
+        arrival = Some(public);
     }
     let private = Private::new(&address::socket_dir(), &mut guard)?;
     let path = match &options.socket {
@@ -176,9 +181,7 @@ pub async fn run(options: &Options) -> anyhow::Result<bool> {
     drop(voice);
     drop(public);
     drop(private);
-    if let Some(path) = &options.receive {
-        let _ = std::fs::remove_file(path);
-    }
+    drop(arrival);
     if let Some(guard) = Rc::into_inner(guard) {
         guard.into_inner().bye();
     }

@@ -1,6 +1,5 @@
 //! What is found out before a guest is started: all that may fail and needs no process.
 
-use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -166,9 +165,6 @@ async fn choose(
     atoll: &Path,
     voice: &dyn Voice,
 ) -> anyhow::Result<Box<dyn Backend>> {
-    if options.receive.is_some() && options.on != On::Xen {
-        bail!("a guest arrives on Xen only: use --on xen");
-    }
     let can = |p: Platform| manifest.platforms.contains(&p);
     let program = || find_program(QEMU, "ATOLL_QEMU", atoll);
     let platform = match options.on {
@@ -185,16 +181,12 @@ async fn choose(
     }
     if platform == Platform::Xen {
         let name = options.name.clone().unwrap_or_else(|| manifest.name.clone());
-        let arrival = match &options.receive {
-            Some(path) if !options.print => Some(arrival(path)?),
-            _ => None,
-        };
         return Ok(Box::new(Xen {
             atoll: atoll.to_owned(),
             name,
             payload: manifest.payload_hash.to_string(),
             epoch: options.epoch,
-            arrival,
+            arrival: None,
         }));
     }
     if platform == Platform::Process {
@@ -204,15 +196,6 @@ async fn choose(
     }
     let (program, accel) = qemu(options, atoll, voice).await?;
     Ok(Box::new(Qemu { program, accel }))
-}
-
-/// A socket at which a guest can arrive.
-fn arrival(path: &Path) -> anyhow::Result<UnixListener> {
-    use std::os::unix::fs::PermissionsExt;
-    let said = || path.display().to_string();
-    let listener = UnixListener::bind(path).with_context(said)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).with_context(said)?;
-    Ok(listener)
 }
 
 /// QEMU, and what it is to use.

@@ -141,14 +141,7 @@ mod tests {
 
     #[test]
     fn a_store_with_an_index_that_cannot_be_has_nothing_to_read() {
-        let ring = StoreRing {
-            req: [const { AtomicU8::new(0) }; 1024],
-            rsp: [const { AtomicU8::new(0) }; 1024],
-            req_cons: AtomicU32::new(0),
-            req_prod: AtomicU32::new(0),
-            rsp_cons: AtomicU32::new(0),
-            rsp_prod: AtomicU32::new(0),
-        };
+        let ring = faults::store();
         for (prod, ready) in [(0, false), (1, true), (1024, true), (1025, false), (u32::MAX, false)]
         {
             ring.rsp_prod.store(prod, Ordering::Relaxed);

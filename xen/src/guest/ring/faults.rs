@@ -12,7 +12,7 @@ use super::*;
 use crate::store::{Answer, Client, Incoming, Limits, NO_TRANSACTION, Request};
 
 /// A page that nobody has used.
-fn store() -> StoreRing {
+pub(super) fn store() -> StoreRing {
     StoreRing {
         req: [const { AtomicU8::new(0) }; 1024],
         rsp: [const { AtomicU8::new(0) }; 1024],
