@@ -4,7 +4,9 @@
 //! and reads then; of a small request that is a tenth. While there is no other session,
 //! nothing waits, and the answers are asked for quickly, the loop therefore waits in the
 //! client's own socket. What else there is (who connects, what a descriptor or another
-//! thread has to say) is looked at after so many requests, or when the client pauses.
+//! thread has to say) is looked at after so many requests, or when the client pauses. For as
+//! long, epoll does not watch the client's socket: to be told of each message that comes or
+//! is taken there is another thirtieth of a small request.
 //!
 //! It does not go to sleep at once, either. Who sleeps has to be woken: on the same
 //! processor that is a tenth of a small request, and on another that has gone to sleep,
@@ -38,6 +40,11 @@ impl Alone {
     /// Whether to wait in its socket.
     pub(super) fn is(&self) -> bool {
         self.left > 0
+    }
+
+    /// Whether its client has not paused since the others were looked at last.
+    pub(super) fn is_busy(&self) -> bool {
+        self.streak > 0
     }
 
     /// Something came there in time, or nothing.

@@ -80,6 +80,9 @@ pub struct Server<T: Tree> {
     lent: Option<Key>,
     /// Whether that one is all there is to wait for.
     alone: Alone,
+    /// The session whose socket epoll does not watch, because the loop itself does: what is
+    /// sent there needs no note in epoll's list, which costs each message some steps.
+    apart: Option<Key>,
     /// Sessions that get a turn, in the order in which they get it.
     queue: VecDeque<Key>,
     /// Sessions with requests that wait for a node.
@@ -115,6 +118,7 @@ impl<T: Tree> Server<T> {
             peers: Slots::new(),
             lent: None,
             alone: Alone::default(),
+            apart: None,
             queue: VecDeque::new(),
             waiting: Vec::new(),
             news: false,
@@ -218,11 +222,17 @@ impl<T: Tree> Server<T> {
     /// Waits for the only client there is, and serves it. False when others are to be
     /// waited for, too.
     fn hear_alone(&mut self) -> bool {
-        if !self.alone.is() || self.peers.len() != 1 || !self.waiting.is_empty() {
+        if !self.alone.is() {
             return false;
         }
-        let Some(key) = self.lent else { return false };
-        let Some(peer) = self.peers.get(key).filter(|p| p.rests()) else { return false };
+        let Some(key) = self.only_one() else { return false };
+        let Some(peer) = self.peers.get(key) else { return false };
+        if self.apart.is_none() {
+            if epoll::delete(&self.epoll, &peer.fd).is_err() {
+                return false;
+            }
+            self.apart = Some(key);
+        }
         let heard = peer.look(AWAKE) || peer.hear(PATIENCE);
         self.alone.heard(heard);
         if heard {
@@ -230,6 +240,26 @@ impl<T: Tree> Server<T> {
             self.serve(key);
         }
         heard
+    }
+
+    /// The only session there is, if nothing is to be done but to wait for its client.
+    fn only_one(&mut self) -> Option<Key> {
+        if self.peers.len() != 1 || !self.waiting.is_empty() {
+            return None;
+        }
+        let key = self.lent?;
+        self.peers.get(key).filter(|p| p.rests()).map(|_| key)
+    }
+
+    /// Has epoll watch a session again.
+    fn rejoin(&mut self) {
+        let Some(key) = self.apart.take() else { return };
+        let Some(peer) = self.peers.get(key) else { return };
+        let data = EventData::new_u64(token::SESSION | key.number());
+        // What has come in the meantime is told, too.
+        if epoll::add(&self.epoll, &peer.fd, data, peer.interest).is_err() {
+            self.end(key);
+        }
     }
 
     fn tick(&mut self) {
@@ -240,9 +270,15 @@ impl<T: Tree> Server<T> {
 
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let one = (self.peers.len() == 1).then(Instant::now);
+        // The others are only looked at while one client goes on alone.
+        let glance = timeout.is_none() && self.alone.is_busy() && self.only_one().is_some();
+        let at_once = !self.queue.is_empty() || (glance && self.apart.is_some());
+        if !at_once {
+            self.rejoin();
+        }
         let retry = self.shut.flatten().map(|at| at.saturating_duration_since(Instant::now()));
         let timeout = match (timeout, retry) {
-            _ if !self.queue.is_empty() => Some(Duration::ZERO),
+            _ if at_once => Some(Duration::ZERO),
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
@@ -314,7 +350,8 @@ impl<T: Tree> Server<T> {
         if wants != peer.interest {
             peer.interest = wants;
             let data = EventData::new_u64(token::SESSION | key.number());
-            if epoll::modify(&self.epoll, &peer.fd, data, wants).is_err() {
+            let watched = self.apart != Some(key);
+            if watched && epoll::modify(&self.epoll, &peer.fd, data, wants).is_err() {
                 return self.end(key);
             }
         }
@@ -355,6 +392,7 @@ impl<T: Tree> Server<T> {
         if let Some(at) = self.peers.get(key).and_then(|p| p.waits) {
             self.waits_no_more(at);
         }
+        self.apart = self.apart.filter(|apart| *apart != key);
         if let Some(mut peer) = self.peers.remove(key) {
             peer.session.give_back(&mut self.pool);
             peer.session.close(&mut self.tree);

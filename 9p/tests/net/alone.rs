@@ -104,3 +104,35 @@ fn what_is_left_of_a_message_is_waited_for() {
     handle.stop();
     thread.join().unwrap().unwrap();
 }
+
+#[test]
+fn who_was_alone_and_stops_reading_hears_all_when_it_reads_again() {
+    const MANY: usize = 20_000;
+    let mut server = Server::new(ram()).unwrap();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    server.adopt(theirs, Identity::Owner).unwrap();
+    let handle = server.handle();
+    let thread = std::thread::spawn(move || server.run());
+    let mut cli = Asks::hello(ours);
+    for _ in 0..3 {
+        cli.much();
+        let mut writer = cli.0.try_clone().unwrap();
+        // More than both directions of the socket hold: the server has to wait for room.
+        let flood = std::thread::spawn(move || {
+            let asked = frame(1, &GETATTR);
+            (0..MANY).for_each(|_| writer.write_all(&asked).unwrap());
+        });
+        std::thread::sleep(Duration::from_millis(20));
+        let mut answer = [0; 160];
+        for _ in 0..MANY {
+            cli.0.read_exact(&mut answer).unwrap();
+        }
+        assert!(matches!(Rmsg::decode(&answer).unwrap(), Rmsg::Getattr { .. }));
+        flood.join().unwrap();
+        cli.much();
+        // A pause, and a request after it.
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    handle.stop();
+    thread.join().unwrap().unwrap();
+}
