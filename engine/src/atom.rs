@@ -8,14 +8,16 @@
 use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::mem::ManuallyDrop;
+use core::ops::Range;
 
 use atoll_9p::fault::{Blame, Errno, Fault};
 use atoll_runtime::component::{CHUNK, Component, ComponentId, Cx, Event, Memory, Why};
 use atoll_runtime::engine::AtomLimits;
-use wasmtime::{Global, Instance, Store, Trap, TypedFunc, WasmParams, WasmResults};
+use wasmtime::{Global, Instance, Mutability, Store, Trap, TypedFunc, WasmParams, WasmResults};
 
+use crate::ahead::{self, Ahead};
 use crate::atoms::Loaded;
 use crate::exits::Exits;
 use crate::memory::Track;
@@ -68,6 +70,12 @@ pub(crate) struct Atom {
     initialized: bool,
     /// A dispatch was abandoned, or the instance is of no use for another reason.
     dead: bool,
+    /// Nothing has run in the instance, and nothing was put into it.
+    fresh: bool,
+    /// A state was restored, and of the memory as much as the chunks before this one. The
+    /// others are zero as soon as anybody looks.
+    rest: Cell<Option<usize>>,
+    ahead: Ahead,
     track: alloc::boxed::Box<dyn Track>,
 }
 
@@ -106,11 +114,22 @@ impl Atom {
         };
         let live = ManuallyDrop::new(RefCell::new(live));
         let track = (module.machine.track)();
-        Ok(Atom { module, limits: *limits, live, initialized: false, dead: false, track })
+        let (limits, rest, ahead) = (*limits, Cell::new(None), Ahead::default());
+        let (initialized, dead, fresh) = (false, false, true);
+        Ok(Atom { module, limits, live, initialized, dead, fresh, rest, ahead, track })
+    }
+
+    /// Makes zero what no chunk has come for since a state was restored.
+    fn settle(&self) {
+        if let Some(rest) = self.rest.take() {
+            self.live.borrow_mut().clear(rest..usize::MAX);
+        }
     }
 
     /// Runs one export, at most for the time that an atom has.
     pub(crate) fn run(&mut self, call: &Call) -> Result<i32, Fatal> {
+        self.settle();
+        self.fresh = false;
         let Live { exits, store, initialize, invoke, interrupt, future, .. } = self.live.get_mut();
         let first = matches!(call, Call::Invoke(kind::START, _)) && !self.initialized;
         let len = i32::try_from(store.data().body().len()).unwrap_or(i32::MAX);
@@ -384,11 +403,16 @@ impl Component for Atom {
 
     fn restore(&mut self, state: &[u8]) -> Result<(), Fault> {
         let saved = Saved::parse(state)?;
-        let mut live = Live::new(&self.module, &self.limits)?;
-        live.set(&saved)?;
-        *self.live = RefCell::new(live);
+        if self.fresh {
+            self.live.get_mut().set(&saved)?;
+        } else {
+            let mut live = Live::new(&self.module, &self.limits)?;
+            live.set(&saved)?;
+            *self.live = RefCell::new(live);
+        }
         self.initialized = saved.initialized;
-        self.dead = false;
+        (self.dead, self.fresh) = (false, false);
+        (self.rest, self.ahead) = (Cell::new(Some(0)), Ahead::default());
         self.track = (self.module.machine.track)();
         Ok(())
     }
@@ -399,26 +423,41 @@ impl Component for Atom {
 }
 
 impl Live {
-    /// Makes a fresh instance one whose memory is all zero and whose globals are these.
+    /// Gives a fresh instance these globals and a memory of that size; what is in that is
+    /// to be cleared. On an error nothing has changed.
     fn set(&mut self, saved: &Saved) -> Result<(), Fault> {
         let bad = |why: &'static str| Fault::new(Errno::EINVAL, why);
         if saved.globals.len() != self.globals.len() {
             return Err(bad("the state has not as many globals as the module"));
         }
+        let of = "the state's globals are not of the module's types";
         for (global, value) in self.globals.iter().zip(&saved.globals) {
-            let set = global.set(&mut self.store, *value);
-            set.map_err(|_| bad("the state's globals are not of the module's types"))?;
+            let ty = global.ty(&self.store);
+            let fits = value.matches_ty(&self.store, ty.content()).unwrap_or(false);
+            if !fits || ty.mutability() != Mutability::Var {
+                return Err(bad(of));
+            }
         }
         if saved.memory < self.memory.data_size(&self.store) as u64 {
             return Err(bad("the state's memory is smaller than the module's"));
         }
-        for chunk in self.memory.data_mut(&mut self.store).as_chunks_mut::<CHUNK>().0 {
+        self.grow(saved.memory)?;
+        for (global, value) in self.globals.iter().zip(&saved.globals) {
+            global.set(&mut self.store, *value).map_err(|_| bad(of))?;
+        }
+        Ok(())
+    }
+
+    /// Makes these chunks zero, as far as they are there.
+    fn clear(&mut self, chunks: Range<usize>) {
+        let all = self.memory.data_mut(&mut self.store).as_chunks_mut::<CHUNK>().0;
+        let end = chunks.end.min(all.len());
+        for chunk in all.get_mut(chunks.start..end).unwrap_or_default() {
             // Where nothing is, nothing is written: no page is taken for it.
-            if chunk.iter().any(|b| *b != 0) {
-                chunk.fill(0);
+            if *chunk != [0; CHUNK] {
+                *chunk = [0; CHUNK];
             }
         }
-        self.grow(saved.memory)
     }
 
     fn grow(&mut self, size: u64) -> Result<(), Fault> {
@@ -440,27 +479,38 @@ impl Memory for Atom {
     }
 
     fn read(&self, chunk: u32, out: &mut [u8; CHUNK]) {
+        self.settle();
         let live = self.live.borrow();
         let chunks = live.memory.data(&live.store).as_chunks().0;
         *out = *chunks.get(chunk as usize).unwrap_or(&[0; CHUNK]);
     }
 
     fn write(&mut self, size: u64, chunk: u32, data: &[u8; CHUNK]) {
-        let live = self.live.get_mut();
+        self.fresh = false;
+        let (live, at) = (self.live.get_mut(), chunk as usize);
         // One that does not fit is left out; `restore` has seen to the size.
         let _ = live.grow(size);
-        let chunks = live.memory.data_mut(&mut live.store).as_chunks_mut().0;
-        if let Some(place) = chunks.get_mut(chunk as usize) {
+        if let Some(rest) = self.rest.get() {
+            live.clear(rest..at);
+            self.rest.set(Some(rest.max(at + 1)));
+        }
+        let memory = live.memory.data_mut(&mut live.store);
+        if let Some(pages) = self.ahead.next(at, memory.len() / CHUNK) {
+            ahead::populate(ahead::bytes(memory, pages));
+        }
+        if let Some(place) = memory.as_chunks_mut().0.get_mut(at) {
             *place = *data;
         }
     }
 
     fn dirty(&mut self, out: &mut Vec<u32>) {
+        self.settle();
         let live = self.live.get_mut();
         self.track.dirty(live.memory.data(&live.store), out);
     }
 
     fn clear(&mut self) {
+        self.settle();
         let live = self.live.get_mut();
         self.track.clear(live.memory.data(&live.store));
     }

@@ -11,6 +11,7 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+mod ahead;
 mod atom;
 mod atoms;
 mod calls;

@@ -74,10 +74,13 @@ pub(crate) fn chunks(atom: &Atom) -> Vec<[u8; CHUNK]> {
 fn a_restored_atom_is_the_saved_one_and_goes_on_like_it() {
     let module = load(STATE);
     let mut random = Random(11);
-    for _ in 0..40 {
+    for case in 0..40 {
         let (mut a, mut b) = (fresh(&module), fresh(&module));
-        // What the other one did before is gone, larger memory and all.
-        some_events(&mut b, &mut random);
+        // What the other one did before is gone, larger memory and all; in every second
+        // case it has done nothing.
+        if case % 2 == 0 {
+            some_events(&mut b, &mut random);
+        }
         some_events(&mut a, &mut random);
         let state = a.save();
         b.restore(&state).unwrap();
@@ -92,6 +95,38 @@ fn a_restored_atom_is_the_saved_one_and_goes_on_like_it() {
             some_events(&mut b, &mut Random(seed));
             copy(&mut a, &mut b);
         }
+    }
+}
+
+#[test]
+fn what_was_not_given_is_zero_in_whatever_order_the_rest_comes() {
+    let module = load(STATE);
+    let mut random = Random(12);
+    let mut a = fresh(&module);
+    some_events(&mut a, &mut random);
+    a.run(&Call::Invoke(3, 0)).unwrap();
+    let (size, whole) = (a.size(), chunks(&a));
+    let mut given: Vec<_> = (0..whole.len()).filter(|i| whole[*i] != [0; CHUNK]).collect();
+    assert!(given.len() > 3 && !given.contains(&2), "{given:?}");
+    for case in 0..40 {
+        let mut b = fresh(&module);
+        if case % 2 == 0 {
+            some_events(&mut b, &mut random);
+        }
+        b.restore(&a.save()).unwrap();
+        let last = given.len() as u64;
+        (0..given.len()).for_each(|i| given.swap(i, random.below(last) as usize));
+        let looks = random.below(last * 2) as usize;
+        for (i, &chunk) in given.iter().enumerate() {
+            b.write(size, chunk as u32, &whole[chunk]);
+            if i == looks {
+                assert!(chunks(&b)[2] == [0; CHUNK], "{given:?}");
+            }
+        }
+        let mut dirty = Vec::new();
+        b.dirty(&mut dirty);
+        assert_eq!(dirty.len(), given.len(), "{given:?}");
+        assert!(chunks(&b) == whole, "{given:?}");
     }
 }
 
@@ -141,6 +176,11 @@ fn a_state_of_another_module_or_a_damaged_one_changes_nothing() {
         assert!(why.text().contains(what), "{what}: {}", why.text());
         assert_eq!(a.save(), state);
         assert!(chunks(&a) == memory);
+        // Nor does it change one in which nothing has run.
+        let (new, mut b) = (fresh(&module), fresh(&module));
+        assert!(b.restore(&bad).is_err());
+        assert_eq!(b.save(), new.save());
+        assert!(chunks(&b) == chunks(&new), "{what}");
     }
     assert!(a.restore(&state).is_ok());
 }
