@@ -34,7 +34,7 @@
 ;;! read a/out 0;
 ;;! write a/do a => EIO
 ;;! write a/do m
-;;! pass 10
+;;! pass 60000
 ;;! read a/out
 ;;! write b/do n
 ;;! write a/do o
@@ -282,7 +282,7 @@
   ;; A name, a lock, a sleep, and something that is stored.
   (func $l
     (call $is (call $register (i32.const 1184) (i32.const 4)) (i32.const 0))
-    (global.set $last (call $sleep (i64.const 5000000)))
+    (global.set $last (call $sleep (i64.const 60000000000)))
     (global.set $last (call $lock (i32.const 1) (i32.const 0)))
     (call $is (call $kv_put (i32.const 1056) (i32.const 1) (i32.const 1024) (i32.const 7)) (i32.const 0)))
   ;; All is gone but what was stored.
