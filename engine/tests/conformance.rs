@@ -33,6 +33,7 @@ fn a_guest_that_moves_between_any_two_events_is_the_same() {
     Suite::new(include_str!("../conformance/calls.wat")).run_moving();
     Suite::new(include_str!("../conformance/files.wat")).run_moving();
     Suite::new(include_str!("../conformance/faults.wat")).run_moving();
+    Suite::new(include_str!("../conformance/namespace.wat")).run_moving();
 }
 
 /// What every atom exports, but for what is put in its place.

@@ -84,12 +84,15 @@ pub(crate) enum Todo {
 
 #[cfg(feature = "atoms")]
 impl Todo {
-    /// Whether it changes nothing, and needs no file that is open: then it can be asked
-    /// for again where nobody knows whether it was done.
+    /// Whether it changes nothing: then it can be asked for again where nobody knows
+    /// whether it was done.
     pub(crate) fn is_harmless(&self) -> bool {
         match self {
             Todo::Whole(what) => !matches!(what, What::Write(_)),
-            Todo::Part(job) => matches!(job, Job::Read { .. } | Job::Stat),
+            Todo::Part(job) => matches!(
+                job,
+                Job::Read { .. } | Job::ReadAt { .. } | Job::Stat | Job::StatOf { .. }
+            ),
         }
     }
 }

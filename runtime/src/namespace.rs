@@ -19,9 +19,11 @@ use atoll_9p::wire::NOFID;
 use atoll_config::payload::Import;
 
 #[cfg(feature = "atoms")]
+use crate::atoms::held::{Files, Held, Place, Ready};
+#[cfg(feature = "atoms")]
 use crate::atoms::keep::wire::{self, Wire};
 #[cfg(feature = "atoms")]
-use crate::atoms::part::{Held, Job, Part};
+use crate::atoms::part::{Job, Part};
 use crate::component::{CallId, ComponentId};
 use crate::effects::{Call, Todo};
 use crate::sponsor::{Amount, Sponsor};
@@ -103,15 +105,34 @@ struct Link {
     next_fid: u32,
 }
 
+impl Link {
+    /// A fid is in use now.
+    fn used(&mut self, fid: u32) {
+        self.next_fid = if fid == LAST { ROOT + 1 } else { fid + 1 };
+    }
+
+    /// Begins to look for a file that was open on another connection.
+    #[cfg(feature = "atoms")]
+    fn find(&mut self, of: Held, place: Place) -> Result<(), Fault> {
+        let (fid, path) = (self.next_fid, place.path.clone().unwrap_or_default());
+        let job = Job::Find { of, place };
+        let work = Work::Part(Part::start(&mut self.client, (ROOT, fid), None, &path, job)?);
+        self.used(fid);
+        let (call, charged) = (CallId(0), Amount::default());
+        self.running.push(Running { to: None, call, charged, held: 0, work, again: None });
+        Ok(())
+    }
+}
+
 /// The namespace.
 pub(crate) struct Namespace {
     /// Where, and the name that the supervisor serves it under.
     mounts: Vec<(String, String)>,
     msize: u32,
     link: Option<Link>,
-    /// Connections so far.
+    /// What is open.
     #[cfg(feature = "atoms")]
-    era: u64,
+    files: Files,
     /// The host's file of what is stored.
     #[cfg(feature = "atoms")]
     pub(crate) wire: Wire,
@@ -153,10 +174,10 @@ pub(crate) struct Unanswered<'n> {
 }
 
 #[cfg(feature = "atoms")]
-impl Unanswered<'_> {
-    /// Whether another connection will do for it.
-    pub(crate) fn may_be_asked(&self) -> bool {
-        self.what.is_some_and(|w| !matches!(w, Todo::Part(job) if job.held().is_some()))
+impl Todo {
+    /// The open file that it works on.
+    fn held(&self) -> Option<Held> {
+        if let Todo::Part(job) = self { job.held() } else { None }
     }
 }
 
@@ -171,7 +192,7 @@ impl Namespace {
             msize,
             link: None,
             #[cfg(feature = "atoms")]
-            era: 0,
+            files: Files::default(),
             #[cfg(feature = "atoms")]
             wire: Wire::default(),
             waiting: VecDeque::new(),
@@ -212,7 +233,7 @@ impl Namespace {
         let attach = Some(client.send(&attach));
         #[cfg(feature = "atoms")]
         {
-            self.era += 1;
+            self.files.moved();
             self.wire.lost();
         }
         self.link = Some(Link { client, attach, running: Vec::new(), next_fid: ROOT + 1 });
@@ -230,7 +251,7 @@ impl Namespace {
     /// Takes a call. One that cannot even start has returned at once.
     pub(crate) fn call(&mut self, to: ComponentId, call: Call, done: &mut Vec<Returned>) {
         #[cfg(feature = "atoms")]
-        if matches!(&call.what, Todo::Part(job) if job.held().is_some()) {
+        if call.what.held().is_some() {
             // Its path begins at a file that is open already, if it has one.
             self.waiting.push_back((to, call));
             return self.start(done);
@@ -247,6 +268,17 @@ impl Namespace {
     /// Starts calls that wait, as many as may run side by side.
     fn start(&mut self, done: &mut Vec<Returned>) {
         let Some(link) = self.link.as_mut().filter(|l| l.attach.is_none()) else { return };
+        #[cfg(feature = "atoms")]
+        while link.running.len() < RUNNING
+            && let Some((held, place)) = self.files.find_next()
+        {
+            if let Err(why) = link.find(held, place) {
+                self.files.found(held, Err(why));
+            }
+        }
+        // Those whose file is still to be found.
+        #[cfg(feature = "atoms")]
+        let mut back = VecDeque::new();
         while link.running.len() < RUNNING
             && let Some((to, call)) = self.waiting.pop_front()
         {
@@ -256,24 +288,33 @@ impl Namespace {
                 continue;
             }
             let fid = link.next_fid;
+            #[cfg(feature = "atoms")]
+            let at = match call.what.held().map(|held| self.files.ready(held)) {
+                None => None,
+                Some(Ready::Go(at)) => Some(at),
+                Some(Ready::Never(why)) => {
+                    done.push(unstarted(to, &call, why));
+                    continue;
+                }
+                Some(Ready::Wait) => {
+                    back.push_back((to, call));
+                    continue;
+                }
+            };
             let work = match &call.what {
                 Todo::Whole(what) => {
                     Op::start(&mut link.client, ROOT, fid, &call.path, what.clone())
                         .map(Work::Whole)
                 }
                 #[cfg(feature = "atoms")]
-                Todo::Part(job) if job.held().is_some_and(|h| h.era != self.era) => {
-                    Err(Fault::new(Errno::ESTALE, "the host's connection is another by now"))
-                }
-                #[cfg(feature = "atoms")]
                 Todo::Part(job) => {
-                    Part::start(&mut link.client, (ROOT, fid), &call.path, job.clone())
+                    Part::start(&mut link.client, (ROOT, fid), at, &call.path, job.clone())
                         .map(Work::Part)
                 }
             };
             match work {
                 Ok(work) => {
-                    link.next_fid = if fid == LAST { ROOT + 1 } else { fid + 1 };
+                    link.used(fid);
                     let Call { id, path, what, charged } = call;
                     #[cfg(not(feature = "atoms"))]
                     drop((path, what));
@@ -289,6 +330,11 @@ impl Namespace {
                 }
                 Err(fault) => done.push(unstarted(to, &call, fault)),
             }
+        }
+        #[cfg(feature = "atoms")]
+        {
+            back.append(&mut self.waiting);
+            self.waiting = back;
         }
     }
 
@@ -328,7 +374,7 @@ impl Namespace {
 
     /// Whether a path is one that [`Namespace::call`] makes of a guest's.
     #[cfg(feature = "atoms")]
-    fn leads(&self, path: &str) -> bool {
+    pub(crate) fn leads(&self, path: &str) -> bool {
         let first = path.split('/').next();
         let clean = clean(path);
         clean.strip_prefix('/') == Some(path) && self.mounts.iter().any(|m| Some(&*m.1) == first)
@@ -337,7 +383,7 @@ impl Namespace {
     /// Takes a call that waited elsewhere. False where it leads nowhere in this namespace.
     #[cfg(feature = "atoms")]
     pub(crate) fn wait(&mut self, to: ComponentId, call: Call) -> bool {
-        let leads = self.leads(&call.path);
+        let leads = call.what.held().is_some() || self.leads(&call.path);
         self.waiting.push_back((to, call));
         leads
     }
@@ -347,7 +393,8 @@ impl Namespace {
     pub(crate) fn afresh(&self) -> Namespace {
         let (mounts, waiting) = (self.mounts.clone(), VecDeque::new());
         let wire = Wire::default();
-        Namespace { mounts, msize: self.msize, link: None, era: 0, wire, waiting }
+        let files = Files::default();
+        Namespace { mounts, msize: self.msize, link: None, files, wire, waiting }
     }
 
     /// Takes over the connection of a guest that was here before. What that had under way
@@ -357,10 +404,27 @@ impl Namespace {
         old.waiting.clear();
         files.for_each(|held| old.close(held, &mut Vec::new()));
         self.link = old.link.take();
-        self.era = old.era;
+        self.files.moved();
         self.wire = core::mem::take(&mut old.wire);
         let running = self.link.iter_mut().flat_map(|l| &mut l.running);
-        running.for_each(|r| (r.to, r.charged) = (None, Amount::default()));
+        running.for_each(|r| {
+            (r.to, r.charged) = (None, Amount::default());
+            if let Work::Part(part) = &mut r.work {
+                part.is_nobodys();
+            }
+        });
+    }
+
+    /// Takes a file that was open elsewhere.
+    #[cfg(feature = "atoms")]
+    pub(crate) fn keep(&mut self, place: Place) -> Held {
+        self.files.keep(place, None)
+    }
+
+    /// What of an open file is not a connection's.
+    #[cfg(feature = "atoms")]
+    pub(crate) fn place(&self, of: Held) -> Option<&Place> {
+        self.files.get(of)
     }
 
     /// Whether there is somebody to ask.
@@ -387,15 +451,15 @@ impl Namespace {
     #[cfg(feature = "atoms")]
     pub(crate) fn close(&mut self, of: Held, done: &mut Vec<Returned>) {
         let bad = || Fault::from(Errno::EBADF);
-        let works = |todo: &Todo| matches!(todo, Todo::Part(job) if job.held() == Some(of));
         for (to, call) in core::mem::take(&mut self.waiting) {
-            if works(&call.what) {
+            if call.what.held() == Some(of) {
                 done.push(unstarted(to, &call, bad()));
             } else {
                 self.waiting.push_back((to, call));
             }
         }
-        let Some(link) = self.link.as_mut().filter(|_| of.era == self.era) else { return };
+        let fid = self.files.close(of);
+        let Some(link) = self.link.as_mut() else { return };
         for r in &mut link.running {
             if matches!(&r.work, Work::Part(part) if part.works_on() == Some(of)) {
                 let (call, charged) = (r.call, core::mem::take(&mut r.charged));
@@ -403,11 +467,8 @@ impl Namespace {
                 done.push(Returned { to, call, charged, result, opened: None });
             }
         }
-        if let Ok(part) = Part::start(&mut link.client, (ROOT, ROOT), "", Job::Close { of }) {
-            let charged = Amount::default();
-            let work = Work::Part(part);
-            let call = CallId(0);
-            link.running.push(Running { to: None, call, charged, held: 0, work, again: None });
+        if let Some(fid) = fid {
+            link.client.send(&Tmsg::Clunk { fid });
         }
     }
 
@@ -468,15 +529,28 @@ impl Namespace {
             if let Some(result) = work!(&mut r.work, op => op.next(client)) {
                 let r = running.swap_remove(at);
                 #[cfg(feature = "atoms")]
-                let opened = match &r.work {
-                    Work::Part(part) => part.opened().filter(|_| result.is_ok()),
-                    Work::Whole(_) => None,
-                };
-                #[cfg(feature = "atoms")]
-                done.push(Returned {
-                    opened: opened.map(|fid| Held { fid, era: self.era }),
-                    ..r.returned(result)
-                });
+                {
+                    let mut opened = None;
+                    if let Work::Part(part) = &r.work {
+                        let fid = part.opened().filter(|_| result.is_ok());
+                        opened = part
+                            .place(part.works_on().and_then(|of| self.files.get(of)))
+                            .zip(fid)
+                            .map(|(place, fid)| self.files.keep(place, Some(fid)));
+                        if let Some((of, next)) = part.read_to() {
+                            self.files.read_to(of, next);
+                        }
+                        let found = result.as_ref().map_err(Fault::clone);
+                        let found = found.and(fid.ok_or(Errno::EBADF.into()));
+                        if !part.finds().is_some_and(|of| self.files.found(of, found))
+                            && opened.is_none()
+                            && let Some(fid) = fid
+                        {
+                            client.send(&Tmsg::Clunk { fid });
+                        }
+                    }
+                    done.push(Returned { opened, ..r.returned(result) });
+                }
                 #[cfg(not(feature = "atoms"))]
                 done.push(r.returned(result));
             }

@@ -172,9 +172,10 @@ fn bytes_that_are_no_checkpoint_change_nothing() {
         match incoming.feed(core(&mut g), bytes) {
             Ok(whole) => assert!(!whole && incoming.take().is_none()),
             Err(fault) => {
-                assert_eq!(fault.errno, Errno::EINVAL);
+                // The second is what a script says whose state asks for too much.
+                assert!([Errno::EINVAL, Errno::ENOMEM].contains(&fault.errno), "{fault}");
                 assert!(incoming.take().is_none());
-                assert_eq!(errno(incoming.feed(core(&mut g), &[0])), Errno::EINVAL);
+                assert_eq!(errno(incoming.feed(core(&mut g), &[0])), fault.errno);
             }
         }
         assert_eq!(state(&mut g), was);
@@ -290,16 +291,17 @@ fn what_the_host_had_not_answered_is_asked_again_or_fails() {
             "0 #6 0 0 text",
             "0 #7 0 ESTALE",
             "0 #8 0 0 f\ng\n",
-            "0 #9 0 ESTALE",
+            "0 #9 0 0 ",
             "1 !63 - 0",
             "1 #5 0 0 tex",
         ]
     );
     let tell = |b: &mut Guest, line| b.tell("a", line).pop().expect("a line");
-    assert_eq!(tell(&mut b, "read 0 0 9"), "0 #11 0 ESTALE");
+    assert_eq!(tell(&mut b, "read 0 0 9"), "0 #11 0 0 ");
+    assert_eq!(tell(&mut b, "read 1 0 9"), "0 #12 0 0 text");
     assert_eq!(tell(&mut b, "close 0; close 0"), "0 close EBADF");
-    assert_eq!(tell(&mut b, "open /data/g 0"), "0 #12 0 0 [0]");
-    assert_eq!(tell(&mut b, "read 0 0 9"), "0 #13 0 0 text");
+    assert_eq!(tell(&mut b, "open /data/g 0"), "0 #13 0 0 [0]");
+    assert_eq!(tell(&mut b, "read 0 0 9"), "0 #14 0 0 text");
 }
 
 #[test]

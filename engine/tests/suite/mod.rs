@@ -120,7 +120,8 @@ impl Suite {
     pub(crate) fn run_moving(&self) {
         let atoms = self.load(|_| {}).unwrap_or_else(|e| panic!("{e}"));
         let mut world = self.world(&atoms, 0);
-        world.drive_all(&mut []);
+        let mut host = host::open(&mut world.fake, &self.script);
+        world.drive_all(&mut [&mut host]);
         for (i, line) in self.script.iter().enumerate() {
             // One that has ended stays where it is.
             if world.rt.exit().is_none() {
@@ -128,17 +129,18 @@ impl Suite {
                 next.fake.log = core::mem::take(&mut world.fake.log);
                 move_guest(&mut world, &mut next);
                 world = next;
+                host.again(&mut world.fake);
             }
             let mut peer = Peer::open(&mut world.fake);
-            world.drive(&mut peer);
+            world.drive_all(&mut [&mut peer, &mut host]);
             let done = step(&mut world, &mut peer, line);
-            world.drive(&mut peer);
+            world.drive_all(&mut [&mut peer, &mut host]);
             if let Err(why) = done {
                 panic!("{line}\n    {why}\n{:#?}", world.fake.log);
             }
             // The client goes before the guest does.
             world.fake.hang_up(peer.conn);
-            world.drive_all(&mut []);
+            world.drive_all(&mut [&mut host]);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Files of the namespace that are read and written in parts, or stay open.
 //!
-//! An open file is the component's own, by number. It belongs to a connection of the
-//! host's: after that has closed, what is asked of it fails with ESTALE.
+//! An open file is the component's own, by number. What becomes of it when the host's connection
+//! is another is [`super::held`]'s.
 
 use alloc::boxed::Box;
 use alloc::string::ToString;
@@ -11,7 +11,8 @@ use atoll_9p::fault::{Errno, Fault};
 use atoll_9p::ops::What;
 use atoll_9p::types::OpenFlags;
 
-use super::part::{Held, Job};
+use super::held::{Held, Place};
+use super::part::Job;
 use super::{More, Undo};
 use crate::component::{CallId, ComponentId, Fd};
 use crate::core::Core;
@@ -21,13 +22,18 @@ use crate::sponsor::Amount;
 
 /// The most bytes of names that are listed.
 const LIST: usize = 65_536;
-/// What an open file costs.
-pub(crate) const FILE: Amount = Amount { memory: MESSAGE_OVERHEAD, messages: 0 };
+/// What an open file costs, with the path by which it is found again.
+pub(crate) fn price(place: Option<&Place>) -> Amount {
+    let path = place.and_then(|p| p.path.as_ref()).map_or(0, |p| p.len());
+    Amount { memory: MESSAGE_OVERHEAD + path as u64, messages: 0 }
+}
 
 /// A file that a component has open.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OpenFile {
     pub(crate) held: Held,
+    /// What was charged for it.
+    pub(crate) charged: Amount,
     /// It is closed when the dispatch is committed.
     pub(crate) closing: bool,
 }
@@ -143,21 +149,22 @@ impl Core<'_> {
         call: CallId,
         held: Held,
     ) -> Result<Vec<u8>, Fault> {
-        if !self.sponsor.charge(FILE) {
+        let charged = price(self.namespace.place(held));
+        if !self.sponsor.charge(charged) {
             self.namespace.close(held, &mut Vec::new());
             return Err(too_large());
         }
         let taken = self.atoms.files.range((of, 0)..=(of, u32::MAX)).map(|((_, fd), _)| *fd);
         // The least that is free: they come in their order.
         let fd = taken.zip(0..).take_while(|(fd, n)| fd == n).count() as u32;
-        self.atoms.files.insert((of, fd), OpenFile { held, closing: false });
+        self.atoms.files.insert((of, fd), OpenFile { held, charged, closing: false });
         self.has_opened(call, fd);
         Ok(fd.to_le_bytes().to_vec())
     }
 
     pub(super) fn close_file(&mut self, of: ComponentId, fd: u32) {
         if let Some(file) = self.atoms.files.remove(&(of, fd)) {
-            self.sponsor.refund(FILE);
+            self.sponsor.refund(file.charged);
             let mut done = Vec::new();
             self.namespace.close(file.held, &mut done);
             self.returned(done);

@@ -29,6 +29,7 @@ mod control;
 pub(crate) mod entries;
 pub(crate) mod files;
 pub(crate) mod futures;
+pub(crate) mod held;
 mod interrupts;
 pub(crate) mod keep;
 pub(crate) mod locks;

@@ -5,22 +5,26 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use atoll_9p::client::{Client, Tag, fault};
+use atoll_9p::dialect::Dialect;
 use atoll_9p::fault::{Blame, Errno, Fault};
 use atoll_9p::msg::{Rmsg, Tmsg};
-use atoll_9p::types::{OpenFlags, Stat, getattr};
+use atoll_9p::types::{OpenFlags, Qid, Stat, getattr, qid_type, seq};
 use atoll_9p::wire::{READ_OVERHEAD, WRITE_OVERHEAD};
+
+use super::held::{At, Held, Place, cloned, same, stale};
 
 /// With [`OpenFlags`]: walk, and do not open (`O_PATH` of `asm-generic/fcntl.h`).
 const PATH: u32 = 0o10_000_000;
+/// What is done only when a file is opened for the first time.
+pub(crate) const ONCE: u32 = OpenFlags::CREATE | OpenFlags::EXCL | OpenFlags::TRUNC;
 /// Permissions of files that are made.
 const MADE: u32 = 0o644;
-
-/// A file that a component has open: its fid, and the connection in which that is one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Held {
-    pub(crate) fid: u32,
-    pub(crate) era: u64,
-}
+/// The most bytes that a file's number may take.
+const NUMBER: u32 = 32;
+/// Bytes that a sequenced read has behind its data.
+const NEXT: u32 = 8;
+/// Names of one walk.
+const NAMES: usize = 16;
 
 /// What to do.
 #[derive(Clone, Debug)]
@@ -43,8 +47,10 @@ pub(crate) enum Job {
     StatOf {
         of: Held,
     },
-    Close {
+    /// Walk and open what was open on another connection.
+    Find {
         of: Held,
+        place: Place,
     },
     /// The same by path.
     Read {
@@ -64,14 +70,23 @@ impl Job {
         match self {
             Job::Open { from, .. } => *from,
             Job::ReadAt { of, .. } | Job::WriteAt { of, .. } => Some(*of),
-            Job::StatOf { of } | Job::Close { of } => Some(*of),
-            Job::Read { .. } | Job::Write { .. } | Job::Stat => None,
+            Job::StatOf { of } => Some(*of),
+            Job::Find { .. } | Job::Read { .. } | Job::Write { .. } | Job::Stat => None,
         }
     }
 
     /// Whether it needs a fid of its own.
     pub(crate) fn walks(&self) -> bool {
-        matches!(self, Job::Open { .. } | Job::Read { .. } | Job::Write { .. } | Job::Stat)
+        !matches!(self, Job::ReadAt { .. } | Job::WriteAt { .. } | Job::StatOf { .. })
+    }
+
+    /// How a file that stays open after it is opened.
+    fn opens(&self) -> Option<OpenFlags> {
+        match self {
+            Job::Open { flags, .. } => Some(*flags),
+            Job::Find { place, .. } => Some(place.flags),
+            _ => None,
+        }
     }
 }
 
@@ -82,6 +97,10 @@ enum Step {
     WalkUp,
     Make,
     Open,
+    /// What the file says that a clone file led to.
+    Number,
+    /// Where the reader of a stream stands, or is to stand.
+    Seek,
     Transfer,
     Stat,
     Clunk,
@@ -96,8 +115,19 @@ pub(crate) struct Part {
     path: String,
     fid: u32,
     names: usize,
+    /// Bytes of the path that were walked, where that takes several steps.
+    walked: usize,
     step: Step,
     tag: Tag,
+    /// Of what it has walked to, and opened.
+    qid: Option<Qid>,
+    /// The file that it has opened cannot be found again.
+    opaque: bool,
+    /// Reads go on where the last one ended.
+    stream: bool,
+    /// Where the next one begins.
+    next: Option<u64>,
+    orphan: bool,
     got: Vec<u8>,
     /// Bytes written.
     sent: usize,
@@ -113,32 +143,51 @@ fn split(path: &str) -> (&str, &str) {
     path.trim_end_matches('/').rsplit_once('/').unwrap_or(("", path))
 }
 
+/// The first names of a path, as many as one walk may have, and how long they are with what
+/// parts them from the rest.
+fn names(path: &str) -> (&str, usize) {
+    let end = path.match_indices('/').nth(NAMES - 1).map_or(path.len(), |(at, _)| at);
+    let first = path.get(..end).unwrap_or_default();
+    (first, (end + 1).min(path.len()))
+}
+
 impl Part {
-    /// Starts: sends the first request. `fid` must be free, where one is needed.
+    /// Starts: sends the first request. `fid` must be free, where one is needed, and `at` is
+    /// the open file that it works on.
     pub(crate) fn start(
         client: &mut Client,
         (root, fid): (u32, u32),
+        at: Option<At>,
         path: &str,
         job: Job,
     ) -> Result<Part, Fault> {
         let mut part = Part {
-            fid: job.held().filter(|_| !job.walks()).map_or(fid, |h| h.fid),
-            root: job.held().map_or(root, |h| h.fid),
+            fid: at.filter(|_| !job.walks()).map_or(fid, |at| at.fid),
+            root: at.map_or(root, |at| at.fid),
             path: path.into(),
             names: 0,
+            walked: 0,
             step: match job {
                 Job::StatOf { .. } => Step::Stat,
-                Job::Close { .. } => Step::Clunk,
                 _ if job.walks() => Step::Walk,
                 _ => Step::Transfer,
             },
+            qid: None,
+            opaque: false,
+            stream: at.is_some_and(|at| at.stream),
+            next: None,
+            orphan: false,
             job,
             tag: Tag(0),
             got: Vec::new(),
             sent: 0,
             failed: None,
         };
-        if part.step == Step::Walk {
+        if matches!(part.job, Job::Find { .. }) {
+            let (first, n) = names(path);
+            part.walked = n;
+            (part.tag, part.names) = client.walk(root, fid, first)?;
+        } else if part.step == Step::Walk {
             (part.tag, part.names) = client.walk(part.root, part.fid, path)?;
         } else {
             let over = part.next(client);
@@ -157,12 +206,53 @@ impl Part {
 
     /// The open file that it works on.
     pub(crate) fn works_on(&self) -> Option<Held> {
-        self.job.held()
+        self.job.held().filter(|_| !self.orphan)
+    }
+
+    /// The guest that it was for is no more, and another one has that one's connection.
+    pub(crate) fn is_nobodys(&mut self) {
+        self.orphan = true;
     }
 
     /// The fid that stays open after it.
     pub(crate) fn opened(&self) -> Option<u32> {
-        matches!(self.job, Job::Open { .. }).then_some(self.fid)
+        self.job.opens().map(|_| self.fid)
+    }
+
+    /// Where that lies, if it is a new one, below the directory that it began at.
+    pub(crate) fn place(&self, from: Option<&Place>) -> Option<Place> {
+        let Job::Open { flags, from: dir } = &self.job else { return None };
+        let path = match (dir, from.map(|p| p.path.as_deref())) {
+            (None, _) => Some(self.path.clone()),
+            (Some(_), Some(Some(above))) => {
+                let names = self.path.split('/').filter(|n| !matches!(*n, "" | "."));
+                Some(names.fold(above.into(), |path, name| alloc::format!("{path}/{name}")))
+            }
+            (Some(_), _) => None,
+        };
+        let above = from.and_then(|p| p.qid);
+        let path = path.filter(|_| !self.opaque).and_then(|p| match self.got.as_slice() {
+            [] => Some(p),
+            number => cloned(&p, number),
+        });
+        let qid = self.qid.map(same).or(above);
+        Some(Place { path, flags: flags.without(ONCE), qid, next: self.next })
+    }
+
+    /// Where a stream goes on after it.
+    pub(crate) fn read_to(&self) -> Option<(Held, u64)> {
+        match self.job {
+            Job::ReadAt { of, .. } if !self.orphan => Some((of, self.next?)),
+            _ => None,
+        }
+    }
+
+    /// The file that it finds.
+    pub(crate) fn finds(&self) -> Option<Held> {
+        match self.job {
+            Job::Find { of, .. } if !self.orphan => Some(of),
+            _ => None,
+        }
     }
 
     /// Where it goes when the work on the file is done.
@@ -187,10 +277,18 @@ impl Part {
             Err(fault) => {
                 let makes =
                     matches!(&self.job, Job::Open { flags, .. } if flags.has(OpenFlags::CREATE));
+                let finds = self.finds().is_some();
+                let fault = if finds { Self::unfound(fault) } else { fault };
                 let step = match self.step {
                     Step::Walk if makes && fault.errno == Errno::ENOENT => Step::WalkUp,
                     // A failed walk leaves no fid behind; all later steps do.
-                    Step::Walk | Step::WalkUp => Step::Done,
+                    Step::Walk | Step::WalkUp if self.walked <= names(&self.path).1 => Step::Done,
+                    // It is open all the same.
+                    Step::Number => {
+                        self.opaque = true;
+                        return self.step = Step::Done;
+                    }
+                    Step::Seek if !finds => return self.step = Step::Done,
                     _ => Step::Clunk,
                 };
                 if step != Step::WalkUp {
@@ -201,31 +299,89 @@ impl Part {
         }
     }
 
+    /// Why a file that was open is not what it was.
+    fn unfound(why: Fault) -> Fault {
+        match why.errno {
+            Errno::ESTALE => why,
+            Errno::ENOENT => stale("on another connection it is not there any more"),
+            _ => stale(alloc::format!("on another connection it cannot be opened: {why}")),
+        }
+    }
+
+    /// It has walked to all of its path.
+    fn is_there(&mut self, last: Option<Qid>) -> Result<Step, Fault> {
+        self.qid = last;
+        match &self.job {
+            Job::Find { place: Place { qid: Some(was), .. }, .. }
+                if last.is_some_and(|now| same(now) != *was) =>
+            {
+                self.failed = Some(stale("on another connection another file is in its place"));
+                Ok(Step::Clunk)
+            }
+            Job::Open { flags, .. }
+                if flags.has(OpenFlags::CREATE) && flags.has(OpenFlags::EXCL) =>
+            {
+                self.failed = Some(Errno::EEXIST.into());
+                Ok(Step::Clunk)
+            }
+            job if job.opens().is_some_and(|flags| flags.has(PATH)) => Ok(Step::Done),
+            Job::Stat => Ok(Step::Stat),
+            _ => Ok(Step::Open),
+        }
+    }
+
+    /// A file was opened.
+    fn is_open(&mut self, qid: Qid) -> Result<Step, Fault> {
+        let Some(flags) = self.job.opens() else { return Ok(Step::Transfer) };
+        let other = self.qid.replace(qid).is_some_and(|walked| walked.path != qid.path);
+        let stream = qid.ty & qid_type::APPEND != 0 && flags.reads();
+        match &self.job {
+            Job::Find { .. } if other => {
+                Err(stale("on another connection it opens as another file"))
+            }
+            Job::Find { place, .. } if place.next.is_none() => Ok(Step::Done),
+            Job::Open { .. } if other => {
+                self.opaque = !flags.reads();
+                Ok(if self.opaque { Step::Done } else { Step::Number })
+            }
+            Job::Open { .. } if !stream => Ok(Step::Done),
+            _ => Ok(Step::Seek),
+        }
+    }
+
     fn take(&mut self, answer: &Rmsg<'_>) -> Result<Step, Fault> {
         let whole = |count: u16, names: usize| usize::from(count) == names;
         match (self.step, answer) {
             (Step::Clunk | Step::Done, _) => Ok(Step::Done),
             (_, Rmsg::Lerror { errno, text }) => Err(fault(*errno, *text)),
             (Step::WalkUp, Rmsg::Walk { count, .. }) if whole(*count, self.names) => Ok(Step::Make),
-            (Step::Walk, Rmsg::Walk { count, .. }) if whole(*count, self.names) => {
-                match &self.job {
-                    Job::Open { flags, .. }
-                        if flags.has(OpenFlags::CREATE) && flags.has(OpenFlags::EXCL) =>
-                    {
-                        self.failed = Some(Errno::EEXIST.into());
-                        Ok(Step::Clunk)
-                    }
-                    Job::Open { flags, .. } if flags.has(PATH) => Ok(Step::Done),
-                    Job::Stat => Ok(Step::Stat),
-                    _ => Ok(Step::Open),
-                }
+            (Step::Walk, Rmsg::Walk { count, .. })
+                if whole(*count, self.names) && self.is_on_its_way() =>
+            {
+                Ok(Step::Walk)
+            }
+            (Step::Walk, Rmsg::Walk { count, last }) if whole(*count, self.names) => {
+                self.is_there(*last)
             }
             (Step::Walk | Step::WalkUp, Rmsg::Walk { .. }) => Err(Errno::ENOENT.into()),
-            (Step::Make, Rmsg::Lcreate { .. }) => Ok(Step::Done),
-            (Step::Open, Rmsg::Lopen { .. }) => {
-                Ok(if self.opened().is_some() { Step::Done } else { Step::Transfer })
+            (Step::Make, Rmsg::Lcreate { qid, .. }) => {
+                self.qid = Some(*qid);
+                Ok(Step::Done)
             }
-            (Step::Transfer, Rmsg::Read { data, .. }) => self.read(data),
+            (Step::Open, Rmsg::Lopen { qid, .. }) => self.is_open(*qid),
+            (Step::Number, Rmsg::Read { data, .. }) => {
+                self.got = data.to_vec();
+                self.opaque = data.is_empty() || data.len() > NUMBER as usize;
+                Ok(Step::Done)
+            }
+            (Step::Seek, Rmsg::Read { next, .. }) => {
+                self.next = *next;
+                Ok(Step::Done)
+            }
+            (Step::Transfer, Rmsg::Read { data, next }) => {
+                self.next = *next;
+                self.read(data)
+            }
             (Step::Transfer, Rmsg::Write { count }) => self.written(*count as usize),
             (Step::Stat, Rmsg::Getattr { stat, .. }) => {
                 self.got = bytes(stat);
@@ -267,10 +423,38 @@ impl Part {
         }
     }
 
+    /// More of its path is to be walked.
+    fn is_on_its_way(&self) -> bool {
+        matches!(self.job, Job::Find { .. }) && self.walked < self.path.len()
+    }
+
     /// Sends the next request, or gives the result when it is done.
     pub(crate) fn next(&mut self, client: &mut Client) -> Option<Result<Vec<u8>, Fault>> {
         let fid = self.fid;
         let most = client.msize() - READ_OVERHEAD;
+        // A server that knows no positions has files, and what is one it does not say.
+        let knows = client.dialect() == Some(Dialect::Atoll);
+        if self.step == Step::Seek && !knows {
+            self.step = Step::Done;
+            if self.finds().is_some() {
+                self.failed = Some(stale("this server cannot tell what was missed of a stream"));
+                self.step = Step::Clunk;
+            }
+        }
+        if self.step == Step::Walk && self.is_on_its_way() {
+            let (first, n) = names(self.path.get(self.walked..).unwrap_or_default());
+            match client.walk(fid, fid, first) {
+                Ok((tag, names)) => {
+                    (self.tag, self.names) = (tag, names);
+                    self.walked += n;
+                    return None;
+                }
+                Err(why) => {
+                    self.failed = Some(Self::unfound(why));
+                    self.step = Step::Clunk;
+                }
+            }
+        }
         let request = match (self.step, &self.job) {
             (Step::Walk, _) => return None,
             (Step::WalkUp, _) => match client.walk(self.root, fid, split(&self.path).0) {
@@ -288,6 +472,18 @@ impl Part {
             (Step::Open, Job::Open { flags, .. }) => {
                 Tmsg::Lopen { fid, flags: flags.without(OpenFlags::CREATE | OpenFlags::EXCL) }
             }
+            (Step::Open, Job::Find { place, .. }) => Tmsg::Lopen { fid, flags: place.flags },
+            (Step::Number, _) => Tmsg::Read { fid, offset: 0, count: NUMBER },
+            // Nothing is read, and so nothing waited for.
+            (Step::Seek, Job::Find { place, .. }) => {
+                let to = place.next.unwrap_or(seq::HERE);
+                Tmsg::Read { fid, offset: seq::READ | to, count: 0 }
+            }
+            (Step::Seek, _) => Tmsg::Read { fid, offset: seq::READ | seq::HERE, count: 0 },
+            (Step::Transfer, Job::ReadAt { count, .. }) if self.stream => {
+                let count = (*count).min(most - NEXT);
+                Tmsg::Read { fid, offset: seq::READ | seq::HERE, count }
+            }
             (Step::Open, Job::Write { .. }) => Tmsg::Lopen { fid, flags: OpenFlags::WRONLY },
             (Step::Make | Step::Open, _) => Tmsg::Lopen { fid, flags: OpenFlags::RDONLY },
             (Step::Transfer, Job::Read { from, count } | Job::ReadAt { from, count, .. }) => {
@@ -303,8 +499,11 @@ impl Part {
             }
             (Step::Stat | Step::Transfer, _) => Tmsg::Getattr { fid, mask: getattr::BASIC },
             (Step::Clunk, _) => Tmsg::Clunk { fid },
-            (Step::Done, _) => {
+            (Step::Done, job) => {
+                let opens = job.opens().is_some();
                 return Some(match self.failed.take() {
+                    // What it has read of a clone file is not for who asked.
+                    None if opens => Ok(Vec::new()),
                     None => Ok(core::mem::take(&mut self.got)),
                     Some(fault) => Err(fault),
                 });

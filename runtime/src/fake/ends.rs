@@ -217,6 +217,11 @@ impl<T: Tree> Host<T> {
         self.conn = fake.open(Stream::Host);
     }
 
+    /// There is something new in a file, for which the guest may wait.
+    pub fn wake(&mut self, node: T::Node) {
+        self.session.wake(node);
+    }
+
     /// Fids that the guest holds.
     pub fn fids(&self) -> usize {
         self.session.fids()

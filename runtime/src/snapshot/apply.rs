@@ -35,7 +35,7 @@ const COMPONENTS: u32 = 1 << 31;
 
 impl<'a> Core<'a> {
     /// The guest that a state describes, of this one's payload. Its atoms' memories are all
-    /// zero. What it had open of the host's is lost.
+    /// zero.
     pub(super) fn build(&self, state: State) -> Result<Core<'a>, Fault> {
         let figures = state.figures;
         let counters = Counters {
@@ -87,9 +87,9 @@ impl<'a> Core<'a> {
         }
         core.take_futures(state.futures, state.next)?;
         core.take_locks(state.locks)?;
+        core.take_files(state.files)?;
         core.take_calls(state.calls)?;
         core.take_names(state.srv)?;
-        core.take_files(&state.files)?;
         core.take_scratch(state.scratch)?;
         core.check_queue()?;
         Ok(core)

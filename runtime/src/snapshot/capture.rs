@@ -2,9 +2,9 @@
 //!
 //! What was under way with the host has no place in a state: the connection is not part
 //! of the guest. A call that only reads is asked again by whoever goes on from here. One
-//! that changes something, or works on an open file, returns there with ESTALE: nobody
-//! knows any more whether it was done.
+//! that changes something returns there with ESTALE: nobody knows any more whether it was done.
 
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -13,10 +13,11 @@ use atoll_9p::ops::What;
 use atoll_9p::stream::Stream;
 
 use super::state::{
-    Bytes, Call, Component, Figures, Future, Lines, Lock, On, Queued, Spawned, State, Timer, Todo,
-    Why,
+    Bytes, Call, Component, Figures, File, Future, Lines, Lock, On, Queued, Spawned, State, Timer,
+    Todo, Why,
 };
 use crate::atoms::futures;
+use crate::atoms::held::Held;
 use crate::atoms::part::Job;
 use crate::component::{CallId, ComponentId};
 use crate::core::{Core, Queued as Event};
@@ -30,13 +31,15 @@ impl Core<'_> {
     pub fn capture(&self) -> State {
         let calls = self.namespace.unanswered();
         let lives = |c: &CallId| self.atoms.futures.contains_key(c);
-        let (again, lost): (Vec<_>, Vec<_>) = calls.into_iter().partition(Unanswered::may_be_asked);
+        let (again, lost): (Vec<_>, Vec<_>) = calls.into_iter().partition(|c| c.what.is_some());
         let lost: Vec<_> = lost.into_iter().filter(|c| lives(&c.call)).collect();
         let queue = self.queue.iter().map(|(to, queued)| (to.0, event(queued)));
         let nobody_knows = lost.iter().map(|c| (c.to.0, unknown(c.call)));
         // A call that nobody waits for is asked again only if it never was.
         let again = again.into_iter().filter(|c| !c.asked || lives(&c.call));
         let c = self.counters;
+        let fds: BTreeMap<Held, u32> =
+            self.atoms.files.iter().map(|((_, fd), file)| (file.held, *fd)).collect();
         State {
             now: self.now.0,
             next_call: self.next_call,
@@ -47,9 +50,9 @@ impl Core<'_> {
             log: lines(&self.log),
             components: self.slots.all().map(|slot| self.component(slot)).collect(),
             queue: queue.chain(nobody_knows).collect(),
-            calls: again.filter_map(|c| call(&c)).collect(),
+            calls: again.filter_map(|c| call(&c, &fds)).collect(),
             futures: self.futures(&lost),
-            files: self.atoms.files.keys().map(|(id, fd)| (id.0, *fd)).collect(),
+            files: self.files(),
             srv: self.atoms.srv.iter().map(|(name, id)| (name.clone(), id.0)).collect(),
             scratch: Some(&self.atoms.scratch.bytes).filter(|b| !b.is_empty()).map(|b| bytes(b)),
             locks: self.locks(),
@@ -112,6 +115,15 @@ impl Core<'_> {
         })?;
         let (name, params) = (String::from(&*slot.name), own.params.clone());
         Some(Spawned { name, params, like: like as u32, parent })
+    }
+
+    fn files(&self) -> Vec<File> {
+        let saved = self.atoms.files.iter().filter_map(|((of, fd), file)| {
+            let place = self.namespace.place(file.held)?;
+            let (path, flags) = (place.path.clone(), place.flags.0);
+            Some(File { of: of.0, fd: *fd, path, flags, qid: place.qid, next: place.next })
+        });
+        saved.collect()
     }
 
     fn timer(&self, armed: Armed) -> Timer {
@@ -207,7 +219,7 @@ fn unknown(call: CallId) -> Queued {
 }
 
 /// A call that can be asked again.
-fn call(of: &Unanswered<'_>) -> Option<Call> {
+fn call(of: &Unanswered<'_>, fds: &BTreeMap<Held, u32>) -> Option<Call> {
     let todo = match of.what? {
         effects::Todo::Whole(What::Read { max }) => Todo::ReadAll { max: *max as u64 },
         effects::Todo::Whole(What::List { max }) => Todo::List { max: *max as u64 },
@@ -218,7 +230,17 @@ fn call(of: &Unanswered<'_>) -> Option<Call> {
         }
         effects::Todo::Part(Job::Stat) => Todo::Stat,
         effects::Todo::Part(Job::Open { from: None, flags }) => Todo::Open { flags: flags.0 },
-        effects::Todo::Part(_) => return None,
+        effects::Todo::Part(Job::Open { from: Some(dir), flags }) => {
+            Todo::Walk { fd: *fds.get(dir)?, flags: flags.0 }
+        }
+        effects::Todo::Part(Job::ReadAt { of, from, count }) => {
+            Todo::ReadAt { fd: *fds.get(of)?, from: *from, count: *count }
+        }
+        effects::Todo::Part(Job::WriteAt { of, from, data }) => {
+            Todo::WriteAt { fd: *fds.get(of)?, from: *from, data: bytes(data) }
+        }
+        effects::Todo::Part(Job::StatOf { of }) => Todo::StatOf { fd: *fds.get(of)? },
+        effects::Todo::Part(Job::Find { .. }) => return None,
     };
     let ComponentId(to) = of.to;
     Some(Call { to, call: of.call.0, path: of.path.into(), todo, memory: of.memory })

@@ -16,7 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The version of what is in here. It changes with every change of these types, and with
 /// every change of what they mean.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// A guest without its atoms' memories.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -40,8 +40,8 @@ pub struct State {
     pub(crate) calls: Vec<Call>,
     /// By number of the call.
     pub(crate) futures: Vec<Future>,
-    /// Files that components have open: whose, and which of theirs.
-    pub(crate) files: Vec<(u32, u32)>,
+    /// Files that components have open.
+    pub(crate) files: Vec<File>,
     pub(crate) srv: Vec<(String, u32)>,
     pub(crate) scratch: Option<Bytes>,
     pub(crate) locks: Vec<Lock>,
@@ -189,8 +189,21 @@ pub(crate) struct Call {
     pub(crate) memory: u64,
 }
 
-/// What a call does. One that works on an open file is not among them: the file is lost
-/// with the connection that it belonged to.
+/// A file that is open.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct File {
+    pub(crate) of: u32,
+    pub(crate) fd: u32,
+    /// As the host has it. None where it cannot be found again.
+    pub(crate) path: Option<String>,
+    pub(crate) flags: u32,
+    /// The path of its qid, and whether it is a directory.
+    pub(crate) qid: Option<(u64, bool)>,
+    /// Where a stream goes on.
+    pub(crate) next: Option<u64>,
+}
+
+/// What a call does.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Todo {
     ReadAll { max: u64 },
@@ -200,6 +213,10 @@ pub(crate) enum Todo {
     Write { from: u64, data: Bytes },
     Stat,
     Open { flags: u32 },
+    Walk { fd: u32, flags: u32 },
+    ReadAt { fd: u32, from: u64, count: u32 },
+    WriteAt { fd: u32, from: u64, data: Bytes },
+    StatOf { fd: u32 },
 }
 
 /// A lock that somebody holds or waits for.

@@ -11,9 +11,10 @@ use atoll_9p::fault::Fault;
 use atoll_9p::ops::What;
 use atoll_9p::types::OpenFlags;
 
-use super::state::{Bytes, Call, Future, Lock, On, Queued, Todo, bad};
-use crate::atoms::files::{FILE, OpenFile};
-use crate::atoms::part::{Held, Job};
+use super::state::{Bytes, Call, File, Future, Lock, On, Queued, Todo, bad};
+use crate::atoms::files::{OpenFile, price};
+use crate::atoms::held::Place;
+use crate::atoms::part::{Job, ONCE};
 use crate::atoms::scratch::SCRATCH;
 use crate::atoms::{Asked, futures, locks};
 use crate::component::{CallId, ComponentId};
@@ -21,9 +22,6 @@ use crate::core::{Alarm, Core, Queued as Event};
 use crate::effects::{self, message};
 use crate::load::Load;
 use crate::sponsor::Amount;
-
-/// What a file belongs to whose connection is no more.
-const GONE: Held = Held { fid: 0, era: u64::MAX };
 
 impl Core<'_> {
     /// An event that waits, and is paid for.
@@ -188,7 +186,9 @@ impl Core<'_> {
         for saved in all {
             let (to, id) = (self.there(saved.to)?, CallId(saved.call));
             let held = match &saved.todo {
-                Todo::Replace(data) | Todo::Write { data, .. } => data.0.len(),
+                Todo::Replace(data) | Todo::Write { data, .. } | Todo::WriteAt { data, .. } => {
+                    data.0.len()
+                }
                 _ => 0,
             };
             if id.0 == 0 || id.0 > self.next_call || asked.insert(id, to).is_some() {
@@ -199,7 +199,8 @@ impl Core<'_> {
                 return Err(bad("a call into the namespace was not paid for"));
             }
             self.must_pay(charged)?;
-            let call = effects::Call { id, path: saved.path, what: todo(saved.todo), charged };
+            let what = self.todo(to, saved.todo, &saved.path)?;
+            let call = effects::Call { id, path: saved.path, what, charged };
             if !self.namespace.wait(to, call) {
                 return Err(bad("a call leads nowhere in this guest's namespace"));
             }
@@ -212,16 +213,55 @@ impl Core<'_> {
         Ok(())
     }
 
-    pub(super) fn take_files(&mut self, all: &[(u32, u32)]) -> Result<(), Fault> {
-        for (id, fd) in all {
-            let id = self.there(*id)?;
-            self.must_pay(FILE)?;
-            let file = OpenFile { held: GONE, closing: false };
-            if self.atoms.files.insert((id, *fd), file).is_some() {
+    pub(super) fn take_files(&mut self, all: Vec<File>) -> Result<(), Fault> {
+        for saved in all {
+            let (id, flags) = (self.there(saved.of)?, OpenFlags(saved.flags));
+            if saved.path.as_ref().is_some_and(|path| !self.namespace.leads(path)) {
+                return Err(bad("a file lies nowhere in this guest's namespace"));
+            }
+            if flags != flags.without(ONCE) {
+                return Err(bad("a file would be made anew"));
+            }
+            let File { path, qid, next, .. } = saved;
+            let place = Place { path, flags, qid, next };
+            let charged = price(Some(&place));
+            self.must_pay(charged)?;
+            let file = OpenFile { held: self.namespace.keep(place), charged, closing: false };
+            if self.atoms.files.insert((id, saved.fd), file).is_some() {
                 return Err(bad("a file is open twice"));
             }
         }
         Ok(())
+    }
+
+    /// What a call of a component does, with such a path.
+    fn todo(&self, of: ComponentId, todo: Todo, path: &str) -> Result<effects::Todo, Fault> {
+        let max = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        let held = |fd: u32| match self.atoms.files.get(&(of, fd)) {
+            Some(file) => Ok(file.held),
+            None => Err(bad("a call is about a file that is not open")),
+        };
+        let job = match todo {
+            Todo::ReadAll { max: n } => {
+                return Ok(effects::Todo::Whole(What::Read { max: max(n) }));
+            }
+            Todo::List { max: n } => return Ok(effects::Todo::Whole(What::List { max: max(n) })),
+            Todo::Replace(Bytes(data)) => return Ok(effects::Todo::Whole(What::Write(data))),
+            Todo::Read { from, count } => Job::Read { from, count },
+            Todo::Write { from, data } => Job::Write { from, data: data.0 },
+            Todo::Stat => Job::Stat,
+            Todo::Open { flags } => Job::Open { from: None, flags: OpenFlags(flags) },
+            Todo::Walk { fd, flags } => {
+                if path.starts_with('/') || path.split('/').any(|name| name == "..") {
+                    return Err(bad("a walk leaves the directory that it begins at"));
+                }
+                Job::Open { from: Some(held(fd)?), flags: OpenFlags(flags) }
+            }
+            Todo::ReadAt { fd, from, count } => Job::ReadAt { of: held(fd)?, from, count },
+            Todo::WriteAt { fd, from, data } => Job::WriteAt { of: held(fd)?, from, data: data.0 },
+            Todo::StatOf { fd } => Job::StatOf { of: held(fd)? },
+        };
+        Ok(effects::Todo::Part(job))
     }
 
     pub(super) fn take_scratch(&mut self, saved: Option<Bytes>) -> Result<(), Fault> {
@@ -237,19 +277,4 @@ impl Core<'_> {
 
 fn load(Bytes(bytes): Bytes) -> Load {
     Load::from(&bytes[..])
-}
-
-fn todo(todo: Todo) -> effects::Todo {
-    let max = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-    match todo {
-        Todo::ReadAll { max: n } => effects::Todo::Whole(What::Read { max: max(n) }),
-        Todo::List { max: n } => effects::Todo::Whole(What::List { max: max(n) }),
-        Todo::Replace(Bytes(data)) => effects::Todo::Whole(What::Write(data)),
-        Todo::Read { from, count } => effects::Todo::Part(Job::Read { from, count }),
-        Todo::Write { from, data } => effects::Todo::Part(Job::Write { from, data: data.0 }),
-        Todo::Stat => effects::Todo::Part(Job::Stat),
-        Todo::Open { flags } => {
-            effects::Todo::Part(Job::Open { from: None, flags: OpenFlags(flags) })
-        }
-    }
 }

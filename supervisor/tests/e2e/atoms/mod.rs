@@ -4,6 +4,7 @@
 mod conformance;
 mod faults;
 mod images;
+mod reopened;
 mod storm;
 
 use std::io::Read;
