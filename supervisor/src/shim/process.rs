@@ -18,7 +18,7 @@ use rustix::stdio::{dup2_stdin, dup2_stdout};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc;
 use tokio::task::{LocalSet, spawn_local};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::folder::Folder;
 use super::serving::Serving;
@@ -37,6 +37,8 @@ pub const COMMAND: &str = "__shim";
 pub(super) const NOT_OURS: i32 = 4;
 /// How long until it is tried again to write down how the guest ended.
 const AGAIN: Duration = Duration::from_secs(5);
+/// How long who follows it may take to read the last of it.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Runs the guest of a folder; whether there was one to run.
 pub fn run(folder: &Path) -> anyhow::Result<bool> {
@@ -113,6 +115,8 @@ async fn live(folder: Folder, spec: Spec, daemon: UnixStream, lock: File) -> any
     if let Some(rest) = rest {
         rest.clear();
     }
+    // What it told last is lost with it to a daemon that has not read it yet.
+    let _ = timeout(LAST_WORDS, serving.heard()).await;
     Ok(())
 }
 
