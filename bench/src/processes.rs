@@ -47,6 +47,7 @@ pub fn role(id: u32) -> Option<String> {
     let program = words.next()?;
     let program = program.rsplit('/').next()?.to_owned();
     Some(match words.next().as_deref() {
+        Some("__zygote") => "zygote".to_owned(),
         Some("__shim") => "shim".to_owned(),
         Some("__guard") => "guard".to_owned(),
         _ if program == "atoll-tender" => "tender".to_owned(),

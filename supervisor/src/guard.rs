@@ -1,7 +1,7 @@
 //! The guard: a process that cleans up behind a supervisor that was killed.
 //!
 //! A supervisor that ends by itself cleans up by itself. One that is killed with
-//! SIGKILL cannot, so beside it waits this second process (`atoll __guard`), which
+//! SIGKILL cannot, so beside it waits this second process (`__guard`), which
 //! was told what there is to remove. The pipe between the two tells it when the
 //! supervisor is gone; without a `bye` before that, it acts.
 //!
@@ -9,17 +9,21 @@
 //! it gets the name that the guard would remove, and a child dies with its parent
 //! by itself (PDEATHSIG) until it is announced.
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, PipeReader, PipeWriter, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use crate::mount::umount::remove_dead;
+use atoll_fork::Fork;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal, setpgid, waitpid,
+};
 
 /// The hidden command that a guard runs as.
 pub const COMMAND: &str = "__guard";
@@ -30,51 +34,81 @@ const GONE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 /// The supervisor's end.
 #[derive(Debug)]
 pub struct Guard {
-    child: Child,
-    to: Option<ChildStdin>,
+    /// A child that nobody else waits for.
+    process: Pid,
+    to: Option<PipeWriter>,
+}
+
+/// Which of the two somebody is ([`Guard::double`]).
+#[derive(Debug)]
+pub enum Twin {
+    /// The one that was there before, and that one's guard.
+    Shim(Guard),
+    /// The guard, and where it reads what there is to clean up ([`run`]).
+    Guard(PipeReader),
 }
 
 impl Guard {
     /// Starts a guard, out of reach of the terminal's signals.
     pub fn start(atoll: &Path) -> io::Result<Guard> {
-        Guard::holding(atoll, Stdio::null())
-    }
-
-    /// The same, with something that it holds open until all is cleaned up: a file's
-    /// lock is not free before.
-    pub fn holding(atoll: &Path, held: impl Into<Stdio>) -> io::Result<Guard> {
-        let mut child = Command::new(atoll)
+        let (from, to) = io::pipe()?;
+        let child = Command::new(atoll)
             .arg(COMMAND)
-            .stdin(Stdio::piped())
-            .stdout(held)
+            .stdin(from)
+            .stdout(Stdio::null())
             .stderr(Stdio::null())
             .process_group(0)
             .spawn()?;
-        let to = child.stdin.take();
-        Ok(Guard { child, to })
+        Ok(Guard { process: Pid::from_child(&child), to: Some(to) })
     }
 
-    fn tell(&mut self, what: &str, rest: &[u8]) -> io::Result<()> {
+    /// Goes on as two, of which the second is the first one's guard: without what it costs to
+    /// start a program. It has all open files that the first one has, and is to close them,
+    /// but for what is to be held until all is cleaned up: a file's lock is not free before.
+    pub fn double() -> io::Result<Twin> {
+        let (from, to) = io::pipe()?;
+        Ok(match atoll_fork::fork()? {
+            Fork::Parent(process) => Twin::Shim(Guard { process, to: Some(to) }),
+            Fork::Child => {
+                let _ = setpgid(None, None);
+                Twin::Guard(from)
+            }
+        })
+    }
+
+    /// Each word of command is a line; they are written at once, for each one that is read
+    /// has the guard woken.
+    fn tell(&mut self, what: &str, about: &[&[u8]]) -> io::Result<()> {
         let Some(to) = &mut self.to else { return Ok(()) };
-        let mut line = format!("{what} ").into_bytes();
-        line.extend_from_slice(rest);
-        line.push(b'\n');
-        to.write_all(&line)
+        let mut lines = Vec::new();
+        for rest in about {
+            lines.extend_from_slice(what.as_bytes());
+            lines.push(b' ');
+            lines.extend_from_slice(rest);
+            lines.push(b'\n');
+        }
+        to.write_all(&lines)
     }
 
     /// There is, or soon will be, a folder of that name that is ours.
     pub fn folder(&mut self, path: &Path) -> io::Result<()> {
-        self.tell("folder", path.as_os_str().as_bytes())
+        self.tell("folder", &[path.as_os_str().as_bytes()])
     }
 
     /// There is a folder that is to go when nothing is in it any more.
     pub fn empty(&mut self, path: &Path) -> io::Result<()> {
-        self.tell("empty", path.as_os_str().as_bytes())
+        self.tell("empty", &[path.as_os_str().as_bytes()])
     }
 
     /// There will be a file of that name, which nobody else would choose.
     pub fn name(&mut self, path: &Path) -> io::Result<()> {
-        self.tell("name", path.as_os_str().as_bytes())
+        self.tell("name", &[path.as_os_str().as_bytes()])
+    }
+
+    /// The same, of several.
+    pub fn names<'p>(&mut self, paths: impl Iterator<Item = &'p Path>) -> io::Result<()> {
+        let paths: Vec<&[u8]> = paths.map(|path| path.as_os_str().as_bytes()).collect();
+        self.tell("name", &paths)
     }
 
     /// The file that is now at `from` will have the name `path` too.
@@ -82,22 +116,22 @@ impl Guard {
         let meta = std::fs::symlink_metadata(from)?;
         let mut rest = format!("{} {} ", meta.dev(), meta.ino()).into_bytes();
         rest.extend_from_slice(path.as_os_str().as_bytes());
-        self.tell("file", &rest)
+        self.tell("file", &[&rest])
     }
 
     /// There is a process that is ours.
     pub fn child(&mut self, pid: u32) -> io::Result<()> {
-        self.tell("child", pid.to_string().as_bytes())
+        self.tell("child", &[pid.to_string().as_bytes()])
     }
 
     /// There will be a mount there, which is dead when we are.
     pub fn mount(&mut self, path: &Path) -> io::Result<()> {
-        self.tell("mount", path.as_os_str().as_bytes())
+        self.tell("mount", &[path.as_os_str().as_bytes()])
     }
 
     /// All was cleaned up: the guard may go.
     pub fn bye(mut self) {
-        let _ = self.tell("bye", b"");
+        let _ = self.tell("bye", &[b""]);
     }
 }
 
@@ -105,7 +139,7 @@ impl Drop for Guard {
     fn drop(&mut self) {
         // Without a `bye`, this is what sets it to work.
         drop(self.to.take());
-        let _ = self.child.wait();
+        while let Err(Errno::INTR) = waitpid(Some(self.process), WaitOptions::empty()) {}
     }
 }
 

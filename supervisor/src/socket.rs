@@ -82,9 +82,8 @@ impl Private {
     /// that are left there of somebody who had it go. The folder above it is one of such
     /// folders, in the one of all sockets.
     pub fn named(path: &Path, guard: &mut Guard) -> Result<Private, Error> {
-        for name in NAMES {
-            guard.name(&path.join(name)).map_err(at(path))?;
-        }
+        let names = NAMES.map(|name| path.join(name));
+        guard.names(names.iter().map(PathBuf::as_path)).map_err(at(path))?;
         for folder in path.ancestors().take(3) {
             guard.empty(folder).map_err(at(folder))?;
         }

@@ -3,7 +3,7 @@
 use super::{Found, Source};
 
 /// Crates that touch the machine, or run machine code of atoms.
-const UNSAFE: [&str; 6] = ["atom", "engine", "fuzz", "tender", "unikernel", "xen"];
+const UNSAFE: [&str; 7] = ["atom", "engine", "fork", "fuzz", "tender", "unikernel", "xen"];
 /// Lines of a file that needs no reason.
 const LONG: usize = 600;
 

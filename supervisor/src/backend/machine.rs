@@ -17,7 +17,7 @@ use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::Notify;
 
 use super::monitor::Monitor;
-use super::{Backend, CONTROL_FD, DEBUG_FD, EXEC, Ended, HOST_FD, MONITOR_FD, Spec};
+use super::{Backend, CONTROL_FD, DEBUG_FD, Ended, HOST_FD, MONITOR_FD, Spec};
 use crate::guard::Guard;
 use crate::socket::Private;
 use crate::stream::Stream;
@@ -114,21 +114,17 @@ pub struct Machine {
 pub fn start(
     backend: &dyn Backend,
     spec: &Spec,
-    atoll: &Path,
     private: &Private,
     guard: &mut Guard,
     held: Option<File>,
 ) -> anyhow::Result<Machine> {
     let line = backend.line(spec);
-    let mut command = if backend.follows_parent() {
-        let mut command = Command::new(&line[0]);
-        command.args(&line[1..]);
-        command
-    } else {
-        let mut command = Command::new(atoll);
-        command.arg(EXEC).arg(std::process::id().to_string()).args(&line);
-        command
-    };
+    let mut command = std::process::Command::new(&line[0]);
+    command.args(&line[1..]);
+    if !backend.follows_parent() {
+        atoll_fork::end_with_parent(&mut command);
+    }
+    let mut command = Command::from(command);
     let streams = match backend.has_streams() {
         true => Some((private.listen("control")?, private.listen("host")?)),
         false => None,

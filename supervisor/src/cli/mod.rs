@@ -215,7 +215,7 @@ fn internal() -> Option<anyhow::Result<bool>> {
         return Some(guard::run(std::io::stdin().lock()).map(|()| true).map_err(Into::into));
     }
     if command == shim::COMMAND {
-        return Some(shim::run(args.next()?.as_ref()));
+        return Some(shim::run());
     }
     if command == domain::COMMAND {
         std::process::exit(domain::front::run(args));

@@ -65,8 +65,7 @@ impl Foreign {
         };
         let (kernel, initrd) = image.unpack(folder).with_context(at)?;
         let backend = Qemu { program, accel, kernel, initrd };
-        let machine =
-            backend::start(&backend, &spec, atoll, private, &mut guard.borrow_mut(), held)?;
+        let machine = backend::start(&backend, &spec, private, &mut guard.borrow_mut(), held)?;
         Ok(Foreign { backend: Box::new(backend), voice: voice.clone(), machine })
     }
 

@@ -71,14 +71,12 @@ impl Guest {
     pub(crate) fn start(
         plan: Plan,
         voice: &Rc<dyn Voice>,
-        atoll: &std::path::Path,
         private: &Private,
         guard: &Rc<RefCell<Guard>>,
         held: Option<File>,
     ) -> anyhow::Result<Guest> {
         let Plan { manifest, backend, spec, namespace, state, from } = plan;
-        let machine =
-            backend::start(&*backend, &spec, atoll, private, &mut guard.borrow_mut(), held)?;
+        let machine = backend::start(&*backend, &spec, private, &mut guard.borrow_mut(), held)?;
         let joint = Joint::new();
         let keeper = state.map(|state| {
             let (joint, voice, guard) = (joint.clone(), voice.clone(), guard.clone());

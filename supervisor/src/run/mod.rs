@@ -167,7 +167,7 @@ pub async fn run(options: &Options) -> anyhow::Result<bool> {
         tcp.push(listener);
     }
     let guard = Rc::new(RefCell::new(guard));
-    let guest = Guest::start(plan, &voice, &atoll, &private, &guard, None)?;
+    let guest = Guest::start(plan, &voice, &private, &guard, None)?;
     let unix = UnixListener::from_std(listener)?;
     let at = format!("unix:{}", public.path().display());
     let doors = Doors { at, unix, ours: None, tcp };

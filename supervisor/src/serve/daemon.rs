@@ -23,11 +23,14 @@ use super::tree::{Control, tree};
 use crate::address;
 use crate::core::{self, Input, Name};
 use crate::guestlog::Watch;
+use crate::shim::Births;
 
 /// The daemon.
 pub(super) struct Daemon {
     pub(super) front: Front<Control>,
     pub(super) shims: RefCell<BTreeMap<Name, Live>>,
+    /// Where new ones come from.
+    pub(super) births: Births,
     /// Waits for what guests say, as long as somebody wants to hear it.
     pub(super) watch: Watch,
     end: Notify,
@@ -72,6 +75,7 @@ impl Daemon {
         Rc::new(Daemon {
             front: Front::entering(tree(state), LIMITS, Box::new(reach), Box::new(enter)),
             shims: RefCell::default(),
+            births: Births::of_this_program(),
             watch: Watch::default(),
             end: Notify::new(),
             begun,

@@ -1,7 +1,7 @@
 //! Between the core and the shims: starts, orders, reports, and what is found of the guests
 //! of a supervisor that is gone.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::checkpoint::state;
 use crate::core::{Alive, Bind, From, Input, Name, Seen, Start};
 use crate::namespace::Import;
 use crate::run::Restore;
-use crate::shim::{self, End, FORMAT, Found, How, Order, Report, Shim, Spec, Status};
+use crate::shim::{self, Births, End, FORMAT, Found, How, Order, Report, Shim, Spec, Status};
 
 /// Guests that are looked for at one time.
 const AT_ONCE: usize = 64;
@@ -82,12 +82,12 @@ pub(super) fn start(daemon: &Rc<Daemon>, start: Start) {
     let daemon = daemon.clone();
     spawn_local(async move {
         let begun = match spec {
-            Ok(spec) => begin(&home, &spec).await.map_err(|e| e.to_string()),
+            Ok(spec) => begin(&daemon.births, &home, &spec).await.map_err(|e| e.to_string()),
             Err(why) => Err(why),
         };
         match begun {
             Ok(Begun::Shim(shim)) => {
-                let _ = note(&daemon, &guest, &shim).await;
+                note(&daemon, &guest, &shim, shim.reached().cloned());
                 attend(&daemon, guest, run, *shim, orders).await;
             }
             Ok(Begun::Over(report)) => over(&daemon, guest, run, report),
@@ -109,8 +109,8 @@ enum Begun {
 
 /// Starts a run. It may have been started before, by a supervisor that was killed: then it
 /// is taken over as it is.
-async fn begin(home: &std::path::Path, spec: &Spec) -> Result<Begun, shim::Error> {
-    let why = match Shim::start(home, spec).await {
+async fn begin(births: &Births, home: &Path, spec: &Spec) -> Result<Begun, shim::Error> {
+    let why = match Shim::start(births, home, spec).await {
         Ok(shim) => return Ok(Begun::Shim(Box::new(shim))),
         Err(why @ (shim::Error::Locked(_) | shim::Error::Stale { .. })) => why,
         Err(why) => return Err(why),
@@ -177,7 +177,7 @@ async fn attend(
                     _ => {}
                 }
                 if matches!(report, Report::Running(_)) {
-                    let _ = note(daemon, &guest, &shim).await;
+                    note(daemon, &guest, &shim, shim.status().await.ok());
                 }
                 daemon.input(Input::Report { guest: guest.clone(), run, report });
             }
@@ -191,17 +191,15 @@ async fn attend(
     }
 }
 
-/// Asks a shim what there is to know.
-async fn note(daemon: &Daemon, guest: &Name, shim: &Shim) -> Option<Status> {
-    let status = shim.status().await.ok();
+/// Takes note of what a shim says of its guest.
+fn note(daemon: &Daemon, guest: &Name, shim: &Shim, status: Option<Status>) {
     let socket = (!shim.spec().foreign).then(|| shim.spec().socket.clone());
     daemon.with(|s| {
         if let Some(guest) = s.id(guest.as_str()).and_then(|id| s.guests.get_mut(&id)) {
-            guest.status = status.clone().or(guest.status.take());
+            guest.status = status.or(guest.status.take());
             guest.socket = socket;
         }
     });
-    status
 }
 
 /// A run is over.
@@ -283,8 +281,9 @@ async fn look(daemon: &Rc<Daemon>, guest: Name) -> bool {
     let found = match Shim::adopt(&home).await {
         Ok(Found::Alive(shim)) => {
             let (run, epoch) = (shim.spec().run, shim.spec().epoch);
+            note(daemon, &guest, &shim, shim.reached().cloned());
             // Before it is said to be there, its tree is.
-            let alive = match note(daemon, &guest, &shim).await.map(|s| s.state) {
+            let alive = match shim.reached().map(|s| &s.state) {
                 Some(shim::State::Running) => Alive::Running,
                 Some(shim::State::Paused) => Alive::Paused,
                 Some(shim::State::Stopping | shim::State::Ended) => Alive::Stopping,

@@ -2,31 +2,31 @@
 
 use atoll_9p::client::tokio::Connection;
 use atoll_9p::types::OpenFlags;
-use tokio::process::Child;
 use tokio::sync::mpsc;
 
+use super::births::Born;
 use super::folder::Folder;
-use super::held::{over, settled, status};
-use super::{End, Error, Report, Spec, State, tree};
+use super::held::{over, settled};
+use super::{End, Error, Report, Spec, State, Status, tree};
 
 /// The longest line of events that is looked at.
 const MAX_LINE: usize = 16 << 10;
 
-/// Tells what a shim tells, until it is gone or nobody wants to know.
+/// Tells what a shim tells, since it had a status, until it is gone or nobody wants to know.
 pub(super) async fn follow(
-    conn: Connection,
+    (conn, now): (Connection, Status),
     folder: Folder,
     spec: Spec,
-    child: Option<Child>,
+    born: Option<Born>,
     to: mpsc::Sender<Report>,
 ) {
     let mut told = None;
     tokio::select! {
-        _ = events(conn, &spec, &to, &mut told) => {}
+        _ = events(conn, now, &spec, &to, &mut told) => {}
         () = to.closed() => return,
     }
-    let status = match child {
-        Some(mut child) => child.wait().await.ok(),
+    let status = match born {
+        Some(mut born) => born.wait().await,
         None => None,
     };
     let report = match settled(&folder).await {
@@ -40,13 +40,13 @@ pub(super) async fn follow(
 /// before nothing of it is left.
 async fn events(
     conn: Connection,
+    now: Status,
     spec: &Spec,
     to: &mpsc::Sender<Report>,
     told: &mut Option<End>,
 ) -> Result<(), Error> {
     let file = conn.open("events", OpenFlags::RDONLY).await?;
     // What the status says is not told again by the lines that it counts.
-    let now = status(&conn).await?;
     let first = match now.state {
         State::Starting | State::Ended => [None, None],
         State::Running => [Some(Report::Running(now.backend)), None],

@@ -2,24 +2,24 @@
 
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use atoll_9p::client::tokio::{Connection, Stream};
 use atoll_9p::fault::{Errno, Fault};
 use atoll_9p::record::Record;
+use rustix::fd::AsFd;
 use tokio::net::UnixStream;
-use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::births::{Births, Born};
 use super::folder::Folder;
-use super::process::NOT_OURS;
 use super::{End, Error, OWN, Order, Report, SOCKET, Spec, Status, follow};
 use crate::socket;
 
 /// How long a shim may take to answer what needs no waiting.
-const ANSWER: Duration = Duration::from_secs(10);
+pub(super) const ANSWER: Duration = Duration::from_secs(10);
 /// How long a shim may be there and not be reached: it starts, or ends.
 const BETWEEN: Duration = Duration::from_secs(30);
 /// Reports that nobody has taken yet.
@@ -30,6 +30,8 @@ pub struct Shim {
     spec: Spec,
     /// None of one that has ended before it was spoken to.
     conn: Option<Connection>,
+    /// How things were when it was reached.
+    reached: Option<Status>,
     reports: Mutex<Reports>,
 }
 
@@ -61,16 +63,7 @@ pub enum Found {
 impl Shim {
     /// Starts the guest of a folder, which is made if there is none. What comes of that
     /// is reported.
-    pub async fn start(folder: &Path, spec: &Spec) -> Result<Shim, Error> {
-        Shim::start_by(std::process::Command::new(program()), folder, spec).await
-    }
-
-    /// The same, with the command that is to be this program and its environment.
-    pub async fn start_by(
-        mut atoll: std::process::Command,
-        folder: &Path,
-        spec: &Spec,
-    ) -> Result<Shim, Error> {
+    pub async fn start(births: &Births, folder: &Path, spec: &Spec) -> Result<Shim, Error> {
         spec.check()?;
         let at = std::path::absolute(folder).map_err(|e| Error::Io(folder.into(), e))?;
         let folder = Folder::make(&at)?;
@@ -82,31 +75,34 @@ impl Shim {
         folder.set_spec(spec)?;
         let io = |e| Error::Io(at.clone(), e);
         let (ours, theirs) = StdUnixStream::pair().map_err(io)?;
-        atoll.arg(super::COMMAND).arg(&at);
-        atoll.stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)));
-        atoll.stdout(Stdio::from(lock)).stderr(Stdio::from(said));
-        let mut command = Command::from(atoll);
-        let child = command.spawn().map_err(io)?;
-        // What was handed over is closed here with the command that holds it.
-        drop(command);
+        let born = births.birth(&at, [theirs.as_fd(), lock.as_fd(), said.as_fd()]);
+        let born = born.await.map_err(io)?;
+        // They are the shim's now.
+        drop((theirs, lock, said));
         ours.set_nonblocking(true).map_err(io)?;
         let stream = UnixStream::from_std(ours).map_err(io)?;
         match attach(stream, spec).await {
-            Ok(conn) => Ok(Shim::over(conn, folder, spec.clone(), Some(child))),
+            Ok(reached) => Ok(Shim::over(reached, folder, spec.clone(), born)),
             // It may have ended just now, as one does that cannot start its guest.
-            Err(_) => Ok(Shim::ended(folder, spec.clone(), child).await?),
+            Err(_) => Ok(Shim::ended(folder, spec.clone(), born).await?),
         }
     }
 
     /// One that could not be spoken to: it has ended, or is ended.
-    async fn ended(folder: Folder, spec: Spec, mut child: Child) -> Result<Shim, Error> {
-        let _ = timeout(ANSWER, child.wait()).await;
-        let _ = child.start_kill();
-        let status = child.wait().await.ok();
+    async fn ended(folder: Folder, spec: Spec, born: Option<Born>) -> Result<Shim, Error> {
+        let status = match born {
+            Some(mut born) => {
+                if timeout(ANSWER, born.wait()).await.is_err() {
+                    born.kill();
+                }
+                born.wait().await
+            }
+            None => None,
+        };
         settled(&folder).await?;
         let last = Some(over(&folder, &spec, None, status, true));
         let reports = Mutex::new(Reports { from: mpsc::channel(1).1, last });
-        Ok(Shim { spec, conn: None, reports })
+        Ok(Shim { spec, conn: None, reached: None, reports })
     }
 
     /// Finds out what became of the last run that a folder's guest was started for, and
@@ -136,8 +132,8 @@ impl Shim {
             }
             let why = match UnixStream::connect(spec.sockets.join(SOCKET)).await {
                 Ok(stream) => match attach(stream, &spec).await {
-                    Ok(conn) => {
-                        let shim = Shim::over(conn, folder, spec, None);
+                    Ok(reached) => {
+                        let shim = Shim::over(reached, folder, spec, None);
                         return Ok(Found::Alive(Box::new(shim)));
                     }
                     // It ends just now, or was killed: who cleans up is not done yet.
@@ -154,10 +150,17 @@ impl Shim {
         }
     }
 
-    fn over(conn: Connection, folder: Folder, spec: Spec, child: Option<Child>) -> Shim {
+    fn over(
+        (conn, status): (Connection, Status),
+        folder: Folder,
+        spec: Spec,
+        born: Option<Born>,
+    ) -> Shim {
         let (to, from) = mpsc::channel(REPORTS);
-        tokio::spawn(follow::follow(conn.clone(), folder, spec.clone(), child, to));
-        Shim { spec, conn: Some(conn), reports: Mutex::new(Reports { from, last: None }) }
+        let began = (conn.clone(), status.clone());
+        tokio::spawn(follow::follow(began, folder, spec.clone(), born, to));
+        let reached = Some(status);
+        Shim { spec, conn: Some(conn), reached, reports: Mutex::new(Reports { from, last: None }) }
     }
 
     fn conn(&self) -> Result<&Connection, Error> {
@@ -167,6 +170,11 @@ impl Shim {
     /// What was started.
     pub fn spec(&self) -> &Spec {
         &self.spec
+    }
+
+    /// How things were when it was reached, if it was.
+    pub fn reached(&self) -> Option<&Status> {
+        self.reached.as_ref()
     }
 
     /// How things are now.
@@ -207,7 +215,7 @@ impl Shim {
 }
 
 /// Attaches to a shim, which must be the one of the spec.
-async fn attach(stream: UnixStream, spec: &Spec) -> Result<Connection, Error> {
+async fn attach(stream: UnixStream, spec: &Spec) -> Result<(Connection, Status), Error> {
     let strange = |why: &str| Error::Strange { name: spec.name.clone(), why: why.into() };
     let me = rustix::process::geteuid().as_raw();
     if stream.peer_cred().map_or(true, |peer| peer.uid() != me) {
@@ -218,10 +226,10 @@ async fn attach(stream: UnixStream, spec: &Spec) -> Result<Connection, Error> {
     if (&status.name, status.run, status.epoch) != (&spec.name, spec.run, spec.epoch) {
         return Err(strange("it has another guest, or another run of it"));
     }
-    Ok(conn)
+    Ok((conn, status))
 }
 
-pub(super) async fn status(conn: &Connection) -> Result<Status, Error> {
+async fn status(conn: &Connection) -> Result<Status, Error> {
     let bytes = within(conn.read("rec/status", 64 << 10)).await?;
     Status::from_wire(&bytes).map_err(Error::Refused)
 }
@@ -266,7 +274,7 @@ pub(super) fn over(
         socket::clear(&spec.sockets, &spec.socket);
     }
     let mut text = String::from("its shim is gone and has not said how it ended");
-    let status = status.filter(|s| s.code() != Some(NOT_OURS)).map(|s| s.to_string());
+    let status = status.map(|s| s.to_string());
     for more in [status, folder.complaint(), why].into_iter().flatten() {
         text += "; ";
         text += &more;
@@ -275,7 +283,7 @@ pub(super) fn over(
 }
 
 /// This program, also when its file was replaced meanwhile.
-fn program() -> PathBuf {
+pub(super) fn program() -> PathBuf {
     let path = std::env::current_exe().unwrap_or_else(|_| "atoll".into());
     match path.to_str().and_then(|p| p.strip_suffix(" (deleted)")) {
         Some(new) if !path.exists() => new.into(),

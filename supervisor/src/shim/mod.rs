@@ -1,10 +1,11 @@
 //! Guests that outlive the daemon: a *shim* is a process of its own for each of them.
 //!
 //! A daemon that held its guests' machines would take them down with it, and the status
-//! of one that ended while there was no daemon would be nobody's. So `atoll __shim FOLDER`
+//! of one that ended while there was no daemon would be nobody's. So a shim, `__shim FOLDER`,
 //! starts the machine and keeps all that belongs to it: the streams, the guest's public
 //! socket, what the guest says, and how it ends. It is told what to do, and tells what
-//! happens, through a small tree of its own.
+//! happens, through a small tree of its own. It is born of a process that has nothing else to do
+//! (`zygote.rs`).
 //!
 //! What the two halves say to each other: [`Spec`] in the folder is what is to be
 //! started, [`End`] beside it how that ended, [`Order`] what the shim is told on the way
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 use atoll_9p::client;
 use atoll_9p::fault::Fault;
 
+mod births;
 mod end;
 mod folder;
 mod follow;
@@ -28,12 +30,14 @@ mod spec;
 mod tree;
 pub mod usage;
 mod voice;
+mod zygote;
 
+pub use births::Births;
 pub use end::{End, How};
 pub use held::{Found, Shim};
 pub use order::{Order, Place, Report, State, Status};
-pub use process::{COMMAND, run};
 pub use spec::{Bad, FORMAT, Spec};
+pub use zygote::{COMMAND, run};
 
 /// The shim's socket, in the folder of the guest's sockets.
 const SOCKET: &str = "shim";

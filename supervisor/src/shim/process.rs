@@ -1,20 +1,21 @@
-//! The process that a guest runs under: `atoll __shim FOLDER`.
+//! The process that a guest runs under: `__shim FOLDER`.
 //!
-//! It is started with a connection to the daemon as its standard input and the folder's
-//! lock as its standard output, so there is no instant in which it is there and cannot be
-//! seen. From then on it needs nobody: the daemon may go, and another comes to its socket.
+//! It is born with a connection to the daemon and with the folder's lock, so there is no
+//! instant in which it is there and cannot be seen. Before it does anything it doubles itself:
+//! the double is its guard. From then on it needs nobody: the daemon may go, and another comes
+//! to its socket.
 
 use std::cell::RefCell;
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
-use rustix::fd::AsFd;
-use rustix::stdio::{dup2_stdin, dup2_stdout};
+use atoll_fork::Title;
+use rustix::stdio::dup2_stderr;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc;
 use tokio::task::{LocalSet, spawn_local};
@@ -23,41 +24,52 @@ use tokio::time::{sleep, timeout};
 use super::folder::Folder;
 use super::serving::Serving;
 use super::voice::Voice;
-use super::{End, FORMAT, How, Report, Spec, history, tree, usage};
+use super::{End, FORMAT, How, Report, Spec, held, history, tree, usage, zygote};
 use crate::backend::Ended;
-use crate::guard::Guard;
+use crate::guard::{self, Guard, Twin};
 use crate::guestlog::Writer;
 use crate::run::{self, Doors, Foreign, Guest, Options, Outcome, Plan};
 use crate::socket::{self, Private, Public};
 use crate::stream::Stream;
 
-/// The hidden command that a shim runs as.
-pub const COMMAND: &str = "__shim";
-/// What it ends with when the folder's lock is not its own.
-pub(super) const NOT_OURS: i32 = 4;
+/// What a shim is called, where processes are listed.
+pub(super) const COMMAND: &str = "__shim";
 /// How long until it is tried again to write down how the guest ended.
 const AGAIN: Duration = Duration::from_secs(5);
 /// How long who follows it may take to read the last of it.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Runs the guest of a folder; whether there was one to run.
-pub fn run(folder: &Path) -> anyhow::Result<bool> {
+pub(super) fn run(
+    folder: &Path,
+    daemon: UnixStream,
+    lock: File,
+    title: Option<Title>,
+) -> anyhow::Result<bool> {
     // Out of reach of the daemon's terminal.
     let _ = rustix::process::setsid();
-    let daemon = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?);
-    let lock = File::from(std::io::stdout().as_fd().try_clone_to_owned()?);
-    // What was given is not for those who are started here.
-    let null = File::options().read(true).write(true).open("/dev/null")?;
-    dup2_stdin(&null)?;
-    dup2_stdout(&null)?;
     let folder = Folder::at(folder)?;
     if !folder.is_locked_by(&lock) {
         anyhow::bail!("this is for the supervisor alone: it has the lock of the guest's folder");
     }
     let spec = folder.spec()?.context("there is nothing to start")?;
     std::env::set_current_dir("/")?;
+    let guard = match Guard::double() {
+        Ok(Twin::Shim(guard)) => Ok(guard),
+        // That is told like all else that a start fails of.
+        Err(e) => Err(e),
+        Ok(Twin::Guard(orders)) => {
+            // It holds the lock until all is cleaned up, and nothing else.
+            drop(daemon);
+            dup2_stderr(File::options().write(true).open("/dev/null")?)?;
+            zygote::call(title, &[guard::COMMAND.as_bytes()]);
+            guard::run(BufReader::with_capacity(512, orders))?;
+            drop(lock);
+            return Ok(true);
+        }
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, live(folder, spec, daemon, lock))?;
+    LocalSet::new().block_on(&runtime, live(folder, spec, daemon, lock, guard))?;
     Ok(true)
 }
 
@@ -67,14 +79,20 @@ fn now() -> u64 {
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
-async fn live(folder: Folder, spec: Spec, daemon: UnixStream, lock: File) -> anyhow::Result<()> {
+async fn live(
+    folder: Folder,
+    spec: Spec,
+    daemon: UnixStream,
+    lock: File,
+    guard: io::Result<Guard>,
+) -> anyhow::Result<()> {
     let started = now();
     let (to, orders) = mpsc::unbounded_channel();
     let log = Writer::open(&folder.log()).context("the log cannot be written")?;
     let serving = Serving::new(tree::files(tree::Guest::new(&spec, to.clone(), started)));
     serving.serve(Stream::try_from(daemon)?);
     let voice = Rc::new(Voice::new(serving.clone(), log));
-    let (outcome, rest) = match start(&folder, &spec, &serving, &voice, &lock).await {
+    let (outcome, rest) = match start(&folder, &spec, &serving, &voice, &lock, guard).await {
         Ok((begun, rest)) => {
             let outcome = match begun {
                 Begun::Ours(guest, doors) => {
@@ -153,8 +171,9 @@ async fn start(
     serving: &Serving<tree::Guest>,
     voice: &Rc<Voice>,
     lock: &File,
+    guard: io::Result<Guard>,
 ) -> anyhow::Result<(Begun, Rest)> {
-    let atoll = std::env::current_exe().context("which program is this?")?;
+    let atoll = held::program();
     let voice: Rc<dyn run::Voice> = voice.clone();
     let options = options(spec);
     let plan = match spec.foreign {
@@ -164,8 +183,7 @@ async fn start(
             Some(Plan::new(&options, manifest, &atoll, &*voice).await?)
         }
     };
-    let held = lock.try_clone().context("cannot start the guard")?;
-    let mut guard = Guard::holding(&atoll, held).context("cannot start the guard")?;
+    let mut guard = guard.context("cannot start the guard")?;
     guard.name(&folder.path().join("end.new"))?;
     let plan = match plan {
         Some(plan) => Some((plan, socket::listen_in(&spec.socket, &mut guard)?)),
@@ -203,7 +221,7 @@ async fn start(
         voice.say(&format!("tree at tcp:{}", listener.local_addr()?));
         tcp.push(listener);
     }
-    let guest = Guest::start(plan, &voice, &atoll, &private, &guard, held)?;
+    let guest = Guest::start(plan, &voice, &private, &guard, held)?;
     let joint = Some(guest.joint().clone());
     serving.change(|g| g.has_machine(guest.pid(), joint, guest.has_keeper()));
     let (s, joint) = (serving.clone(), guest.joint().clone());

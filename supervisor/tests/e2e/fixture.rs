@@ -144,7 +144,8 @@ impl Place {
         }
     }
 
-    fn pids(&self) -> Vec<Pid> {
+    /// The same, as numbers.
+    pub(crate) fn pids(&self) -> Vec<Pid> {
         let needle = format!("XDG_RUNTIME_DIR={}\0", self.dir.path().display());
         let entries = std::fs::read_dir("/proc").unwrap().flatten();
         let ours = entries.filter(|entry| {

@@ -37,7 +37,7 @@ fn every_end_is_told_apart_and_kept() {
                 }
                 let log = std::fs::read_to_string(kept.join("log")).unwrap();
                 assert!(log.trim_end().ends_with(&end.why), "{on}: {log}");
-                house.place.assert_empty();
+                house.assert_empty();
             }
         });
     }
@@ -55,7 +55,7 @@ fn a_guest_that_does_not_stop_in_time_is_killed() {
             shim.order(Order::Stop(100)).await.unwrap();
             let end = ended(&shim).await;
             assert_eq!((end.how, end.asked), (How::Killed, true), "{on}: {end:?}");
-            house.place.assert_empty();
+            house.assert_empty();
         });
     }
 }
@@ -68,7 +68,7 @@ fn a_shim_whose_folder_somebody_removed_ends_with_its_guest() {
         std::fs::remove_dir_all(house.folder()).unwrap();
         shim.order(Order::Stop(1000)).await.unwrap();
         while !matches!(next(&shim).await, Report::Gone(..) | Report::Ended(_)) {}
-        house.place.assert_empty();
+        house.assert_empty();
     });
 }
 
@@ -84,7 +84,7 @@ fn what_cannot_be_started_is_told_and_leaves_nothing() {
             let end = ended(&shim).await;
             assert_eq!(end.how, How::Unstarted);
             assert!(end.why.contains(why), "{}", end.why);
-            house.place.assert_empty();
+            house.assert_empty();
         }
         // Its name is taken by one that runs in the foreground, which is not touched.
         let other = Guest::start(&house.place, "hello", "process", &[]);
@@ -94,11 +94,11 @@ fn what_cannot_be_started_is_told_and_leaves_nothing() {
         assert!(end.why.contains("is taken"), "{}", end.why);
         assert!(house.place.run(&["ls", "hello", "/"]).status.success());
         other.stop();
-        house.place.assert_empty();
+        house.assert_empty();
         let shim = house.start(&Spec { run: 4, ..good }).await;
         shim.order(Order::Stop(10_000)).await.unwrap();
         assert_eq!(next(&shim).await, Report::Stopping);
         assert!(ended(&shim).await.is_well());
-        house.place.assert_empty();
+        house.assert_empty();
     });
 }

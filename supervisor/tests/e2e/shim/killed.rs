@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use atoll_supervisor::shim::{End, Found, How, Order, Report, Shim, Spec};
+use atoll_supervisor::shim::{Births, End, Found, How, Order, Report, Shim, Spec};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{House, block_on, ended, next};
@@ -21,8 +21,8 @@ const DAEMON_TEST: &str =
 async fn daemon(folder: &Path) {
     let spec = std::fs::read(folder.with_extension("spec")).unwrap();
     let spec = Spec::from_json(&spec).unwrap();
-    let atoll = Command::new(crate::fixture::atoll());
-    let shim = Shim::start_by(atoll, folder, &spec).await.unwrap();
+    let births = Births::by(|| Command::new(crate::fixture::atoll()));
+    let shim = Shim::start(&births, folder, &spec).await.unwrap();
     loop {
         shim.next().await;
     }
@@ -42,7 +42,7 @@ impl House {
     }
 }
 
-fn kill(pid: u64) {
+pub(super) fn kill(pid: u64) {
     kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL).unwrap();
 }
 
@@ -94,7 +94,7 @@ fn a_daemon_that_is_killed_at_any_instant_leaves_its_guest_to_the_next() {
                 } else {
                     none += 1;
                 }
-                house.place.assert_empty();
+                house.assert_empty();
             }
         });
     }
@@ -121,7 +121,7 @@ fn a_shim_that_is_killed_at_any_instant_leaves_nothing_and_that_is_told() {
                 };
                 assert!(why.contains("its shim is gone") && why.contains("signal: 9"), "{why}");
                 // It is told when that is so, and not before.
-                assert_eq!(house.place.processes(), Vec::<String>::new(), "{on}");
+                assert_eq!(house.processes(), Vec::<String>::new(), "{on}");
                 assert!(!house.place.dir.path().join("atoll").exists(), "{on}");
                 match house.adopt().await {
                     Found::Gone { run: n, .. } => assert_eq!(n, run),
@@ -134,7 +134,7 @@ fn a_shim_that_is_killed_at_any_instant_leaves_nothing_and_that_is_told() {
             guards(pid).into_iter().for_each(kill);
             kill(pid);
             assert!(matches!(next(&shim).await, Report::Gone(_)));
-            house.place.assert_empty();
+            house.assert_empty();
         });
     }
 }
@@ -165,7 +165,7 @@ fn a_doctor_finds_what_is_left_and_clears_it_when_told_to() {
         assert!(left.iter().all(|path| path.exists()));
         let (code, said) = doctor(&["--fix"]);
         assert!(code == Some(0) && said.contains("run 1 is lost: its shim is gone"), "{said}");
-        house.place.assert_empty();
+        house.assert_empty();
         assert!(matches!(house.adopt().await, Found::Gone { run: 1, .. }));
         assert_eq!(doctor(&[]).0, Some(0));
     });
@@ -183,8 +183,7 @@ fn an_end_is_known_whole_or_not_at_all_when_the_shim_is_killed_at_it() {
                 let pid = shim.status().await.unwrap().shim;
                 shim.order(Order::Stop(10_000)).await.unwrap();
                 tokio::time::sleep(Duration::from_micros(rand() % 25_000)).await;
-                // It may be gone already: its number is nobody else's, for the daemon
-                // that started it has not waited for it yet.
+                // It may be gone already, and its number is nobody else's so soon.
                 let _ = kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL);
                 let found = loop {
                     match next(&shim).await {
@@ -204,14 +203,14 @@ fn an_end_is_known_whole_or_not_at_all_when_the_shim_is_killed_at_it() {
                     _ => assert_eq!(written, last),
                 }
                 last = written;
-                house.place.assert_empty();
+                house.assert_empty();
             }
         });
     }
 }
 
 /// The guards among the children of a process.
-fn guards(parent: u64) -> Vec<u64> {
+pub(super) fn guards(parent: u64) -> Vec<u64> {
     let path = format!("/proc/{parent}/task/{parent}/children");
     let until = Instant::now() + PATIENCE;
     loop {

@@ -70,7 +70,7 @@ fn a_guest_stands_still_goes_on_and_stops() {
             assert_eq!((end.run, end.how, end.asked), (1, How::Exited(0), true), "{end:?}");
             assert_eq!(next(&shim).await, Report::Ended(end.clone()));
             assert!(matches!(shim.order(Order::Kill).await, Err(Error::Gone)));
-            house.place.assert_empty();
+            house.assert_empty();
             let first = log(&house, 0);
             assert_eq!(first.len() as u64, end.log);
             assert!(first.contains("atoll: is asked to stop"), "{first}");
@@ -88,7 +88,7 @@ fn a_guest_stands_still_goes_on_and_stops() {
                 assert_eq!(End::from_json(&text).unwrap(), *run);
                 assert!(kept.join("log").exists() && !kept.join("record").exists());
             }
-            house.place.assert_empty();
+            house.assert_empty();
         });
     }
 }
@@ -114,7 +114,7 @@ fn a_guest_runs_on_without_a_daemon_and_the_next_one_has_it() {
                 Found::Ended(found) => assert_eq!(found, end),
                 _ => panic!("it is not known to have ended"),
             }
-            house.place.assert_empty();
+            house.assert_empty();
         });
     }
 }
@@ -150,7 +150,7 @@ fn checkpoints_are_kept_when_that_is_said_and_at_the_end() {
         shim.order(Order::Kill).await.unwrap();
         let end = ended(&shim).await;
         assert_eq!((end.how, end.asked), (How::Killed, true));
-        house.place.assert_empty();
+        house.assert_empty();
     });
 }
 
@@ -165,9 +165,9 @@ fn nobody_is_believed_who_has_no_lock_and_no_folder_that_others_wrote() {
         std::fs::write(folder.join("spec.json"), house.spec("process", 1).to_json().unwrap())
             .unwrap();
         let mut by_hand = house.place.atoll();
-        let by_hand = by_hand.args(["__shim", &path]).stdin(Stdio::piped()).output().unwrap();
+        let by_hand = by_hand.args(["__zygote", &path]).stdin(Stdio::piped()).output().unwrap();
         assert_eq!(by_hand.status.code(), Some(1));
-        house.place.assert_empty();
+        house.assert_empty();
         assert!(!folder.join("end.json").exists());
 
         let spec = house.spec("process", 1).to_json().unwrap();
@@ -192,6 +192,6 @@ fn nobody_is_believed_who_has_no_lock_and_no_folder_that_others_wrote() {
         std::fs::set_permissions(&folder, open).unwrap();
         assert!(matches!(Shim::adopt(&folder).await, Err(Error::Folder(..))));
         assert!(matches!(house.try_start(&house.spec("process", 9)).await, Err(Error::Folder(..))));
-        house.place.assert_empty();
+        house.assert_empty();
     });
 }

@@ -1,14 +1,19 @@
 //! Guests in processes of their own: what they are told, what they tell, and what is left
 //! when any of those who have a part in it is killed.
 
+use std::cell::RefCell;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+use std::process::Command;
+use std::rc::Rc;
 
 use atoll_supervisor::run::On;
-use atoll_supervisor::shim::{End, Error, Found, Report, Shim, Spec};
+use atoll_supervisor::shim::{Births, End, Error, Found, Report, Shim, Spec};
 use tokio::time::timeout;
 
 use crate::fixture::{PATIENCE, Place, image};
 
+mod born;
 mod ends;
 mod killed;
 mod life;
@@ -18,6 +23,8 @@ pub(super) struct House {
     pub(super) place: Place,
     dir: tempfile::TempDir,
     name: &'static str,
+    /// Where shims come from, while there is something that does.
+    births: RefCell<Option<Rc<Births>>>,
 }
 
 impl House {
@@ -25,7 +32,7 @@ impl House {
         image(name);
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("guests")).unwrap();
-        House { place: Place::new(), dir, name }
+        House { place: Place::new(), dir, name, births: RefCell::default() }
     }
 
     pub(super) fn folder(&self) -> PathBuf {
@@ -43,8 +50,32 @@ impl House {
         }
     }
 
+    fn births(&self) -> Rc<Births> {
+        let envs: Vec<_> = self.place.atoll().get_envs().map(owned).collect();
+        let atoll = move || {
+            let mut atoll = Command::new(crate::fixture::atoll());
+            atoll.envs(envs.iter().cloned());
+            atoll
+        };
+        self.births.borrow_mut().get_or_insert_with(|| Rc::new(Births::by(atoll))).clone()
+    }
+
+    /// Processes that know of the place, but for the one that shims come from.
+    pub(super) fn processes(&self) -> Vec<String> {
+        let mut all = self.place.processes();
+        all.retain(|line| !line.contains("__zygote"));
+        all
+    }
+
+    /// Waits until no process and no file is left: nor that one, which goes with who uses it.
+    pub(super) fn assert_empty(&self) {
+        self.births.take();
+        self.place.assert_empty();
+    }
+
     pub(super) async fn try_start(&self, spec: &Spec) -> Result<Shim, Error> {
-        Shim::start_by(self.place.atoll(), &self.folder(), spec).await
+        let births = self.births();
+        Shim::start(&births, &self.folder(), spec).await
     }
 
     /// Starts a guest, and waits until its tree is there.
@@ -71,6 +102,10 @@ impl House {
         assert!(matches!(next(&shim).await, Report::Running(_)));
         shim
     }
+}
+
+fn owned((name, value): (&OsStr, Option<&OsStr>)) -> (OsString, OsString) {
+    (name.into(), value.unwrap_or_default().into())
 }
 
 /// What becomes known next.

@@ -1,0 +1,163 @@
+//! What the supervisor wants of processes and the standard library does not offer: to go on
+//! as two, to hear of children beside everything else, to end with the parent, and to be
+//! called by what one does.
+//!
+//! It is a crate of its own because these few lines are `unsafe`, and the supervisor is not.
+//! Each function is safe to call: what it needs to be sound it checks itself.
+
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+
+mod title;
+
+pub use title::Title;
+
+/// Which of the two somebody is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fork {
+    /// The one that was there before; the other has this number, and is to be waited for.
+    Parent(Pid),
+    /// The other.
+    Child,
+}
+
+/// Goes on as two processes, the second of which has a copy of all that the first one has.
+///
+/// Refused where there is more than one thread: the others would be gone in the child, with
+/// whatever they hold.
+pub fn fork() -> io::Result<Fork> {
+    let threads = std::fs::read_dir("/proc/self/task")?.count();
+    if threads != 1 {
+        return Err(io::Error::other(format!("a process of {threads} threads is not doubled")));
+    }
+    // SAFETY: this is the only thread, and it is in no allocator's or other lock's hold: so
+    // the child finds everything as an ordinary call would have left it.
+    match unsafe { libc::fork() } {
+        0 => Ok(Fork::Child),
+        n => Pid::from_raw(n)
+            .filter(|_| n > 0)
+            .map(Fork::Parent)
+            .ok_or_else(io::Error::last_os_error),
+    }
+}
+
+/// Lets a program end when this thread does, however that ends.
+pub fn end_with_parent(command: &mut Command) {
+    let parent = rustix::process::getpid();
+    let before = move || {
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        // It may have ended before that was said.
+        match getppid() {
+            Some(now) if now == parent => Ok(()),
+            _ => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    };
+    // SAFETY: between `fork` and `exec` these are two system calls; nothing is allocated and
+    // no lock taken, also when one fails.
+    unsafe { command.pre_exec(before) };
+}
+
+/// Children that end, as a descriptor that becomes readable then. The signal is blocked in
+/// this thread for as long as the value lives.
+#[derive(Debug)]
+pub struct Deaths(OwnedFd);
+
+impl Deaths {
+    /// From now on.
+    pub fn new() -> io::Result<Deaths> {
+        mask(libc::SIG_BLOCK)?;
+        // SAFETY: the set is valid for the call, and the descriptor is new and nobody else's.
+        let fd = unsafe {
+            match libc::signalfd(-1, &set(), libc::SFD_NONBLOCK | libc::SFD_CLOEXEC) {
+                -1 => return Err(io::Error::last_os_error()),
+                fd => OwnedFd::from_raw_fd(fd),
+            }
+        };
+        Ok(Deaths(fd))
+    }
+
+    /// What becomes readable.
+    pub fn fd(&self) -> &OwnedFd {
+        &self.0
+    }
+
+    /// Takes note that what was to be read is known.
+    pub fn clear(&self) {
+        let mut buf = [0; 128];
+        while rustix::io::read(&self.0, &mut buf).is_ok_and(|n| n > 0) {}
+    }
+}
+
+impl Drop for Deaths {
+    fn drop(&mut self) {
+        let _ = mask(libc::SIG_UNBLOCK);
+    }
+}
+
+/// The signal that tells of a child.
+fn set() -> libc::sigset_t {
+    // SAFETY: sigemptyset writes all of it before anything is read.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGCHLD);
+        set
+    }
+}
+
+fn mask(how: i32) -> io::Result<()> {
+    // SAFETY: the set is valid for the call, and the old one is not asked for.
+    match unsafe { libc::sigprocmask(how, &set(), std::ptr::null_mut()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+
+    #[test]
+    fn who_has_other_threads_is_not_doubled() {
+        let (tell, told) = std::sync::mpsc::channel::<()>();
+        let other = std::thread::spawn(move || told.recv());
+        assert!(fork().unwrap_err().to_string().contains("threads is not doubled"));
+        drop(tell);
+        let _ = other.join().unwrap();
+    }
+
+    #[test]
+    fn a_program_ends_with_the_thread_that_started_it() {
+        let sleep = || {
+            let mut command = Command::new("sleep");
+            command.arg("600");
+            end_with_parent(&mut command);
+            command.spawn().unwrap()
+        };
+        let mut child = std::thread::spawn(sleep).join().unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(Signal::KILL.as_raw()));
+        // One that cannot be started is the starter's to tell.
+        let mut none = Command::new("/nonexistent/program");
+        end_with_parent(&mut none);
+        assert_eq!(none.spawn().unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_process_is_listed_as_it_says() {
+        let title = Title::find().unwrap();
+        let line = || std::fs::read("/proc/self/cmdline").unwrap();
+        let room = line().len();
+        title.set(&[b"one", b"2"]);
+        let mut wanted = b"one\x002".to_vec();
+        wanted.resize(room, 0);
+        assert_eq!(line(), wanted);
+        // What is too long is cut, and what comes behind it in memory is left alone.
+        title.set(&[&vec![b'x'; room + 9]]);
+        assert!(line().len() == room && line().iter().filter(|b| **b == b'x').count() == room - 1);
+    }
+}
