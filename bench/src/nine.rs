@@ -113,6 +113,20 @@ impl Nine {
         Ok(data)
     }
 
+    /// Takes what it says, until it has said nothing for that long. Nothing else can be asked
+    /// then: the last request waits still.
+    pub fn exhaust(&mut self, mut follow: Follow, quiet: Duration) -> Result<()> {
+        self.socket.set_read_timeout(Some(quiet))?;
+        loop {
+            match self.next(&mut follow) {
+                Ok(data) if data.is_empty() => bail!("the guest's file has ended"),
+                Ok(_) => {}
+                Err(e) if e.downcast_ref().is_some_and(is_late) => return Ok(()),
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
     fn open(&mut self, fid: u32, path: &str, flags: OpenFlags) -> Result<()> {
         let (_, names) = self.client.walk(ROOT, fid, path)?;
         let walked = self.answer(|m| match m {
@@ -173,4 +187,8 @@ impl Nine {
             self.client.feed(&buf[..n]);
         }
     }
+}
+
+fn is_late(e: &std::io::Error) -> bool {
+    e.kind() == std::io::ErrorKind::WouldBlock
 }

@@ -2,8 +2,8 @@
 //!
 //! Processor time of everything that a launch involves, from the command that asks for it to
 //! its answer: the daemon, the guest's shim and guard, and the machine. A bare machine is
-//! started in the same round, and counted from its `exec` to its first reply. What is above it
-//! is the supervisor's.
+//! started in the same round, asked what a supervisor asks of one that is up, and counted from
+//! its `exec` until as long after. What is above it is the supervisor's.
 
 use std::time::{Duration, Instant};
 
@@ -11,11 +11,12 @@ use anyhow::{Context, Result};
 
 use super::Programs;
 use super::daemon::{self, Daemon};
-use crate::boot;
 use crate::figure::Figure;
+use crate::nine::Nine;
 use crate::p9::place::Place;
+use crate::proc::{Running, Spent};
 use crate::processes::{self, Used};
-use crate::qemu::{self, Kernel, Shell};
+use crate::qemu::{self, Kernel, PATIENCE, Shell};
 use crate::samples::Samples;
 use crate::{product, tender};
 
@@ -56,8 +57,15 @@ pub(super) fn run(
         for round in 0..=runs {
             say(&format!("launches, {on}: round {round} of {runs}"));
             let bare = match on {
-                "qemu" => boot::reply(&shell, &kernel)?,
-                _ => tender::boot(&programs.tender, &programs.hello)?,
+                "qemu" => {
+                    let mut machine = shell.start(&kernel, None)?;
+                    let control = machine.control.take().context("a shell without streams")?;
+                    followed(Nine::new(control, PATIENCE)?, &machine.running)?
+                }
+                _ => {
+                    let guest = tender::start(&programs.tender, &programs.hello)?;
+                    followed(guest.nine, &guest.running)?
+                }
             };
             daemon::define(&client, super::GUEST, &hash, on)?;
             let before = Used::by(&processes::of(place.sockets())?);
@@ -83,11 +91,20 @@ pub(super) fn run(
     Ok(figures)
 }
 
+/// What a bare guest takes that is asked for its log, and for what it says next.
+fn followed(mut nine: Nine, running: &Running) -> Result<Spent> {
+    nine.version()?;
+    nine.attach()?;
+    let log = nine.follow("log")?;
+    nine.exhaust(log, SETTLE)?;
+    running.spent()
+}
+
 impl Seen {
     fn figures(&self, on: &str) -> Result<Vec<Figure>> {
         let (case, peer) = match on {
-            "qemu" => ("launch on QEMU", "bare QEMU"),
-            _ => ("launch as a process", "bare tender"),
+            "qemu" => ("launch on QEMU", "bare QEMU, asked the same"),
+            _ => ("launch as a process", "bare tender, asked the same"),
         };
         let one = |metric: &str, of: &Samples| {
             let spread = of.spread().context("no runs")?;
