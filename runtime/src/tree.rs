@@ -21,13 +21,19 @@ use crate::snapshot::{self, files::Nodes};
 
 const CTL: &[Verb] = &[Verb::range("stop", "[STATUS]", 0, 1)];
 
-fn ctl(core: &mut Core<'_>, c: &Command<'_>) -> Result<(), Fault> {
+/// The status of a `stop`, which the log has then.
+fn status_of(core: &mut Core<'_>, c: &Command<'_>) -> Result<u8, Fault> {
     let status = if c.rest.is_empty() { 0 } else { c.number(0)? };
     if status > MAX_STATUS.into() {
         return Err(c.bad("a status is 0 to 63"));
     }
     core.say("ctl", &alloc::format!("stop {status}"));
-    core.stop(status as u8);
+    Ok(status as u8)
+}
+
+fn ctl(core: &mut Core<'_>, c: &Command<'_>) -> Result<(), Fault> {
+    let status = status_of(core, c)?;
+    core.stop(status);
     Ok(())
 }
 
@@ -42,7 +48,11 @@ const ALL: &[Verb] =
 #[cfg(feature = "atoms")]
 fn ctl_all(core: &mut Core<'_>, c: &Command<'_>) -> Result<(), Fault> {
     match c.verb {
-        "stop" => ctl(core, c),
+        "stop" => {
+            let status = status_of(core, c)?;
+            snapshot::files::stop(core, status);
+            Ok(())
+        }
         _ => snapshot::files::ctl(core, c),
     }
 }

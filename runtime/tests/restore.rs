@@ -356,6 +356,45 @@ fn who_keeps_checkpoints_hears_what_the_guest_wants() {
     assert_eq!(lines(&mut b, tag).as_deref(), Some("checkpoint 4\n"));
 }
 
+#[test]
+fn a_guest_that_is_told_to_stop_waits_for_its_last_checkpoint() {
+    let ctl = |g: &mut Guest, line: &str| write(g, "ctl", line.as_bytes());
+    // Nobody keeps any: it ends at once.
+    let mut g = two();
+    assert_eq!(ctl(&mut g, "stop 3"), Ok(()));
+    assert_eq!(core(&mut g).exit(), Some(3));
+
+    let mut g = two();
+    let wanted = g.p.open_file(WANTED);
+    let tag = g.p.read_next(wanted);
+    assert_eq!(errno(ctl(&mut g, "stop 64")), Errno::EINVAL);
+    assert_eq!(ctl(&mut g, "stop 3"), Ok(()));
+    assert_eq!(lines(&mut g, tag).as_deref(), Some("stop 1 3\n"));
+    // It goes on meanwhile, and what it does is in the checkpoint.
+    assert_eq!(g.tell("a", "put k v; get k").last().map(String::as_str), Some("0 get v"));
+    let last = read(&mut g, NEW).expect("a checkpoint");
+    assert_eq!(core(&mut g).exit(), None);
+    assert_eq!(ctl(&mut g, "stop 3"), Ok(()));
+    assert_eq!(core(&mut g).exit(), Some(3));
+    // Who goes on from it is not about to end.
+    let mut b = held();
+    let wanted = b.p.open_file(WANTED);
+    let tag = b.p.read_next(wanted);
+    assert_eq!(write(&mut b, RESTORE, &last), Ok(()));
+    assert_eq!(b.tell("a", "get k").last().map(String::as_str), Some("0 get v"));
+    assert_eq!(ctl(&mut b, "stop"), Ok(()));
+    assert_eq!(lines(&mut b, tag).as_deref(), Some("stop 2 0\n"));
+    // Nor does it wait for long: he who says it twice has had enough.
+    assert_eq!(ctl(&mut b, "stop 1"), Ok(()));
+    assert_eq!(core(&mut b).exit(), Some(1));
+    // One that rests has nothing to keep.
+    let mut c = held();
+    let wanted = c.p.open_file(WANTED);
+    c.p.read_next(wanted);
+    assert_eq!(ctl(&mut c, "stop 4"), Ok(()));
+    assert_eq!(core(&mut c).exit(), Some(4));
+}
+
 /// A guest that goes back when a dispatch is abandoned.
 fn goes_back() -> Guest {
     Guest::new(Payload { on_fault: OnFault::Restore, ..atoms(&[("a", ""), ("b", "")]) })

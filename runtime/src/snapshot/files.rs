@@ -5,7 +5,7 @@
 //! | `new` | opening it takes a checkpoint, which it then reads as; it is kept until the file is closed |
 //! | `since` | the same of what has changed since the last that was read to its end |
 //! | `restore` | takes a checkpoint, written from its start; with the last byte, the guest becomes it |
-//! | `wanted` | lines `checkpoint N` and `restore N`: what the guest's own ctl was told; `back`: the guest is to be given its last one |
+//! | `wanted` | lines `checkpoint N` and `restore N`: what the guest's own ctl was told; `stop N STATUS`: it was told to stop, and waits for checkpoint N and then for that line in its ctl again; `back`: the guest is to be given its last one |
 //!
 //! One of the first three is open at a time, so that a guest holds one checkpoint at most.
 
@@ -83,6 +83,19 @@ pub(crate) fn ctl(core: &mut Core<'_>, c: &Command<'_>) -> Result<(), Fault> {
     core.say("ctl", &line);
     core.snaps.lines.push(line);
     Ok(())
+}
+
+/// Ends the guest, after a last checkpoint where somebody keeps them: he writes `stop` again
+/// when he has it. Whoever else writes it twice does not wait for that.
+pub(crate) fn stop(core: &mut Core<'_>, status: u8) {
+    let keeps = core.snaps.lines.has_readers() && core.may_run().is_ok() && core.exit().is_none();
+    if !keeps || core.snaps.ending {
+        return core.stop(status);
+    }
+    core.snaps.ending = true;
+    core.snaps.wanted += 1;
+    let line = alloc::format!("stop {} {status}", core.snaps.wanted);
+    core.snaps.lines.push(line);
 }
 
 impl<'a> Door<'a> {

@@ -43,6 +43,8 @@ pub(crate) struct Snaps {
     pub(crate) lines: Stream,
     /// Nothing is dispatched until a checkpoint was restored.
     pub(crate) hold: bool,
+    /// It was told to stop, and a last checkpoint is taken.
+    pub(crate) ending: bool,
     /// How to go back to one.
     pub(crate) back: back::Back,
     /// What the next increment builds on.
@@ -57,6 +59,7 @@ impl Snaps {
             wanted,
             lines: Stream::new(WANTED).from_newest(),
             hold: false,
+            ending: false,
             back: back::Back::default(),
             base: None,
             changed: cut::Changed::new(),

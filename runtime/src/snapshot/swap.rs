@@ -81,6 +81,7 @@ impl<'a> Core<'a> {
         // Who keeps the guest's checkpoints goes on doing so, under new numbers.
         mem::swap(&mut new.snaps.lines, &mut self.snaps.lines);
         new.snaps.wanted = new.snaps.wanted.max(self.snaps.wanted);
+        new.snaps.ending = self.snaps.ending;
         new.snaps.back = self.snaps.back.restored();
         let held = self.atoms.files.values().map(|f| f.held);
         new.namespace.inherit(&mut self.namespace, held);

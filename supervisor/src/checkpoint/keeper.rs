@@ -1,4 +1,4 @@
-//! The host's half of the verbs `checkpoint` and `restore N` of a guest's ctl.
+//! The host's half of the verbs `checkpoint`, `restore N` and `stop` of a guest's ctl.
 //!
 //! The guest says in `checkpoint/wanted` what its ctl was told, and has no files to keep
 //! anything in; whoever reads that file does it. So a client that may write the guest's
@@ -13,8 +13,7 @@ use anyhow::Context;
 use atoll_9p::fault::Errno;
 use atoll_9p::types::OpenFlags;
 use atoll_config::payload::Hash;
-use tokio::sync::Notify;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{Error, Source, State, Target, give, take};
 use crate::conn::{self, Conn};
@@ -23,7 +22,7 @@ use crate::joint::Joint;
 use crate::run::{Voice, inside};
 use crate::shim::{Order, Report};
 
-/// How long the guest may take to ask for what its ctl was told.
+/// How long a last checkpoint may take, and how long a guest may be busy with another one.
 const ASKS: Duration = Duration::from_secs(9);
 /// How long until it is given a checkpoint again, while another is under way.
 const AGAIN: Duration = Duration::from_millis(50);
@@ -36,8 +35,6 @@ pub struct Keeper {
     joint: Joint,
     voice: Rc<dyn Voice>,
     guard: Rc<RefCell<Guard>>,
-    /// Told whenever a checkpoint was kept, or could not be.
-    done: Rc<Notify>,
 }
 
 impl Keeper {
@@ -49,7 +46,7 @@ impl Keeper {
         voice: Rc<dyn Voice>,
         guard: Rc<RefCell<Guard>>,
     ) -> Keeper {
-        Keeper { state: Rc::new(state), payload, joint, voice, guard, done: Rc::default() }
+        Keeper { state: Rc::new(state), payload, joint, voice, guard }
     }
 
     /// Does what the guest asks for, until it is gone.
@@ -86,18 +83,15 @@ impl Keeper {
 
     async fn serve_one(&self, wanted: Wanted) {
         match wanted {
-            Wanted::Checkpoint(n) => {
-                match self.keep(n).await {
-                    Ok(path) => {
-                        self.voice.say(&format!("checkpoint {n} is in {}", path.display()));
-                        self.voice.report(&Report::Checkpoint(path));
-                    }
-                    Err(e) => {
-                        self.voice.tell(&format!("checkpoint {n} failed: {e:#}"));
-                        self.voice.report(&Report::Failed(Order::Checkpoint, format!("{e:#}")));
-                    }
+            Wanted::Checkpoint(n) => self.told_to_keep(n).await,
+            Wanted::Stop(n, status) => {
+                if timeout(ASKS, self.told_to_keep(n)).await.is_err() {
+                    self.voice.tell("keeps no last checkpoint: it takes too long");
                 }
-                self.done.notify_waiters();
+                // It may be gone before it has answered.
+                if let Ok(mut conn) = self.conn().await {
+                    let _ = conn.write_file("ctl", format!("stop {status}").as_bytes()).await;
+                }
             }
             Wanted::Restore(n) => match self.go_back(&self.state.file(n)).await {
                 Ok(text) => self.voice.say(&text),
@@ -107,6 +101,19 @@ impl Keeper {
                 Ok(text) => self.voice.say(&text),
                 Err(e) => self.voice.tell(&format!("going back failed: {e:#}")),
             },
+        }
+    }
+
+    async fn told_to_keep(&self, n: u64) {
+        match self.keep(n).await {
+            Ok(path) => {
+                self.voice.say(&format!("checkpoint {n} is in {}", path.display()));
+                self.voice.report(&Report::Checkpoint(path));
+            }
+            Err(e) => {
+                self.voice.tell(&format!("checkpoint {n} failed: {e:#}"));
+                self.voice.report(&Report::Failed(Order::Checkpoint, format!("{e:#}")));
+            }
         }
     }
 
@@ -140,6 +147,10 @@ impl Keeper {
         let path = self.state.file(n);
         let to = Target::new(&path, &mut self.guard.borrow_mut())?;
         take(&mut self.conn().await?, to, None, &mut |_| {}).await?;
+        // That there are too many is no reason to say that this one is not there.
+        if let Err(e) = self.state.drop_old(n) {
+            self.voice.tell(&format!("{:#}", anyhow::Error::from(e)));
+        }
         Ok(path)
     }
 
@@ -174,20 +185,6 @@ impl Keeper {
         }
         done
     }
-
-    /// Has the guest ask for a last checkpoint, and waits until it is kept, or cannot be.
-    pub async fn last(&self) {
-        let kept = self.done.notified();
-        let mut kept = std::pin::pin!(kept);
-        kept.as_mut().enable();
-        let asked = async { Ok(self.conn().await?.write_file("ctl", b"checkpoint").await?) };
-        match asked.await {
-            Ok(()) => drop(tokio::time::timeout(ASKS, kept).await),
-            Err::<(), anyhow::Error>(e) => {
-                self.voice.tell(&format!("keeps no last checkpoint: {e:#}"));
-            }
-        }
-    }
 }
 
 /// What the guest's ctl was told.
@@ -197,6 +194,8 @@ enum Wanted {
     Checkpoint(u64),
     /// Go on from the one with this number.
     Restore(u64),
+    /// Keep a last one, under this number, and stop it with this status.
+    Stop(u64, u8),
     /// Go on from the last one.
     Back,
 }
@@ -208,6 +207,10 @@ impl Wanted {
             return Some(Wanted::Back);
         }
         let (verb, n) = std::str::from_utf8(line).ok()?.split_once(' ')?;
+        if verb == "stop" {
+            let (n, status) = n.split_once(' ')?;
+            return Some(Wanted::Stop(n.parse().ok()?, status.parse().ok()?));
+        }
         let n = n.parse().ok()?;
         match verb {
             "checkpoint" => Some(Wanted::Checkpoint(n)),
@@ -226,7 +229,19 @@ mod tests {
         assert_eq!(Wanted::parse(b"checkpoint 3"), Some(Wanted::Checkpoint(3)));
         assert_eq!(Wanted::parse(b"restore 18446744073709551615"), Some(Wanted::Restore(u64::MAX)));
         assert_eq!(Wanted::parse(b"back"), Some(Wanted::Back));
-        for bad in ["", "back 1", "checkpoint", "checkpoint x", "gap 3", "restore -1"] {
+        assert_eq!(Wanted::parse(b"stop 7 63"), Some(Wanted::Stop(7, 63)));
+        for bad in [
+            "",
+            "back 1",
+            "checkpoint",
+            "checkpoint x",
+            "gap 3",
+            "restore -1",
+            "stop",
+            "stop 1",
+            "stop 1 256",
+            "stop 1 2 3",
+        ] {
             assert_eq!(Wanted::parse(bad.as_bytes()), None, "{bad}");
         }
     }

@@ -1,5 +1,6 @@
 //! `atoll run`.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
@@ -59,6 +60,9 @@ pub(super) struct Args {
     /// it is stopped here
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
+    /// How many of its checkpoints are kept, the newest (default: 8)
+    #[arg(long, value_name = "N")]
+    keep: Option<NonZeroU32>,
     /// Give it more or less memory than the image says, such as 4MiB
     #[arg(long, value_name = "SIZE", value_parser = size)]
     memory: Option<u64>,
@@ -159,11 +163,16 @@ pub(super) async fn run(args: Args) -> anyhow::Result<bool> {
             accel: args.accel,
             restart: args.restart,
             resume: args.resume,
+            keep: args.keep,
         };
         return super::guests::launch::run(create).await;
     }
     if args.restore == Some(Restore::Latest) && args.state.is_none() {
         let text = "--restore latest needs --state DIR, in which to look for it";
+        return Err(super::Usage(text.into()).into());
+    }
+    if args.keep.is_some() && args.state.is_none() {
+        let text = "--keep needs --state DIR, in which they are kept, or -d";
         return Err(super::Usage(text.into()).into());
     }
     args.kernel.file()?;
@@ -191,6 +200,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<bool> {
         }),
         restore: args.restore,
         state: args.state,
+        keep: args.keep,
         receive: args.receive.map(std::path::absolute).transpose()?,
         epoch: 0,
         quiet: args.quiet,

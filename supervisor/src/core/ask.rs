@@ -198,6 +198,9 @@ impl Core {
         if definition.resume && !image.can_checkpoint() {
             return bad("resume = true: this image's guests keep no checkpoints".into());
         }
+        if definition.keep.is_some() && !image.can_checkpoint() {
+            return bad("keep: this image's guests keep no checkpoints".into());
+        }
         if definition.listen.iter().any(|a| !a.ip().is_loopback()) {
             return bad("listen: only this machine's own addresses are served".into());
         }

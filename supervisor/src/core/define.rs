@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,9 @@ pub struct Definition {
     /// is one.
     #[serde(default)]
     pub resume: bool,
+    /// How many of its checkpoints are kept, if somebody has said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<NonZeroU32>,
     /// What is expected of it while it has work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect: Option<Expect>,
@@ -72,6 +76,7 @@ impl Definition {
             restart: Restart::default(),
             stop: STOP,
             resume: false,
+            keep: None,
             expect: None,
         }
     }

@@ -11,7 +11,7 @@ use tokio::task::spawn_local;
 use tokio::time::sleep;
 
 use super::{BOOT, Voice};
-use crate::checkpoint::{self, Keeper, Source};
+use crate::checkpoint::{self, Source};
 use crate::conn::Conn;
 use crate::joint::Joint;
 use crate::shim::Report;
@@ -63,12 +63,9 @@ pub(super) async fn restore(joint: &Joint, from: &Source) -> anyhow::Result<()> 
     Ok(checkpoint::give(&mut conn, from, &mut |_| {}).await?)
 }
 
-/// Asks the guest to stop, after a last checkpoint if they are kept. It may be gone before
-/// it has answered.
-pub(super) async fn stop(joint: Joint, keeper: Option<Keeper>) {
-    if let Some(keeper) = keeper {
-        keeper.last().await;
-    }
+/// Asks the guest to stop, which it does after a last checkpoint if they are kept. It may be
+/// gone before it has answered.
+pub(super) async fn stop(joint: Joint) {
     if let Some(mut conn) = inside(&joint).await {
         let _ = conn.write_file("ctl", b"stop").await;
     }

@@ -197,8 +197,7 @@ impl Guest {
                         if let Some(still) = &still {
                             let _ = still.send(Order::Resume);
                         }
-                        let keeper = self.keeper.clone().filter(|_| shut.is_none());
-                        spawn_local(stop(joint.clone(), keeper));
+                        spawn_local(stop(joint.clone()));
                     }
                     order @ (Order::Pause | Order::Resume) => {
                         let none = "it has no process";

@@ -8,6 +8,7 @@
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -100,6 +101,8 @@ pub struct Options {
     pub restore: Option<Restore>,
     /// The folder in which its checkpoints are kept.
     pub state: Option<PathBuf>,
+    /// How many of them, if somebody has said.
+    pub keep: Option<NonZeroU32>,
     /// Where the guest arrives from another host, if it is to.
     pub receive: Option<PathBuf>,
     /// The owner epoch.

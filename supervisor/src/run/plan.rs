@@ -12,7 +12,7 @@ use crate::backend::process::Process;
 use crate::backend::qemu::{Accel, Qemu};
 use crate::backend::xen::Xen;
 use crate::backend::{Backend, Spec, find_program, kvm};
-use crate::checkpoint::{self, Source, State};
+use crate::checkpoint::{self, Source, State, state::KEEP};
 use crate::namespace::{Import, Namespace};
 use crate::stored::{BEFORE, Stored};
 
@@ -53,7 +53,7 @@ impl Plan {
         let backend = choose(options, &manifest, atoll, voice).await?;
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let state = match (&options.state, options.print) {
-            (Some(path), false) => Some(State::open(path)?),
+            (Some(path), false) => Some(State::open(path, options.keep.unwrap_or(KEEP))?),
             _ => None,
         };
         let from = from(options, &manifest, state.as_ref(), voice)?;

@@ -10,6 +10,7 @@
 //! stop = "10s"               # how long it may take to stop before it is killed
 //! listen = ["127.0.0.1:5640"]
 //! resume = true              # go on from the newest checkpoint
+//! keep = 8                   # so many checkpoints
 //!
 //! [imports]
 //! data = "/srv/data"         # a folder of this host
@@ -24,6 +25,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 
 use serde::{Deserialize, Deserializer};
 
@@ -55,6 +57,7 @@ struct Raw {
     stop: Option<u64>,
     #[serde(default)]
     resume: bool,
+    keep: Option<NonZeroU32>,
     expect: Option<RawExpect>,
 }
 
@@ -164,6 +167,7 @@ pub fn parse(text: &str) -> Result<Definition, String> {
         },
         stop: raw.stop.unwrap_or(STOP),
         resume: raw.resume,
+        keep: raw.keep,
         expect: raw.expect.map(|e| Expect {
             dispatch_p99: e.dispatch_p99,
             progress: e.progress,
@@ -197,7 +201,7 @@ mod tests {
     fn a_config_is_read_with_the_units_that_people_write() {
         let text = format!(
             "image = \"{}\"\non = \"process\"\nmemory = \"8MiB\"\nstop = \"3s\"\n\
-             listen = [\"127.0.0.1:0\", \"tcp:[::1]:5\"]\nresume = true\n\
+             listen = [\"127.0.0.1:0\", \"tcp:[::1]:5\"]\nresume = true\nkeep = 3\n\
              [imports]\ndata = \"/srv/data\"\nkv = \"db/export/kv\"\n\
              [restart]\npolicy = \"on-failure\"\ndelay = 250\nlimit = \"1min\"\n",
             hash()
@@ -207,6 +211,7 @@ mod tests {
             (def.on, def.memory, def.stop, def.resume),
             (On::Process, Some(8 << 20), 3000, true)
         );
+        assert_eq!(def.keep, NonZeroU32::new(3));
         assert_eq!(def.listen.len(), 2);
         assert_eq!(def.imports.len(), 2);
         assert_eq!(def.restart.policy, Policy::OnFailure);

@@ -71,6 +71,7 @@ fn spec(s: &State, start: &Start) -> Result<Spec, String> {
         None => (definition.resume && keeps).then_some(Restore::Latest),
     };
     spec.state = keeps.then_some(checkpoints);
+    spec.keep = keeps.then_some(definition.keep).flatten();
     Ok(spec)
 }
 

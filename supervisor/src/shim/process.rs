@@ -247,6 +247,7 @@ fn options(spec: &Spec) -> Options {
         accel: spec.accel,
         restore: spec.restore.clone(),
         state: spec.state.clone(),
+        keep: spec.keep,
         epoch: spec.epoch,
         ..Options::default()
     }

@@ -5,6 +5,7 @@
 //! that no daemon would have written.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -73,6 +74,9 @@ pub struct Spec {
     pub restore: Option<Restore>,
     /// The folder in which its checkpoints are kept.
     pub state: Option<PathBuf>,
+    /// How many of them; not in the file when nobody has said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<NonZeroU32>,
     /// The socket that everybody knows it by.
     pub socket: PathBuf,
     /// The folder of its other sockets, which is its own alone.
@@ -97,6 +101,7 @@ impl Spec {
             listen: Vec::new(),
             restore: None,
             state: None,
+            keep: None,
             socket: address::default_socket(name),
             sockets: address::guest_sockets(name),
         }
@@ -210,6 +215,7 @@ mod tests {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
             restore: Some(Restore::File("/srv/7.checkpoint".into())),
             state: Some("/srv/kept".into()),
+            keep: NonZeroU32::new(3),
             ..Spec::new("reader-2", Path::new("/srv/reader.img"))
         }
     }

@@ -206,6 +206,47 @@ fn a_folder_keeps_what_the_guest_is_told_to_keep() {
     kept.place.assert_empty();
 }
 
+#[test]
+fn the_newest_are_kept_and_a_last_one_when_the_guest_itself_is_told_to_stop() {
+    for on in backends() {
+        let kept = Kept::new();
+        let folder = kept.file("kept");
+        let names = || {
+            let entries = fs::read_dir(&folder).unwrap().flatten();
+            let names = entries.map(|e| e.file_name().into_string().unwrap());
+            let mut names: Vec<_> = names.filter(|n| n.ends_with(".checkpoint")).collect();
+            names.sort();
+            names
+        };
+        let guest = kept.start(on, &["--state", &folder, "--keep", "2"]);
+        for n in 1..=3 {
+            kept.tell("add 1");
+            kept.place.ok(&["write", "counter", "/ctl", "checkpoint"]);
+            guest.wait_for(&format!("checkpoint {n} is in"));
+        }
+        kept.tell("add 39");
+        kept.place.ok(&["write", "counter", "/ctl", "stop 5"]);
+        let (code, said) = guest.wait();
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("checkpoint 4 is in"), "{on}: {said}");
+        assert!(said.contains("status 5"), "{on}: {said}");
+        assert_eq!(names(), ["3.checkpoint", "4.checkpoint"]);
+        // It goes on from what it was at the end, and is told nothing twice.
+        let guest = kept.start(on, &["--state", &folder, "--restore", "latest"]);
+        assert_eq!(kept.count(), 42);
+        let said = guest.stop();
+        assert_eq!(said.matches(" is in ").count(), 1, "{on}: {said}");
+        assert_eq!(names(), ["3.checkpoint", "4.checkpoint", "5.checkpoint"]);
+        kept.place.assert_empty();
+    }
+    let place = Place::new();
+    let image = image("counter");
+    let run = ["run", image.to_str().unwrap(), "--keep", "2"];
+    assert!(matches!(place.fails(&run), (2, why) if why.contains("--keep needs --state DIR")));
+    let run = ["run", image.to_str().unwrap(), "--state", "/x", "--keep", "0"];
+    assert!(matches!(place.fails(&run), (2, why) if why.contains("--keep")));
+}
+
 /// Files that are no checkpoint of the counter, each with the reason.
 fn bad_files(kept: &Kept, good: &str) -> Vec<(String, &'static str)> {
     let bytes = fs::read(good).unwrap();

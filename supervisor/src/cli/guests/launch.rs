@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -55,6 +56,9 @@ pub(crate) struct Create {
     /// Let every start go on from its newest checkpoint
     #[arg(long)]
     pub(crate) resume: bool,
+    /// How many of its checkpoints are kept, the newest (default: 8)
+    #[arg(long, value_name = "N")]
+    pub(crate) keep: Option<NonZeroU32>,
 }
 
 const EXAMPLES: &str = "\
@@ -104,6 +108,9 @@ fn config(args: &Create, hash: &str) -> anyhow::Result<String> {
     }
     if args.resume {
         text += "resume = true\n";
+    }
+    if let Some(n) = args.keep {
+        let _ = writeln!(text, "keep = {n}");
     }
     if !args.exports.is_empty() || !args.imports.is_empty() {
         text += "\n[imports]\n";
@@ -229,12 +236,14 @@ mod tests {
             accel: Some(AccelArg::Tcg),
             restart: RestartArg::OnFailure,
             resume: true,
+            keep: NonZeroU32::new(3),
         };
         let hash = "ab".repeat(32);
         let text = config(&args, &hash).unwrap();
         let read = crate::serve::config::parse(&text).unwrap();
         assert_eq!(read.image.as_str(), hash);
         assert_eq!((read.memory, read.resume, read.listen.len()), (Some(8 << 20), true, 1));
+        assert_eq!(read.keep, NonZeroU32::new(3));
         assert_eq!(read.on, crate::run::On::Process);
         assert_eq!(read.restart.policy, crate::core::Policy::OnFailure);
         assert_eq!(read.imports["da ta"].to_string(), "/srv/\"x\"");

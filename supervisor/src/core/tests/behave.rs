@@ -126,12 +126,14 @@ fn definitions_are_checked_against_their_images() {
     let mut far = Definition::new(image(2).0);
     far.listen.push("192.0.2.1:5".parse().unwrap());
     let resume = Definition { resume: true, ..Definition::new(image(2).0) };
+    let keep = Definition { keep: Some(std::num::NonZeroU32::MIN), ..Definition::new(image(2).0) };
     for (definition, errno, text) in [
         (Definition::new(image(8).0), Errno::ENOENT, "there is no image 000"),
         (unbound, Errno::EINVAL, "imports x, and nothing is bound to it"),
         (more, Errno::EINVAL, "[imports] y: the image has no import"),
         (far, Errno::EINVAL, "only this machine's own addresses"),
         (resume, Errno::EINVAL, "resume = true"),
+        (keep, Errno::EINVAL, "keep: "),
     ] {
         let ask = define(&mut world, "a", definition);
         let (found, why) = refusal(&world, ask);
