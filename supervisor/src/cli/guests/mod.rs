@@ -12,6 +12,7 @@ use crate::conn::{Conn, Error};
 
 pub(super) mod cons;
 pub(super) mod doctor;
+mod each;
 pub(super) mod images;
 pub(super) mod launch;
 pub(super) mod list;

@@ -1,10 +1,12 @@
 //! `atoll start`, `stop`, `kill`, `pause`, `resume`, `restart`, `rm`, `fork` and `ctl`.
 
+use super::each::each;
 use super::{about, connect, path, sure, tell};
 use crate::cli::Usage;
 use crate::cli::files::print;
 use crate::cli::names;
 use crate::cli::progress::{Progress, Size};
+use crate::conn::Conn;
 
 /// Guests.
 #[derive(Debug, clap::Args)]
@@ -79,53 +81,40 @@ fn begin(line: &str, guest: &str) -> Progress {
     Progress::begin(&format!("{verb} {guest}"), Size::Whole)
 }
 
-/// One verb for several guests, one after the other; each is tried.
-async fn all(guests: &[String], line: &str) -> anyhow::Result<bool> {
-    let mut conn = connect().await?;
-    let mut failed = None;
-    for guest in guests {
-        let progress = begin(line, guest);
-        let done = tell(&mut conn, guest, line).await;
-        drop(progress);
-        match done {
-            Ok(()) => print(format!("{guest}\n").as_bytes())?,
-            Err(e) => {
-                if let Some(before) = failed.replace(e) {
-                    eprintln!("atoll: {before:#}");
-                }
-            }
-        }
-    }
-    failed.map_or(Ok(true), Err)
+/// One verb for several guests.
+async fn all(guests: Vec<String>, line: String) -> anyhow::Result<bool> {
+    let verb = line.split(' ').next().unwrap_or_default().to_owned();
+    each(guests, &verb, async move |conn: &mut Conn, guest: &str| tell(conn, guest, &line).await)
+        .await
 }
 
 pub(crate) async fn one(args: Guests, verb: &str) -> anyhow::Result<bool> {
-    all(&args.guests, verb).await
+    all(args.guests, verb.into()).await
 }
 
 pub(crate) async fn timed(args: Stop, verb: &str) -> anyhow::Result<bool> {
     let line = args.line(verb)?;
-    all(&args.guests, &line).await
+    all(args.guests, line).await
 }
 
 pub(crate) async fn rm(args: Rm) -> anyhow::Result<bool> {
-    let mut conn = connect().await?;
+    // Nobody is asked in vain.
+    drop(connect().await?);
     let names = args.guests.join(", ");
     let question = format!("Forget {names}, with logs and checkpoints?");
     if !sure(args.yes, &question)? {
         return Ok(false);
     }
-    for guest in &args.guests {
-        let state = super::file(&mut conn, guest, "status").await?;
+    let forget = async move |conn: &mut Conn, guest: &str| {
+        let state = super::file(conn, guest, "status").await?;
         let state = state.lines().find_map(|l| l.strip_prefix("state ")).unwrap_or_default();
         if args.force && !matches!(state, "new" | "stopped") {
-            tell(&mut conn, guest, "kill").await?;
+            tell(conn, guest, "kill").await?;
         }
         let dir = path(guest, "")?;
-        conn.rmdir(dir.trim_end_matches('/')).await.map_err(|e| about(guest, e))?;
-        print(format!("{guest}\n").as_bytes())?;
-    }
-    Ok(true)
+        conn.rmdir(dir.trim_end_matches('/')).await.map_err(|e| about(guest, e))
+    };
+    each(args.guests, "rm", forget).await
 }
 
 pub(crate) async fn fork(args: Fork) -> anyhow::Result<bool> {

@@ -1,5 +1,7 @@
 //! The verbs, in the order in which somebody new would try them.
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::Daemon;
 use crate::fixture::{backends, image};
 
@@ -144,5 +146,38 @@ fn a_guest_that_fails_is_started_again_if_that_was_asked_for() {
     daemon.ok(&["stop", "c"]);
     assert_eq!(daemon.status("c", "state"), "stopped");
     drop((events, log));
+    daemon.finish();
+}
+
+#[test]
+fn several_guests_are_asked_at_once_and_each_is_told_of() {
+    let daemon = Daemon::start();
+    ["a", "b", "c"].iter().for_each(|name| daemon.run("hello", name, "process", &[]));
+    // The first one takes its time, which is nothing to the others.
+    let pid = daemon.status("a", "pid").parse().ok().and_then(Pid::from_raw).unwrap();
+    kill_process(pid, Signal::STOP).unwrap();
+    let mut stop = daemon.follow(&["stop", "--time", "600", "a", "b", "c"]);
+    daemon.until("b", "stopped");
+    daemon.until("c", "stopped");
+    assert_eq!(daemon.status("a", "state"), "stopping");
+    kill_process(pid, Signal::CONT).unwrap();
+    let said: String = (0..4).map(|_| stop.line()).collect();
+    assert_eq!(said, "a\nb\nc\n", "as they were named");
+    assert_eq!(stop.wait(), Some(0));
+    assert_eq!(daemon.status("a", "how"), "exited");
+
+    // Whatever fails is said, and hinders no other.
+    daemon.ok(&["start", "c", "b"]);
+    let out = daemon.place.run(&["rm", "--yes", "none", "c", "a", "nor", "b"]);
+    let said = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    assert_eq!((said(&out.stdout), out.status.code()), ("a\n".into(), Some(4)));
+    let why = said(&out.stderr);
+    let lines: Vec<&str> = why.lines().collect();
+    assert_eq!(lines.len(), 4, "{why}");
+    for (line, word) in lines.iter().zip(["guest \"none\"", " c: ", "guest \"nor\"", " b: "]) {
+        assert!(line.starts_with("atoll: ") && line.contains(word), "{word}: {why}");
+    }
+    assert_eq!(daemon.ok(&["ps", "-q"]), "b\nc\n");
+    assert_eq!(daemon.ok(&["rm", "--yes", "--force", "b", "c"]), "b\nc\n");
     daemon.finish();
 }
