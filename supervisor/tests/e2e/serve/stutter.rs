@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::Daemon;
+use super::{Daemon, Follower};
 use crate::fixture::{backends, image};
 
 /// Makes a guest of a program, of which something is expected.
@@ -21,6 +21,24 @@ fn create(daemon: &Daemon, program: &str, on: &str, expect: &str) {
 fn signal(daemon: &Daemon, signal: Signal) {
     let pid = daemon.status("a", "pid").parse().ok().and_then(Pid::from_raw);
     kill_process(pid.expect("a process"), signal).unwrap();
+}
+
+/// Keeps the guest busy until it is told of: how.
+fn slow(daemon: &Daemon, events: &mut Follower) -> String {
+    let (tree, done) = (daemon.tree(), AtomicBool::new(false));
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            // Until it is started anew, for one.
+            while !done.load(Relaxed) {
+                if tree.read("guests/a/fs/export/greeter/greeting").is_err() {
+                    break;
+                }
+            }
+        });
+        let line = events.wait_for("stuttering");
+        done.store(true, Relaxed);
+        line
+    })
 }
 
 #[test]
@@ -83,23 +101,35 @@ fn dispatches_that_take_longer_than_was_stated_are_told_with_the_figure() {
         create(&daemon, "hello", on, "dispatch_p99 = \"1us\"\n");
         let mut events = daemon.follow(&["events", "-f", "a"]);
         events.wait_for("running");
-        let (tree, done) = (daemon.tree(), AtomicBool::new(false));
-        let line = std::thread::scope(|threads| {
-            // Somebody keeps it busy, and is never answered that fast.
-            threads.spawn(|| {
-                while !done.load(Relaxed) {
-                    tree.read("guests/a/fs/export/greeter/greeting").unwrap();
-                }
-            });
-            let line = events.wait_for("stuttering");
-            done.store(true, Relaxed);
-            line
-        });
+        let line = slow(&daemon, &mut events);
         assert!(line.contains("stuttering dispatch p99 "), "{line}");
         assert!(line.ends_with(" us, expected 1 us\n"), "{line}");
         // One that has nothing to do is not slow.
         events.wait_for("steady");
-        drop((events, tree));
+        drop(events);
+        daemon.finish();
+    }
+}
+
+#[test]
+fn what_is_expected_of_a_guest_the_next_supervisor_expects_too() {
+    for on in backends() {
+        let mut daemon = Daemon::start();
+        create(&daemon, "hello", on, "dispatch_p99 = \"1us\"\nthen = \"restart\"\n");
+        daemon.until("a", "running");
+        let pid = daemon.status("a", "pid");
+        daemon.kill();
+        daemon.begin();
+        assert_eq!((daemon.status("a", "run"), daemon.status("a", "pid")), ("1".into(), pid));
+        // How fast it is to answer, and what becomes of it if it does not.
+        let mut events = daemon.follow(&["events", "-f", "a"]);
+        let line = slow(&daemon, &mut events);
+        assert!(line.contains("a#1 stuttering dispatch p99 "), "{line}");
+        assert!(line.ends_with(" us, expected 1 us\n"), "{line}");
+        events.wait_for("a#1 stopping");
+        events.wait_for("a#1 ended");
+        events.wait_for("a#2 running");
+        drop(events);
         daemon.finish();
     }
 }
