@@ -52,6 +52,8 @@ pub(super) fn run(
     if !folder.is_locked_by(&lock) {
         anyhow::bail!("this is for the supervisor alone: it has the lock of the guest's folder");
     }
+    // It is free when the process is gone, and not a moment before.
+    let lock: &'static File = Box::leak(Box::new(lock));
     let spec = folder.spec()?.context("there is nothing to start")?;
     std::env::set_current_dir("/")?;
     let guard = match Guard::double() {
@@ -64,7 +66,6 @@ pub(super) fn run(
             dup2_stderr(File::options().write(true).open("/dev/null")?)?;
             zygote::call(title, &[guard::COMMAND.as_bytes()]);
             guard::run(BufReader::with_capacity(512, orders))?;
-            drop(lock);
             return Ok(true);
         }
     };
@@ -83,7 +84,7 @@ async fn live(
     folder: Folder,
     spec: Spec,
     daemon: UnixStream,
-    lock: File,
+    lock: &File,
     guard: io::Result<Guard>,
 ) -> anyhow::Result<()> {
     let started = now();
@@ -92,7 +93,7 @@ async fn live(
     let serving = Serving::new(tree::files(tree::Guest::new(&spec, to.clone(), started)));
     serving.serve(Stream::try_from(daemon)?);
     let voice = Rc::new(Voice::new(serving.clone(), log));
-    let (outcome, rest) = match start(&folder, &spec, &serving, &voice, &lock, guard).await {
+    let (outcome, rest) = match start(&folder, &spec, &serving, &voice, lock, guard).await {
         Ok((begun, rest)) => {
             let outcome = match begun {
                 Begun::Ours(guest, doors) => {
