@@ -8,6 +8,7 @@ use atoll_lab::door::{Door, HOST};
 use atoll_lab::linux::{Linux, Setup};
 use atoll_lab::nine::Server;
 
+use crate::fixture::{PATIENCE, Place, image};
 use crate::table::{column, mapped};
 use crate::tree;
 
@@ -103,6 +104,7 @@ fn a_kernel_mount_outlives_its_server_and_leaves_nothing() {
     for (via, name, not) in [("kernel", "9p", v9fs), ("fuse", "fuse.atoll", fuse)] {
         keeps_to_what_was_asked_for(&linux, &at, via, (name, not));
     }
+    outlives_supervisors(&linux);
     // The helper between the two changes nothing of what v9fs does.
     let tcp = "trans=tcp,version=9p2000.L,msize=65536,cache=none,port";
     does_what_the_table_says(&linux, 1, "", |port, at| {
@@ -116,6 +118,91 @@ fn a_kernel_mount_outlives_its_server_and_leaves_nothing() {
     }
     assert_eq!(linux.complaints().unwrap(), [""; 0], "the guest's kernel complains");
     drop(export);
+}
+
+/// `atoll serve`, of which nothing is left when this ends.
+struct Serve {
+    place: Place,
+    state: tempfile::TempDir,
+    child: Option<Child>,
+}
+
+impl Serve {
+    fn new() -> Serve {
+        Serve { place: Place::new(), state: tempfile::tempdir().unwrap(), child: None }
+    }
+
+    fn begin(&mut self) {
+        let mut command = self.place.atoll();
+        command.args(["serve", "--quiet", "--state"]).arg(self.state.path().join("state"));
+        self.child = Some(command.spawn().unwrap());
+        let until = Instant::now() + PATIENCE;
+        while !self.place.run(&["ps"]).status.success() {
+            assert!(Instant::now() < until, "atoll serve does not serve");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// As whoever puts a newer program in its place.
+    fn end(&mut self) {
+        self.place.ok(&["write", "@", "/ctl", "stop"]);
+        let ended = self.child.take().map(|mut child| child.wait().unwrap().success());
+        assert_eq!(ended, Some(true));
+    }
+
+    fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Drop for Serve {
+    fn drop(&mut self) {
+        self.kill();
+        self.place.kill_all();
+    }
+}
+
+/// The supervisor's tree, and a file in it that stays open, over supervisors.
+fn outlives_supervisors(linux: &Linux) {
+    let mut serve = Serve::new();
+    serve.begin();
+    let hello = image("hello");
+    serve.place.ok(&["run", "-d", hello.to_str().unwrap(), "--name", "web", "--on", "process"]);
+    let door = Door::to_socket(&serve.place.dir.path().join("atoll/supervisor")).unwrap();
+    let at = format!("tcp:{HOST}:{}", door.port());
+    linux.ok(&format!("mkdir -p /up; atoll mount -q {at} /up --via kernel")).unwrap();
+    for (i, upgrade) in [true, false].into_iter().enumerate() {
+        let read = "dd bs=1 count=2 2>/dev/null <&3; echo";
+        let go = format!("while [ ! -e /tmp/go{i} ]; do sleep 0.1; done");
+        let script = format!("exec 3</up/guests/web/fs/name; {read}; {go}; cat <&3");
+        let mut reader = linux.start(&script).unwrap();
+        reader.wait_for("he\n").unwrap();
+        if upgrade {
+            serve.end()
+        } else {
+            serve.kill()
+        }
+        // Who comes while there is none waits.
+        let waiting = linux.start("cat /up/guests/web/fs/name").unwrap();
+        serve.begin();
+        let out = waiting.wait().unwrap();
+        assert_eq!((out.status, out.text().as_str()), (0, "hello\n"));
+        linux.ok(&format!("touch /tmp/go{i}")).unwrap();
+        let out = reader.wait().unwrap();
+        assert_eq!((out.status, out.text().as_str()), (0, "he\nllo\n"));
+        // It is the same guest, and one can go on with it.
+        let said = linux.ok("grep -e '^state ' -e '^run ' /up/guests/web/status").unwrap();
+        assert_eq!(said, "state running\nrun 1\n");
+        let greeter = "/up/guests/web/fs/export/greeter";
+        let ask = format!("echo greet Ada{i} >{greeter}/ctl; cat {greeter}/greeting");
+        assert!(linux.ok(&ask).unwrap().contains(&format!("Ada{i}")));
+    }
+    linux.ok("echo stop >/up/guests/web/ctl; rmdir /up/guests/web; atoll umount /up").unwrap();
+    serve.end();
+    serve.place.assert_empty();
 }
 
 /// Read-only and for others, or not.
