@@ -71,7 +71,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> i32 {
         Args::try_parse_from(program.chain(args)).map_err(Into::into).and_then(|a| stand(&a));
     done.unwrap_or_else(|e| {
         // As whoever cannot start a program does: the supervisor takes it for that.
-        eprintln!("atoll: {e:#}");
+        eprintln!("{e:#}");
         UNSTARTED
     })
 }
@@ -158,7 +158,7 @@ fn stand(args: &Args) -> Result<i32> {
         };
         break match word.split_once(' ') {
             Some(("failed", why)) => {
-                eprintln!("atoll: there is no domain {}: {why}", args.name);
+                eprintln!("xl has made no domain: {why}");
                 UNSTARTED
             }
             Some(("kept", domid)) => {
@@ -175,6 +175,14 @@ fn stand(args: &Args) -> Result<i32> {
             _ if word == "taken" => {
                 console.take().map(Console::rest);
                 TAKEN
+            }
+            // Nobody has ever seen it.
+            _ if streams.is_some() => {
+                eprintln!(
+                    "xl is done, and there is no domain: somebody has destroyed it already, or \
+                     the xl on the PATH is not Xen's"
+                );
+                UNSTARTED
             }
             _ => {
                 console.take().map(Console::rest);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use atoll_xen::dom0::{AskError, Store};
 use atoll_xen::store::{Answer, Error, NO_TRANSACTION, Request};
 
@@ -11,7 +11,10 @@ const DOMAINS: &str = "/local/domain";
 
 /// A connection to the host's xenstored.
 pub fn open() -> Result<Store> {
-    Store::open().context("this is no dom0")
+    Store::open().map_err(|e| match e.is_denied() {
+        true => anyhow::Error::new(e).context("making domains needs root: use sudo"),
+        false => anyhow::Error::new(e).context("this is no dom0"),
+    })
 }
 
 /// A node's value as text; none where there is no such node.

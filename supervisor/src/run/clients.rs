@@ -1,6 +1,7 @@
 //! Who comes to a guest's tree: people through its sockets, and this program itself.
 
 use std::cell::Cell;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use anyhow::Context;
 use atoll_9p::types::OpenFlags;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::task::spawn_local;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::{BOOT, Voice};
 use crate::checkpoint::{self, Source};
@@ -16,6 +17,9 @@ use crate::conn::Conn;
 use crate::joint::Joint;
 use crate::shim::Report;
 use crate::stream::Stream;
+
+/// How long a guest may take to answer for the first time before that is worth a word.
+const SLOW: Duration = Duration::from_secs(10);
 
 /// Says that the guest is up, and then its log for as long as there is one.
 /// Over a guest's connections, `heard` says where it is; from the second on there is no more
@@ -27,7 +31,20 @@ pub(super) async fn follow_log(
     at: String,
     heard: Rc<Cell<Option<u64>>>,
 ) {
-    let Some(mut conn) = inside(&joint).await else { return };
+    let mut there = pin!(inside(&joint));
+    let conn = match timeout(SLOW, &mut there).await {
+        Ok(conn) => conn,
+        Err(_) => {
+            if heard.get().is_none() {
+                let secs = SLOW.as_secs();
+                voice.tell(&format!(
+                    "has not answered for {secs} s: it is paused, or hangs, or has no processor"
+                ));
+            }
+            there.await
+        }
+    };
+    let Some(mut conn) = conn else { return };
     if heard.get().is_none() {
         voice.say(&format!("on {on}, tree at {at}"));
         voice.report(&Report::Running(on));

@@ -49,9 +49,19 @@ pub struct ConnectError {
     tried: std::vec::Vec<(PathBuf, io::Error)>,
 }
 
+impl ConnectError {
+    /// Whether there is one, for others.
+    pub fn is_denied(&self) -> bool {
+        self.tried.iter().any(|(_, e)| e.kind() == io::ErrorKind::PermissionDenied)
+    }
+}
+
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no xenstored answers")?;
+        f.write_str(match self.is_denied() {
+            true => "xenstored lets only root in",
+            false => "no xenstored answers",
+        })?;
         for (i, (path, e)) in self.tried.iter().enumerate() {
             write!(f, "{}{}: {e}", if i == 0 { ": " } else { "; " }, path.display())?;
         }

@@ -1,0 +1,154 @@
+//! Whatever goes wrong where a domain is to be made: it is said, and leaves nothing.
+
+use atoll_lab::xen::Lab;
+
+use super::{dom0, nothing_is_left, ok};
+
+/// Runs hello with something wrong, which is set up before. It says why within a minute, and
+/// does not end well.
+fn refused(lab: &Lab, before: &str, what: &str, why: &str) {
+    let said =
+        ok(lab, &format!("{before}\ntimeout 60 atoll run {what} --on xen 2>&1; echo ended $?"));
+    let ended = ["ended 1\n", "ended 2\n"].iter().any(|end| said.ends_with(end));
+    assert!(said.contains(why) && ended, "{before}; {what}: {said}");
+    nothing_is_left(lab);
+}
+
+/// A program that is found in place of `xl`; the real one is `$real`.
+fn other_xl(body: &str) -> String {
+    format!(
+        "real=$(command -v xl); mkdir -p /run/other; export real PATH=/run/other:$PATH
+        printf '#!/bin/sh\\n%s\\n' '{body}' >/run/other/xl; chmod +x /run/other/xl"
+    )
+}
+
+#[test]
+fn killed_in_every_phase_of_create() {
+    let Some(lab) = dom0() else { return };
+    // While `xl` makes the domain, and when the guest runs.
+    for wait in ["true", "until [ -n \"$(pidof xl)\" ]; do :; done", "usleep 600000", "up hello"] {
+        let script = format!(
+            "atoll run /mnt/hello.img --on xen >log 2>&1 & run=$!; {wait}; kill -9 $run; wait $run; true"
+        );
+        ok(&lab, &script);
+        nothing_is_left(&lab);
+    }
+}
+
+#[test]
+fn a_domain_that_dies_in_any_phase_of_create() {
+    let Some(lab) = dom0() else { return };
+    let known = "until d=$(xl domid hello 2>/dev/null); do :; done";
+    for wait in [
+        "true",
+        "usleep 100000",
+        "until xenstore-exists /local/domain/$d/device; do :; done",
+        "until xenstore-exists /local/domain/$d/data/vchan/control; do :; done",
+        "until xenstore-exists /local/domain/$d/data/vchan/control/ring-ref; do :; done",
+    ] {
+        let said = ok(
+            &lab,
+            &format!(
+                "(timeout 60 atoll run /mnt/hello.img --on xen >log 2>&1; echo ended $? >>log) &
+                {known}; {wait}; xl destroy hello 2>/dev/null; wait; cat log"
+            ),
+        );
+        let why = ["somebody else has destroyed", "xl has made no domain", "xl is done, and there"];
+        assert!(
+            why.iter().any(|why| said.contains(why)) && said.ends_with("ended 1\n"),
+            "{wait}: {said}"
+        );
+        nothing_is_left(&lab);
+    }
+}
+
+#[test]
+fn wrong_images_and_too_little_memory() {
+    let Some(lab) = dom0() else { return };
+    refused(&lab, "", "/mnt/nothing.img", "No such file");
+    let make = "head -c 60000 /mnt/hello.img >/run/cut.img; head -c 99999 /dev/urandom >/run/any.img
+        cp /mnt/hello.img /run/bit.img
+        printf '\\377' | dd of=/run/bit.img bs=1 seek=100000 conv=notrunc 2>/dev/null; : >/run/no.img";
+    refused(&lab, make, "/run/cut.img", "cut.img");
+    refused(&lab, "", "/run/any.img", "any.img");
+    refused(&lab, "", "/run/bit.img", "bit.img");
+    refused(&lab, "", "/run/no.img", "no.img");
+    // Less than the image takes, and more than the host has.
+    refused(&lab, "", "/mnt/hello.img --memory 64K", "64K: from 2MiB");
+    refused(&lab, "", "/mnt/hello.img --memory 1M", "1M: from 2MiB");
+    refused(&lab, "", "/mnt/hello.img --memory 2G", "xl has made no domain: ");
+}
+
+#[test]
+fn another_xl_and_none() {
+    let Some(lab) = dom0() else { return };
+    refused(&lab, "PATH=/bin:/mnt", "/mnt/hello.img", "xl is not on the PATH");
+    let body = "echo no luck >&2; exit 3";
+    refused(&lab, &other_xl(body), "/mnt/hello.img", "xl has made no domain: no luck");
+    let body = "exit 1";
+    refused(&lab, &other_xl(body), "/mnt/hello.img", "xl does not say why");
+    let body = "exit 0";
+    refused(&lab, &other_xl(body), "/mnt/hello.img", "the xl on the PATH is not Xen");
+    // One that takes for ever is not waited for when nobody wants the domain any more.
+    let said = ok(
+        &lab,
+        &format!(
+            "{}\n(atoll run /mnt/hello.img --on xen >log 2>&1; echo ended $? >>log) &
+            until [ -n \"$(pidof sleep)\" ]; do usleep 10000; done
+            kill $(pidof atoll | tr ' ' '\\n' | sort -n | head -1); wait; cat log; kill $(pidof sleep)",
+            other_xl("exec sleep 1000")
+        ),
+    );
+    assert!(said.contains("ended 1"), "{said}");
+    nothing_is_left(&lab);
+}
+
+#[test]
+fn a_name_that_is_taken() {
+    let Some(lab) = dom0() else { return };
+    // Somebody else's domain of that name is left alone.
+    let taken = ok(
+        &lab,
+        "printf 'name=\"hello\"\\ntype=\"pvh\"\\nkernel=\"/mnt/hello.img\"\\nmemory=4\\nvcpus=1\\n' >cfg
+        xl create -q cfg 2>/dev/null; timeout 60 atoll run /mnt/hello.img --on xen 2>&1; xl domid hello; xl destroy hello",
+    );
+    assert!(taken.contains("there is a domain called hello already"), "{taken}");
+    nothing_is_left(&lab);
+}
+
+#[test]
+fn no_privileges_and_no_xenstored() {
+    let Some(lab) = dom0() else { return };
+    let user = "echo 'u:x:1000:1000::/:/bin/sh' >>/etc/passwd; mkdir -p /run/u; chown 1000 /run/u
+        user() { su u -s /bin/sh -c \"XDG_RUNTIME_DIR=/run/u PATH=$PATH $1\"; }";
+    let said = ok(
+        &lab,
+        &format!("{user}\nuser 'atoll run /mnt/hello.img --on xen 2>&1; echo ended $?'; ls /run/u"),
+    );
+    let why = "making domains needs root: use sudo: xenstored lets only root in: ";
+    assert!(said.contains(why) && said.ends_with("ended 1\n"), "{said}");
+    nothing_is_left(&lab);
+    let none = "export XENSTORED_PATH=/run/none; rm /dev/xen/xenbus";
+    refused(&lab, none, "/mnt/hello.img", "this is no dom0: no xenstored answers");
+}
+
+#[test]
+fn a_guest_that_never_connects() {
+    let Some(lab) = dom0() else { return };
+    // Its processor is never let run.
+    let paused = "case $1 in create) shift; exec $real create -p \"$@\";; esac; exec $real \"$@\"";
+    let said = ok(
+        &lab,
+        &format!(
+            "{}\natoll run /mnt/hello.img --on xen >log 2>&1 & run=$!
+            until grep -q answered log; do usleep 100000; done
+            xl list hello | tail -1 | cut -c 60-; kill $run; wait $run; echo ended $?; cat log",
+            other_xl(paused)
+        ),
+    );
+    assert!(
+        said.contains("has not answered for 10 s: it is paused") && said.contains("--p"),
+        "{said}"
+    );
+    nothing_is_left(&lab);
+}
