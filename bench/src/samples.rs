@@ -29,6 +29,17 @@ impl Samples {
         Samples(self.0.iter().zip(&other.0).map(|(a, b)| a / b).collect())
     }
 
+    /// Every second run, from the first or the second on.
+    pub fn half(&self, second: bool) -> Samples {
+        Samples(self.0.iter().skip(usize::from(second)).step_by(2).copied().collect())
+    }
+
+    /// These, and then others.
+    pub fn and(mut self, others: Samples) -> Samples {
+        self.0.extend(others.0);
+        self
+    }
+
     /// How many runs there were.
     pub fn len(&self) -> usize {
         self.0.len()
@@ -72,6 +83,14 @@ mod tests {
         let of = |all: [f64; 3]| Samples(all.to_vec());
         let spread = of([10.0, 100.0, 33.0]).over(&of([5.0, 50.0, 11.0])).spread();
         assert_eq!(spread.map(|s| (s.median, s.p90)), Some((2.0, 2.8)));
+    }
+
+    #[test]
+    fn halves_are_every_second_run() {
+        let all = Samples(vec![1.0, 2.0, 3.0, 4.0, 5.0]);
+        assert_eq!((all.half(false).0, all.half(true).0), (vec![1.0, 3.0, 5.0], vec![2.0, 4.0]));
+        assert_eq!(all.half(true).and(all.half(false)).0, [2.0, 4.0, 1.0, 3.0, 5.0]);
+        assert!(Samples(vec![1.0]).half(true).is_empty());
     }
 
     #[test]

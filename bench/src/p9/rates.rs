@@ -12,7 +12,9 @@
 //! client can wait for the answer to a small request.
 //!
 //! What has a goal is compared round by round: the median of what the rates of one
-//! round are to each other.
+//! round are to each other. The better way of either is chosen by every second round
+//! and compared in the others, and the other way about: the best of many that are equal
+//! is one that was lucky, in the rounds by which it was chosen.
 
 use std::time::Duration;
 
@@ -142,15 +144,34 @@ impl Best<'_> {
     }
 }
 
+fn is_peer(name: &str) -> bool {
+    name.starts_with(DIOD)
+}
+
+/// What the best of `ours` is to the best of `theirs`, round by round.
+fn compared(ours: &[&Row], theirs: &[&Row]) -> Samples {
+    let best = |rows: &[&Row], by: bool| {
+        let rates = rows.iter().map(|r| (r.rate.half(by).spread(), r.rate.half(!by)));
+        let known = rates.filter_map(|(chosen_by, rest)| Some((chosen_by?.median, rest)));
+        known.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, rest)| rest)
+    };
+    let half = |by| Some(best(ours, by)?.over(&best(theirs, by)?));
+    [false, true].into_iter().filter_map(half).fold(Samples::default(), Samples::and)
+}
+
 impl Table {
+    fn rows(&self, is: impl Fn(&str) -> bool) -> Vec<&Row> {
+        self.rows.iter().filter(|r| is(&r.server)).collect()
+    }
+
     fn best(&self, is: impl Fn(&str) -> bool) -> Option<Best<'_>> {
-        let rows = self.rows.iter().filter(|r| is(&r.server));
+        let rows = self.rows(is).into_iter();
         rows.filter_map(|row| Some(Best { row, rate: row.rate.spread()?, cpu: row.cpu.spread()? }))
             .max_by(|a, b| a.rate.median.total_cmp(&b.rate.median))
     }
 
     fn peer(&self) -> Option<Best<'_>> {
-        self.best(|name| name.starts_with(DIOD))
+        self.best(is_peer)
     }
 
     fn floor(&self) -> Option<Best<'_>> {
@@ -160,21 +181,36 @@ impl Table {
 
 /// The figures of all cases; `ours` is the server that has goals.
 pub fn figures(tables: &[Table], ours: &str) -> Vec<Figure> {
-    let best = |kind: &str| {
-        let same = tables.iter().filter(|t| t.case.kind == kind);
-        same.filter_map(Table::peer).max_by(|a, b| a.rate.median.total_cmp(&b.rate.median))
+    let same = |kind: &'static str| tables.iter().filter(move |t| t.case.kind == kind);
+    let best = |kind: &'static str| {
+        same(kind).filter_map(Table::peer).max_by(|a, b| a.rate.median.total_cmp(&b.rate.median))
     };
     let mut out = Vec::new();
     for table in tables {
         let case = table.case.name();
         // With whom to compare, and what is good enough.
         let (peer, goal) = match (table.case.goal, table.peer()) {
-            (Goal::Times(n), peer) => (peer, Some(n)),
-            (Goal::BestOfPeer, Some(_)) => (best(table.case.kind), Some(1.0)),
+            (Goal::Times(n), peer) => (peer, Some((n, table.rows(is_peer)))),
+            (Goal::BestOfPeer, Some(_)) => {
+                let rows = same(table.case.kind).flat_map(|t| t.rows(is_peer)).collect();
+                (best(table.case.kind), Some((1.0, rows)))
+            }
             (_, peer) => (peer, None),
         };
         if let Some(row) = table.best(|name| name == ours) {
-            out.extend(of_ours(table, &case, row, peer, goal));
+            out.extend(of_one(table, &case, row, "", peer));
+            if let (Some(peer), Some((goal, theirs))) = (peer, goal) {
+                let times = compared(&table.rows(|name| name == ours), &theirs);
+                let of = format!("rate beside {}", peer.name());
+                out.extend(times.spread().into_iter().flat_map(|times| {
+                    let figure = Figure::new("9p", &case, &of, TIMES, times.median);
+                    figure.at_least(goal).with(times)
+                }));
+            }
+            out.extend(table.floor().map(|floor| {
+                let share = 100.0 * row.rate.median / floor.rate.median;
+                Figure::new("9p", &case, "rate beside the bare echo", "%", share)
+            }));
         }
         for row in [table.peer(), table.floor()].into_iter().flatten() {
             out.extend(of_one(table, &case, row, &format!(" of {}", row.name()), None));
@@ -198,28 +234,6 @@ pub fn figures_of_guests(tables: &[Table]) -> Vec<Figure> {
     out
 }
 
-fn of_ours(
-    table: &Table,
-    case: &str,
-    row: Best<'_>,
-    peer: Option<Best<'_>>,
-    goal: Option<f64>,
-) -> Vec<Figure> {
-    let mut out = of_one(table, case, row, "", peer);
-    if let (Some(peer), Some(goal)) = (peer, goal)
-        && let Some(times) = row.row.rate.over(&peer.row.rate).spread()
-    {
-        let of = format!("rate beside {}", peer.name());
-        let figure = Figure::new("9p", case, &of, TIMES, times.median).at_least(goal);
-        out.extend(figure.with(times));
-    }
-    if let Some(floor) = table.floor() {
-        let share = 100.0 * row.rate.median / floor.rate.median;
-        out.push(Figure::new("9p", case, "rate beside the bare echo", "%", share));
-    }
-    out
-}
-
 /// A rate and what it costs, of a row, beside another.
 fn of_one(
     table: &Table,
@@ -236,4 +250,35 @@ fn of_one(
         cpu = cpu.beside(&other.name(), other.cpu.median);
     }
     [rate.with(row.rate), cpu.with(row.cpu)].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(rates: [f64; 4]) -> Row {
+        let mut row = Row::default();
+        rates.into_iter().for_each(|r| row.rate.push(r));
+        row
+    }
+
+    #[test]
+    fn who_was_chosen_by_luck_is_compared_without_it() {
+        let ours = row([10.0; 4]);
+        // Lucky in the first and third round, and for nothing else the better one.
+        let (lucky, steady) = (row([9.0, 4.0, 9.0, 4.0]), row([5.0; 4]));
+        let times = compared(&[&ours], &[&lucky, &steady]).spread().map(|s| (s.p10, s.p90));
+        // Chosen by the first and third, it is seen in the others; and so is the other.
+        let seen = [10.0 / 4.0, 10.0 / 4.0, 10.0 / 5.0, 10.0 / 5.0];
+        let mut expected = Samples::default();
+        seen.into_iter().for_each(|v| expected.push(v));
+        assert_eq!(times, expected.spread().map(|s| (s.p10, s.p90)));
+    }
+
+    #[test]
+    fn one_round_compares_nothing() {
+        let mut one = Row::default();
+        one.rate.push(1.0);
+        assert_eq!(compared(&[&one], &[&one]).spread(), None);
+    }
 }
