@@ -14,7 +14,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use command_fds::{CommandFdExt, FdMapping};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::OwnedFd;
 use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
 use super::state::{self, Is};
@@ -29,6 +32,10 @@ const AGAIN: Duration = Duration::from_millis(100);
 const SUSPENDED: &str = "reason code 2 ";
 /// How long `xl` may take to make a domain that nobody wants any more.
 const GOES_WITHIN: Duration = Duration::from_secs(60);
+/// How long before XenStore knows of it. What `xl` does until then takes it milliseconds.
+const KNOWN_WITHIN: Duration = Duration::from_secs(10);
+/// How long a process that was killed may take to be gone.
+const DIES_WITHIN: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
 
 /// What is to be made.
 #[derive(Debug, Serialize, Deserialize)]
@@ -82,6 +89,7 @@ pub fn run() -> Result<()> {
         .fd_mappings(vec![FdMapping { parent_fd: config.into(), child_fd: CONFIG_FD }])
         .map_err(std::io::Error::other)?;
     let child = command.spawn().context("cannot start xl")?;
+    let xl = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
     let ended = send.clone();
     std::thread::spawn(move || {
         let out = child.wait_with_output();
@@ -141,15 +149,22 @@ pub fn run() -> Result<()> {
         }
     };
     // What is there is destroyed; what is being made is let be made before, since half a
-    // domain is nobody's.
-    let until = Instant::now() + GOES_WITHIN;
-    while !wanted && Instant::now() < until {
+    // domain is nobody's. But one that does not go on is not waited for.
+    let begun = Instant::now();
+    while !wanted {
         let there = store::by_uuid(&mut store, &order.uuid)?;
+        let patience = if there.is_some() { GOES_WITHIN } else { KNOWN_WITHIN };
+        if running && begun.elapsed() >= patience {
+            running = false;
+            kill(&xl);
+            continue;
+        }
         if let Some(domid) = there
             && (!running || is_made(domid))
         {
             let _ = done(&["destroy", &domid.to_string()]);
-        } else if there.is_none() && !running {
+        }
+        if there.is_none() && !running || begun.elapsed() >= GOES_WITHIN * 2 {
             break;
         }
         if running && let Ok(Event::Ended(..)) = events.recv_timeout(Duration::from_millis(50)) {
@@ -157,4 +172,11 @@ pub fn run() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Kills a process, and waits until it is dead. (Who waits for its end hears of it later if
+/// others have its output.)
+fn kill(process: &OwnedFd) {
+    let _ = pidfd_send_signal(process, Signal::KILL);
+    let _ = poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&DIES_WITHIN));
 }
