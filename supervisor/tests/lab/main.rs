@@ -73,8 +73,9 @@ fn a_guest_lives_and_ends_as_a_domain() {
     // A guest that dies says why, and its domain does not stay.
     let said = ok(
         &lab,
-        "(atoll run /mnt/crash.img --on xen >log 2>&1; echo $? >status) & up crash
-        atoll write crash /export/crash/ctl panic 2>/dev/null; wait; cat status log",
+        "(timeout 60 atoll run /mnt/crash.img --on xen >log 2>&1; echo $? >status) & up crash
+        atoll write crash /export/crash/ctl panic >said 2>&1; echo $? >>said
+        wait; cat status log said",
     );
     assert!(said.starts_with("1\n") && said.contains("panic: asked to panic at"), "{said}");
     nothing_is_left(&lab);
