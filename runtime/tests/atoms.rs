@@ -367,6 +367,18 @@ fn atoms_make_atoms_and_end_them() {
 }
 
 #[test]
+fn who_takes_the_name_of_one_that_ended_finds_nothing_stored() {
+    let mut g = two();
+    let rest = g.used();
+    g.tell("a", "spawn w; send w put k v,append r");
+    assert_eq!(g.tell("a", "send w get k").last().map(String::as_str), Some("2 get v"));
+    g.tell("a", "kill w");
+    assert_eq!(g.used(), rest);
+    let next = g.tell("a", "spawn w; send w get k");
+    assert_eq!(next.last().map(String::as_str), Some("3 get ENOENT"));
+}
+
+#[test]
 fn an_atom_is_controlled_through_its_files() {
     let mut g = two();
     let rest = g.used();
