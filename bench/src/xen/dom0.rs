@@ -11,7 +11,7 @@ use atoll_xen::dom0::{Store, Stream};
 use atoll_xen::store::{Answer, NO_TRANSACTION, Request};
 use atoll_xen::vchan::Takes;
 
-use super::{FILES, HELLO, Seen, start, stream, trips};
+use super::{FILES, HELLO, Seen, start, store, stream, trips};
 use crate::load::frame::{Frame, NO_FID, NO_TAG, answer, ty};
 
 /// The word on the command line that makes this program the one in dom0.
@@ -28,6 +28,7 @@ pub fn run(words: &[OsString]) -> Result<()> {
     let runs: usize = runs.to_string_lossy().parse().context("no number of runs")?;
     let seen = match what.to_string_lossy().as_ref() {
         "start" => start::run(runs)?,
+        "store" => store::run(runs)?,
         "trips" => trips::run(runs)?,
         "stream" => stream::run(runs)?,
         "idle" => idle()?,

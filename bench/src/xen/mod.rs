@@ -21,6 +21,7 @@ use crate::{proc, product};
 
 pub mod dom0;
 mod start;
+mod store;
 mod stream;
 mod trips;
 
@@ -40,6 +41,16 @@ const SMALL_RINGS: f64 = 0.24;
 /// What a measurement in dom0 saw, by name.
 pub(crate) type Seen = BTreeMap<String, Vec<f64>>;
 
+/// Whether there can be a lab here; why not, if there cannot.
+pub fn can(root: &Path) -> Result<()> {
+    let packages = root.join("target/atoll/debian/xen-4.17");
+    ensure!(
+        packages.is_dir(),
+        "the packages of Xen 4.17 are not here (scripts/setup.sh gets them)"
+    );
+    Ok(())
+}
+
 /// Measures.
 pub fn run(root: &Path, runs: usize, say: &dyn Fn(&str)) -> Result<Vec<Figure>> {
     let runs = runs.min(MOST);
@@ -48,8 +59,11 @@ pub fn run(root: &Path, runs: usize, say: &dyn Fn(&str)) -> Result<Vec<Figure>> 
     let hello = product::Builder::find(root)?.build(Path::new(HELLO), None)?.image;
     let files = guests::image(root, &place)?;
     let echo = echo(root)?;
+    let args = ["--release", "--package", "atoll-supervisor", "--bin", "atoll"];
+    let atoll = product::cargo(root, &args, "atoll")?;
     let lab = Lab::with(Store::C, None, &mut |line| say(line))?;
     lab.bring("bench", &proc::own()?)?;
+    lab.bring("atoll", &atoll)?;
     for (name, image, memory) in [(HELLO, &hello, 4), (FILES, &files, 16), (ECHO, &echo, 16)] {
         let kernel = lab.bring(&format!("{name}.img"), image)?;
         let domain = Domain { name, kernel: &kernel, memory: memory << 20, ..Domain::default() };
@@ -64,6 +78,8 @@ pub fn run(root: &Path, runs: usize, say: &dyn Fn(&str)) -> Result<Vec<Figure>> 
     let mut figures = Vec::new();
     say(&format!("starts, {runs} rounds"));
     figures.extend(starts(&measure("start", runs)?)?);
+    say(&format!("XenStore, {runs} rounds"));
+    figures.extend(stores(&measure("store", runs)?)?);
     lab.ok(&format!("xl create -q /mnt/{FILES}.cfg && xl create -q /mnt/{ECHO}.cfg"))?;
     say(&format!("round trips, {runs} rounds"));
     figures.extend(trips(&measure("trips", runs)?)?);
@@ -129,6 +145,19 @@ fn starts(seen: &Seen) -> Result<Vec<Figure>> {
     Ok(out)
 }
 
+fn stores(seen: &Seen) -> Result<Vec<Figure>> {
+    let mut out = Vec::new();
+    for (what, case) in
+        [("read", "xenstore-fs, a value read"), ("write", "xenstore-fs, a value written")]
+    {
+        let (ours, bare) = (samples(seen, what)?, samples(seen, &format!("bare {what}"))?);
+        let peer = Some(("xenstored's own protocol", &bare));
+        out.extend(beside(case, "round trip", "µs", &ours, peer)?);
+        out.extend(times(case, "round trip, of xenstored's own", &ours, &bare, 2.0)?);
+    }
+    Ok(out)
+}
+
 fn trips(seen: &Seen) -> Result<Vec<Figure>> {
     let (nine, echo) = (samples(seen, "getattr")?, samples(seen, "echo")?);
     let case = "getattr over vchan";
@@ -167,4 +196,18 @@ fn idle(seen: &Seen) -> Result<Vec<Figure>> {
         out.push(Figure::new("xen", case, metric, "ms", spread.median).at_most(0.0));
     }
     Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_packages_of_xen_there_is_a_reason() {
+        let dir = tempfile::tempdir().unwrap();
+        let why = can(dir.path()).unwrap_err().to_string();
+        assert!(why.contains("scripts/setup.sh"), "{why}");
+        std::fs::create_dir_all(dir.path().join("target/atoll/debian/xen-4.17")).unwrap();
+        assert!(can(dir.path()).is_ok());
+    }
 }
