@@ -27,6 +27,8 @@ mod trips;
 
 /// The domain that is started again and again.
 const HELLO: &str = "hello";
+/// The same, made ahead of need.
+const SHELL: &str = "shell";
 /// The one with a file to read, and rings of 64 KiB.
 const FILES: &str = "files";
 /// The one that sends back what comes: the same kernel without a guest.
@@ -64,7 +66,8 @@ pub fn run(root: &Path, runs: usize, say: &dyn Fn(&str)) -> Result<Vec<Figure>> 
     let lab = Lab::with(Store::C, None, &mut |line| say(line))?;
     lab.bring("bench", &proc::own()?)?;
     lab.bring("atoll", &atoll)?;
-    for (name, image, memory) in [(HELLO, &hello, 4), (FILES, &files, 16), (ECHO, &echo, 16)] {
+    let domains = [(HELLO, &hello, 4), (SHELL, &hello, 4), (FILES, &files, 16), (ECHO, &echo, 16)];
+    for (name, image, memory) in domains {
         let kernel = lab.bring(&format!("{name}.img"), image)?;
         let domain = Domain { name, kernel: &kernel, memory: memory << 20, ..Domain::default() };
         lab.put(&format!("{name}.cfg"), domain.config().as_bytes())?;
@@ -142,6 +145,9 @@ fn starts(seen: &Seen) -> Result<Vec<Figure>> {
     let peer = Some(("xl create alone", &alone));
     let mut out = beside(case, "first 9P reply after", "ms", &reply, peer)?;
     out.extend(times(case, "first 9P reply, of xl create alone", &reply, &alone, 1.1)?);
+    let (case, shell) = ("start of hello in a prepared shell", samples(seen, "shell")?);
+    out.extend(beside(case, "first 9P reply after", "ms", &shell, peer)?);
+    out.extend(times(case, "first 9P reply, of xl create alone", &shell, &alone, 0.5)?);
     Ok(out)
 }
 

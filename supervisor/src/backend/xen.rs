@@ -23,6 +23,8 @@ pub struct Xen {
     pub payload: String,
     /// The owner epoch.
     pub epoch: u64,
+    /// The record of a prepared shell that it may take.
+    pub shell: Option<PathBuf>,
     /// Where it arrives from elsewhere, if it does.
     pub arrival: Option<UnixListener>,
 }
@@ -65,6 +67,9 @@ impl Backend for Xen {
         ];
         line.extend(words.into_iter().flat_map(|(name, value)| [name.into(), value.into()]));
         line.extend(self.arrival.as_ref().map(|_| "--receive".into()));
+        if let Some(shell) = &self.shell {
+            line.extend(["--shell".into(), shell.clone().into()]);
+        }
         line.push(spec.image.clone().into());
         line
     }
@@ -91,7 +96,7 @@ mod tests {
 
     fn xen(atoll: &str) -> Xen {
         let (name, payload) = ("hello".into(), "ab12".into());
-        Xen { atoll: atoll.into(), name, payload, epoch: 3, arrival: None }
+        Xen { atoll: atoll.into(), name, payload, epoch: 3, shell: None, arrival: None }
     }
 
     #[test]
@@ -112,11 +117,14 @@ mod tests {
 
     #[test]
     fn the_command_line_is_data() {
-        let xen = xen("/a b/atoll");
+        let mut xen = xen("/a b/atoll");
         let spec = Spec { image: "/x".into(), memory: 1 << 20, launch: "atoll.wall=5 b".into() };
         let line = xen.line(&spec);
         assert_eq!(line[..4], ["/a b/atoll", "__domain", "--name", "hello"]);
         assert!(line.windows(2).any(|two| two == ["--launch", "atoll.wall=5 b"]));
         assert_eq!(line[line.len() - 3..], ["--epoch", "3", "/x"]);
+        xen.shell = Some("/s/u".into());
+        let line = xen.line(&spec);
+        assert_eq!(line[line.len() - 3..], ["--shell", "/s/u", "/x"]);
     }
 }

@@ -201,6 +201,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<bool> {
         restore: args.restore,
         state: args.state,
         keep: args.keep,
+        shell: None,
         receive: args.receive.map(std::path::absolute).transpose()?,
         epoch: 0,
         quiet: args.quiet,

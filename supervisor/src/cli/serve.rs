@@ -23,6 +23,10 @@ pub(super) struct Serve {
     /// into
     #[arg(long, value_name = "GROUP")]
     group: Option<String>,
+    /// What domains of Xen that are held ready for guests may cost together (default: there are
+    /// none)
+    #[arg(long, value_name = "SIZE", value_parser = super::run::size)]
+    shell_memory: Option<u64>,
     /// Say only what is wrong
     #[arg(short, long)]
     quiet: bool,
@@ -58,6 +62,7 @@ pub(super) async fn serve(args: Serve) -> anyhow::Result<bool> {
         socket: args.socket,
         listen: args.listen,
         group,
+        shells: args.shell_memory.unwrap_or(0),
         quiet: args.quiet,
     })
     .await

@@ -57,6 +57,13 @@ pub struct Definition {
     /// What is expected of it while it has work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect: Option<Expect>,
+    /// Domains that are held ready for its starts, on Xen.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub shells: u32,
+}
+
+fn is_none(count: &u32) -> bool {
+    *count == 0
 }
 
 fn stop() -> u64 {
@@ -78,6 +85,7 @@ impl Definition {
             resume: false,
             keep: None,
             expect: None,
+            shells: 0,
         }
     }
 

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -23,6 +23,8 @@ use super::arrive::Arrival;
 use super::console::Console;
 use super::gate::Gate;
 use super::keeper::Order;
+use super::pool::Kind;
+use super::shell::Claim;
 use super::travel::{FORMAT, Hello};
 use super::{KEEPER, LOST, MOVED, RECORDED, TAKEN, UNSTARTED, lane, monitor, store, xl};
 use crate::backend::{ARRIVAL_FD, CONTROL_FD, DEBUG_FD, HOST_FD, MONITOR_FD};
@@ -50,6 +52,9 @@ struct Args {
     /// It arrives from elsewhere.
     #[arg(long)]
     receive: bool,
+    /// The record of a shell that it may take.
+    #[arg(long)]
+    shell: Option<PathBuf>,
     image: PathBuf,
 }
 
@@ -93,17 +98,6 @@ fn stand(args: &Args) -> Result<i32> {
     if let Some(domid) = store::wait_free(&mut store, &args.name, FREE_WITHIN)? {
         bail!("there is a domain called {} already (number {domid})", args.name);
     }
-    let uuid = std::fs::read_to_string("/proc/sys/kernel/random/uuid")?.trim().to_owned();
-    let config = Domain {
-        name: &args.name,
-        uuid: Some(&uuid),
-        kernel: &args.image.to_string_lossy(),
-        memory: args.memory,
-        cmdline: &args.launch,
-        keep: true,
-    }
-    .config();
-
     let (send, events) = mpsc::channel();
     let mut hello = Hello {
         format: FORMAT,
@@ -117,8 +111,14 @@ fn stand(args: &Args) -> Result<i32> {
         false => None,
     };
     let from = arrival.as_ref().map(Arrival::file);
-    let order = Order { config, uuid: uuid.clone(), from };
-    let (mut keeper, to_keeper) = keep(&order, send.clone())?;
+    let (uuid, mut keeper, to_keeper) = match taken(args, &send, &events)? {
+        Some(taken) => taken,
+        None => {
+            let order = made(args, from)?;
+            let (keeper, to) = keep(&order, send.clone())?;
+            (order.uuid, keeper, to)
+        }
+    };
     if let Some(arrival) = arrival {
         match arrival.take(send.clone(), &events) {
             Ok(epoch) => hello.epoch = epoch,
@@ -196,6 +196,46 @@ fn stand(args: &Args) -> Result<i32> {
     Ok(status)
 }
 
+/// What is to be made for it.
+fn made(args: &Args, from: Option<String>) -> Result<Order> {
+    let uuid = std::fs::read_to_string("/proc/sys/kernel/random/uuid")?.trim().to_owned();
+    let config = Domain {
+        name: &args.name,
+        uuid: Some(&uuid),
+        kernel: &args.image.to_string_lossy(),
+        memory: args.memory,
+        cmdline: &args.launch,
+        keep: true,
+    }
+    .config();
+    Ok(Order { config, uuid, from, shell: None })
+}
+
+/// Takes the shell that it may take. What is said of one that cannot be taken is for people: the
+/// domain is made then.
+fn taken(
+    args: &Args,
+    send: &mpsc::Sender<Event>,
+    events: &mpsc::Receiver<Event>,
+) -> Result<Option<(String, Child, ChildStdin)>> {
+    let Some(record) = args.shell.as_ref().filter(|_| !args.receive) else { return Ok(None) };
+    let uuid = record.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let kind = Kind::new(&args.image, args.memory, &args.launch);
+    let claim = Claim { record: record.clone(), kind, name: args.name.clone() };
+    let order = Order { config: String::new(), uuid: uuid.clone(), from: None, shell: Some(claim) };
+    let (mut keeper, to) = keep(&order, send.clone())?;
+    loop {
+        match events.recv()? {
+            Event::Said(word) if word == "shelled" => return Ok(Some((uuid, keeper, to))),
+            Event::Said(word) => eprintln!("a prepared shell is not taken: {word}"),
+            Event::KeeperGone => break,
+            _ => {}
+        }
+    }
+    keeper.wait()?;
+    Ok(None)
+}
+
 /// The status that a guest has left when it stopped.
 fn status(domid: &str) -> Result<Option<i32>> {
     let domid = domid.parse().context("no domain")?;
@@ -204,7 +244,7 @@ fn status(domid: &str) -> Result<Option<i32>> {
 }
 
 /// Starts the keeper, and tells what it says.
-fn keep(order: &Order, events: mpsc::Sender<Event>) -> Result<(Child, impl Write + use<>)> {
+fn keep(order: &Order, events: mpsc::Sender<Event>) -> Result<(Child, ChildStdin)> {
     let mut keeper = Command::new(std::env::current_exe()?)
         .arg(KEEPER)
         .stdin(Stdio::piped())

@@ -6,6 +6,9 @@
 //! has destroyed it, `taken` when it was suspended before that, as `xl save` and `xl migrate` do,
 //! `failed WHY` when it was never made. When its input ends, the domain is destroyed, in
 //! whatever state it is.
+//!
+//! If the domain is a prepared shell ([`super::shell`]), `shelled` is the first that it says, or
+//! `unshelled WHY`: then it has ended, and there is no domain.
 
 use std::io::{BufRead, Read, Write};
 use std::process::{Command, Stdio};
@@ -13,6 +16,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use atoll_xen::dom0::Store;
 use command_fds::{CommandFdExt, FdMapping};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
@@ -20,6 +24,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
+use super::shell::{Claim, Held};
 use super::state::{self, Is};
 use super::{XL, complaint, done, run as run_xl, store};
 
@@ -46,6 +51,8 @@ pub(super) struct Order {
     pub(super) uuid: String,
     /// The file that it is read from, if it is one that arrives. It does not run then.
     pub(super) from: Option<String>,
+    /// The shell that it is, if it is one. It runs then.
+    pub(super) shell: Option<Claim>,
 }
 
 enum Event {
@@ -75,7 +82,32 @@ pub fn run() -> Result<()> {
         let _ = std::io::stdin().lock().read(&mut [0]);
         let _ = input.send(Event::Unwanted);
     });
+    let (xl, held) = match &order.shell {
+        None => (Some(make(&order, send.clone())?), None),
+        Some(claim) => match claim.take(&mut store) {
+            Ok(held) => (None, Some(held)),
+            Err(why) => {
+                say(&format!("unshelled {}", format!("{why:#}").replace('\n', " ")));
+                return Ok(());
+            }
+        },
+    };
+    let mut kept = Kept { uuid: order.uuid, xl, held, suspended: false };
+    let arrives = order.from.is_some();
+    // However that went, what is there does not stay.
+    let wanted = kept.attend(&mut store, &send, &events, arrives);
+    kept.end(matches!(wanted, Ok(true)), &events)?;
+    wanted.map(drop)
+}
 
+/// Says a word; whether somebody listens.
+fn say(word: &str) -> bool {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{word}").and_then(|()| out.flush()).is_ok()
+}
+
+/// Starts `xl`, which ends when the domain does.
+fn make(order: &Order, ended: mpsc::Sender<Event>) -> Result<OwnedFd> {
     let config = std::fs::File::from(memfd_create("domain", MemfdFlags::CLOEXEC)?);
     (&config).write_all(order.config.as_bytes())?;
     let mut command = Command::new(XL);
@@ -88,90 +120,133 @@ pub fn run() -> Result<()> {
     command
         .fd_mappings(vec![FdMapping { parent_fd: config.into(), child_fd: CONFIG_FD }])
         .map_err(std::io::Error::other)?;
-    let child = command.spawn().context("cannot start xl")?;
-    let xl = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
-    let ended = send.clone();
+    let mut child = command.spawn().context("cannot start xl")?;
+    let xl = match pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
+        Ok(xl) => xl,
+        Err(e) => {
+            child.kill()?;
+            return Err(e.into());
+        }
+    };
     std::thread::spawn(move || {
         let out = child.wait_with_output();
         let (well, said) = out.map_or((false, Vec::new()), |o| (o.status.success(), o.stderr));
         let _ = ended.send(Event::Ended(well, said));
     });
+    Ok(xl)
+}
 
-    let (mut running, mut suspended) = (true, false);
-    let mut arrives = order.from.is_some();
-    let say = |word: &str| {
-        let mut out = std::io::stdout().lock();
-        writeln!(out, "{word}").and_then(|()| out.flush()).is_ok()
-    };
-    let wanted = loop {
-        if arrives {
-            match events.recv_timeout(AGAIN) {
-                Ok(event) => {
-                    arrives = false;
-                    send.send(event)?;
-                }
-                Err(_) => {
-                    let there = store::by_uuid(&mut store, &order.uuid)?;
-                    if let Some(domid) = there.filter(|domid| is_made(*domid)) {
+/// The domain.
+struct Kept {
+    uuid: String,
+    /// `xl`, for as long as it runs.
+    xl: Option<OwnedFd>,
+    /// The shell that it was.
+    held: Option<Held>,
+    suspended: bool,
+}
+
+impl Kept {
+    /// Waits for its end without `xl`.
+    fn watch(&self, events: &mpsc::Sender<Event>) {
+        let (uuid, ended) = (self.uuid.clone(), events.clone());
+        std::thread::spawn(move || {
+            let suspended = state::wait_end(&uuid).unwrap_or(false);
+            let said = if suspended { SUSPENDED.into() } else { Vec::new() };
+            let _ = ended.send(Event::Ended(true, said));
+        });
+    }
+
+    /// Says what happens, until there is nothing more to say: whether nothing is there then.
+    fn attend(
+        &mut self,
+        store: &mut Store,
+        send: &mpsc::Sender<Event>,
+        events: &mpsc::Receiver<Event>,
+        mut arrives: bool,
+    ) -> Result<bool> {
+        if self.held.is_some() {
+            say("shelled");
+            self.watch(send);
+        }
+        loop {
+            if arrives {
+                match events.recv_timeout(AGAIN) {
+                    Ok(event) => {
                         arrives = false;
-                        say(&format!("made {domid}"));
+                        send.send(event)?;
+                    }
+                    Err(_) => {
+                        let there = store::by_uuid(store, &self.uuid)?;
+                        if let Some(domid) = there.filter(|domid| is_made(*domid)) {
+                            arrives = false;
+                            say(&format!("made {domid}"));
+                        }
+                    }
+                }
+                continue;
+            }
+            match events.recv()? {
+                Event::Unwanted => return Ok(false),
+                Event::Ended(well, said) => {
+                    self.xl = None;
+                    self.suspended |= String::from_utf8_lossy(&said).contains(SUSPENDED);
+                    let there = store::by_uuid(store, &self.uuid)?;
+                    let word = match there {
+                        // It may go on, and is looked after without `xl` from now on.
+                        Some(domid) if matches!(state::look(domid), Is::Alive | Is::Suspended) => {
+                            self.suspended = true;
+                            self.watch(send);
+                            continue;
+                        }
+                        Some(domid) => format!("kept {domid}"),
+                        None if self.suspended => "taken".to_owned(),
+                        None if well => "gone".to_owned(),
+                        None => format!("failed {}", complaint(&said)),
+                    };
+                    if !say(&word) || there.is_none() {
+                        return Ok(there.is_none());
                     }
                 }
             }
-            continue;
-        }
-        match events.recv()? {
-            Event::Unwanted => break false,
-            Event::Ended(well, said) => {
-                running = false;
-                suspended |= String::from_utf8_lossy(&said).contains(SUSPENDED);
-                let there = store::by_uuid(&mut store, &order.uuid)?;
-                let word = match there {
-                    // It may go on, and is looked after without `xl` from now on.
-                    Some(domid) if matches!(state::look(domid), Is::Alive | Is::Suspended) => {
-                        suspended = true;
-                        let (uuid, ended) = (order.uuid.clone(), send.clone());
-                        std::thread::spawn(move || {
-                            let _ = state::wait_end(&uuid);
-                            let _ = ended.send(Event::Ended(true, Vec::new()));
-                        });
-                        continue;
-                    }
-                    Some(domid) => format!("kept {domid}"),
-                    None if suspended => "taken".to_owned(),
-                    None if well => "gone".to_owned(),
-                    None => format!("failed {}", complaint(&said)),
-                };
-                if !say(&word) || there.is_none() {
-                    break there.is_none();
-                }
-            }
-        }
-    };
-    // What is there is destroyed; what is being made is let be made before, since half a
-    // domain is nobody's. But one that does not go on is not waited for.
-    let begun = Instant::now();
-    while !wanted {
-        let there = store::by_uuid(&mut store, &order.uuid)?;
-        let patience = if there.is_some() { GOES_WITHIN } else { KNOWN_WITHIN };
-        if running && begun.elapsed() >= patience {
-            running = false;
-            kill(&xl);
-            continue;
-        }
-        if let Some(domid) = there
-            && (!running || is_made(domid))
-        {
-            let _ = done(&["destroy", &domid.to_string()]);
-        }
-        if there.is_none() && !running || begun.elapsed() >= GOES_WITHIN * 2 {
-            break;
-        }
-        if running && let Ok(Event::Ended(..)) = events.recv_timeout(Duration::from_millis(50)) {
-            running = false;
         }
     }
-    Ok(())
+
+    /// What is there is destroyed; what is being made is let be made before, since half a
+    /// domain is nobody's. But an `xl` that does not go on is not waited for.
+    fn end(mut self, gone: bool, events: &mpsc::Receiver<Event>) -> Result<()> {
+        let begun = Instant::now();
+        let mut gone = gone;
+        while !gone && begun.elapsed() < GOES_WITHIN * 2 {
+            let there = match store::open().and_then(|mut s| store::by_uuid(&mut s, &self.uuid)) {
+                Ok(there) => there,
+                Err(_) => {
+                    std::thread::sleep(AGAIN);
+                    continue;
+                }
+            };
+            let patience = if there.is_some() { GOES_WITHIN } else { KNOWN_WITHIN };
+            if let Some(xl) = self.xl.take_if(|_| begun.elapsed() >= patience) {
+                kill(&xl);
+                continue;
+            }
+            if let Some(domid) = there
+                && (self.xl.is_none() || is_made(domid))
+            {
+                let _ = done(&["destroy", &domid.to_string()]);
+            }
+            gone = there.is_none() && self.xl.is_none();
+            if self.xl.is_some()
+                && let Ok(Event::Ended(..)) = events.recv_timeout(Duration::from_millis(50))
+            {
+                self.xl = None;
+            }
+        }
+        match self.held {
+            Some(held) if gone => held.forget(),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Kills a process, and waits until it is dead. (Who waits for its end hears of it later if

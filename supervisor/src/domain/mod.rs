@@ -10,10 +10,13 @@
 //! by a second process, the keeper ([`keeper`]), which waits for the end of both, and
 //! destroys the domain as soon as this one is gone.
 //!
+//! One may be there already when its guest is started, paused ([`shell`]); how many of those there
+//! are is decided by [`pool`].
+//!
 //! A domain can leave ([`depart`]) for where another is expected ([`arrive`]); what is said
 //! then is in [`travel`].
 //!
-//! All of it is done by `xl`: made, paused, destroyed. What becomes of a domain is heard from
+//! Nearly all of it is done by `xl`: made, paused, destroyed. What becomes of a domain is heard from
 //! XenStore, and from `xl create -F`, which ends when the domain has.
 
 use std::io;
@@ -28,6 +31,8 @@ mod gate;
 pub mod keeper;
 mod lane;
 mod monitor;
+pub mod pool;
+pub mod shell;
 mod state;
 pub mod store;
 mod travel;

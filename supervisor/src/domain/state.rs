@@ -49,19 +49,22 @@ fn parse(table: &str, domid: u16) -> Is {
     Is::Gone
 }
 
-/// Waits until the domain has ended, or is gone.
-pub(super) fn wait_end(uuid: &str) -> Result<()> {
+/// Waits until the domain has ended, or is gone. Whether it was seen suspended before.
+pub(super) fn wait_end(uuid: &str) -> Result<bool> {
+    let mut suspended = false;
     let mut store = store::open()?;
     // Told when any domain has shut down, too.
     store::watch(&mut store, "@releaseDomain")?;
     while let Some(domid) = store::by_uuid(&mut store, uuid)? {
-        if look(domid) == Is::Ended {
-            break;
+        match look(domid) {
+            Is::Ended => break,
+            Is::Suspended => suspended = true,
+            Is::Alive | Is::Gone => {}
         }
         let event = store.wait_event(Duration::from_secs(3600));
         event.map_err(|e| anyhow::anyhow!("{e}"))?;
     }
-    Ok(())
+    Ok(suspended)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use atoll_xen::dom0::{AskError, Store};
-use atoll_xen::store::{Answer, Error, NO_TRANSACTION, Request};
+use atoll_xen::store::{Answer, Error, NO_TRANSACTION, Request, TxId};
 
 /// Where each domain has its nodes.
 const DOMAINS: &str = "/local/domain";
@@ -19,7 +19,12 @@ pub fn open() -> Result<Store> {
 
 /// A node's value as text; none where there is no such node.
 pub(super) fn read(store: &mut Store, path: &str) -> Result<Option<String>> {
-    match store.ask(NO_TRANSACTION, &Request::Read(path)) {
+    read_in(store, NO_TRANSACTION, path)
+}
+
+/// The same, in a transaction.
+pub(super) fn read_in(store: &mut Store, tx: TxId, path: &str) -> Result<Option<String>> {
+    match store.ask(tx, &Request::Read(path)) {
         Ok(Answer::Value(value)) => Ok(Some(String::from_utf8_lossy(&value).into_owned())),
         Ok(_) | Err(AskError::Store(Error::ENOENT)) => Ok(None),
         Err(e) => Err(anyhow::anyhow!("{path}: {e}")),
@@ -33,17 +38,18 @@ pub(super) fn watch(store: &mut Store, path: &str) -> Result<()> {
     Ok(())
 }
 
-fn all(store: &mut Store) -> Result<Vec<u16>> {
-    match store.ask(NO_TRANSACTION, &Request::Directory(DOMAINS)) {
+fn all(store: &mut Store, tx: TxId) -> Result<Vec<u16>> {
+    match store.ask(tx, &Request::Directory(DOMAINS)) {
         Ok(Answer::Names(names)) => Ok(names.iter().filter_map(|n| n.parse().ok()).collect()),
         Ok(_) => Ok(Vec::new()),
         Err(e) => Err(anyhow::anyhow!("{DOMAINS}: {e}")),
     }
 }
 
-fn find(store: &mut Store, key: &str, value: &str) -> Result<Option<u16>> {
-    for domid in all(store)? {
-        if read(store, &format!("{DOMAINS}/{domid}/{key}"))?.as_deref() == Some(value) {
+/// The domain of which a node has that value, in a transaction.
+pub(super) fn find_in(store: &mut Store, tx: TxId, key: &str, value: &str) -> Result<Option<u16>> {
+    for domid in all(store, tx)? {
+        if read_in(store, tx, &format!("{DOMAINS}/{domid}/{key}"))?.as_deref() == Some(value) {
             return Ok(Some(domid));
         }
     }
@@ -52,12 +58,12 @@ fn find(store: &mut Store, key: &str, value: &str) -> Result<Option<u16>> {
 
 /// The domain of this name.
 pub(super) fn by_name(store: &mut Store, name: &str) -> Result<Option<u16>> {
-    find(store, "name", name)
+    find_in(store, NO_TRANSACTION, "name", name)
 }
 
 /// The domain of this number for ever.
 pub(super) fn by_uuid(store: &mut Store, uuid: &str) -> Result<Option<u16>> {
-    find(store, "vm", &format!("/vm/{uuid}"))
+    find_in(store, NO_TRANSACTION, "vm", &format!("/vm/{uuid}"))
 }
 
 /// The name by which `xl` knows a domain now, so that it may end.

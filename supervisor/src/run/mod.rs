@@ -105,6 +105,8 @@ pub struct Options {
     pub keep: Option<NonZeroU32>,
     /// Where the guest arrives from another host, if it is to.
     pub receive: Option<PathBuf>,
+    /// The record of a prepared shell that it may take, on Xen.
+    pub shell: Option<PathBuf>,
     /// The owner epoch.
     pub epoch: u64,
     /// Say nothing of what the guest says.

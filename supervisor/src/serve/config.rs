@@ -11,6 +11,7 @@
 //! listen = ["127.0.0.1:5640"]
 //! resume = true              # go on from the newest checkpoint
 //! keep = 8                   # so many checkpoints
+//! shells = 1                 # on xen: domains made ahead of need
 //!
 //! [imports]
 //! data = "/srv/data"         # a folder of this host
@@ -59,6 +60,18 @@ struct Raw {
     resume: bool,
     keep: Option<NonZeroU32>,
     expect: Option<RawExpect>,
+    #[serde(default, deserialize_with = "shells")]
+    shells: u32,
+}
+
+/// The most shells that one guest can have held ready.
+const MAX_SHELLS: u32 = 16;
+
+fn shells<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    match u32::deserialize(from) {
+        Ok(count @ 0..=MAX_SHELLS) => Ok(count),
+        _ => Err(serde::de::Error::custom(format!("a number from 0 to {MAX_SHELLS}"))),
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -151,6 +164,12 @@ pub fn parse(text: &str) -> Result<Definition, String> {
         return Err(format!("config has {} bytes: {MAX_TEXT} are the most", text.len()));
     }
     let raw: Raw = toml::from_str(text).map_err(|e| complaint(&e.to_string()))?;
+    if raw.shells > 0 && raw.on != On::Xen {
+        return Err("config: shells are for guests that are on = \"xen\"".into());
+    }
+    if raw.shells > 0 && raw.resume {
+        return Err("config: a start from a checkpoint takes no shell: shells or resume".into());
+    }
     let usual = Restart::default();
     Ok(Definition {
         on: raw.on,
@@ -174,6 +193,7 @@ pub fn parse(text: &str) -> Result<Definition, String> {
             learn: e.learn,
             then: e.then,
         }),
+        shells: raw.shells,
         ..Definition::new(raw.image)
     })
 }
@@ -231,6 +251,8 @@ mod tests {
         };
         assert_eq!(expects(all), want);
         assert_eq!(expects("progress = 0.5\n").progress, Some(0.5));
+        let ready = format!("image = \"{}\"\non = \"xen\"\nshells = 2\n", hash());
+        assert_eq!((parse(&ready).unwrap().shells, def.shells), (2, 0));
         let image = ImageHash::new(&hash()).unwrap();
         assert_eq!(parse(&template(&image)).unwrap(), Definition::new(image));
     }
@@ -259,6 +281,9 @@ mod tests {
             (&format!("{good}[expect]\nprogress = -1\n"), &["line 3", "^", "a second"]),
             (&format!("{good}[expect]\nprogress = \"x\"\n"), &["line 3", "^", "a second"]),
             (&format!("{good}[expect]\nthen = \"run\"\n"), &["line 3", "^", "`restart`"]),
+            (&format!("{good}shells = 1\n"), &["on = \"xen\""]),
+            (&format!("{good}on = \"xen\"\nresume = true\nshells = 1\n"), &["or resume"]),
+            (&format!("{good}on = \"xen\"\nshells = 17\n"), &["line 3", "^", "0 to 16"]),
             (&format!("{good}expect = 1\n"), &["line 2", "^"]),
             (&format!("{good}image = 1\n"), &["line 2", "duplicate key"]),
             ("image = \"\u{1b}[2J", &["line 1"]),

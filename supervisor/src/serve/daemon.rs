@@ -17,6 +17,7 @@ use tokio::time::sleep_until;
 
 use super::authority::Act;
 use super::front::{Front, LIMITS, Server};
+use super::shells::Shells;
 use super::shims::{self, Live};
 use super::state::{State, Todo};
 use super::tree::{Control, tree};
@@ -31,6 +32,8 @@ pub(super) struct Daemon {
     pub(super) shims: RefCell<BTreeMap<Name, Live>>,
     /// Where new ones come from.
     pub(super) births: Births,
+    /// Domains made ahead of need.
+    pub(super) shells: Rc<Shells>,
     /// Waits for what guests say, as long as somebody wants to hear it.
     pub(super) watch: Watch,
     end: Notify,
@@ -40,7 +43,7 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
-    pub(super) fn new(state: State) -> Rc<Daemon> {
+    pub(super) fn new(state: State, shells: Rc<Shells>) -> Rc<Daemon> {
         let begun = Instant::now() - Duration::from_millis(state.now().mono);
         let reach = |tree: &mut Control, path| {
             let (s, id) = (&mut tree.files.state, Node::entry_of(path));
@@ -75,6 +78,7 @@ impl Daemon {
         Rc::new(Daemon {
             front: Front::entering(tree(state), LIMITS, Box::new(reach), Box::new(enter)),
             shims: RefCell::default(),
+            shells,
             births: Births::of_this_program(),
             watch: Watch::default(),
             end: Notify::new(),

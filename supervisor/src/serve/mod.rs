@@ -21,6 +21,7 @@ use tokio::task::{LocalSet, spawn_local};
 use tokio::time::sleep;
 
 use crate::address;
+use crate::domain::shell;
 use crate::guard::Guard;
 use crate::socket::{Public, own_folder};
 use crate::store::{Error, Store, disk::Disk};
@@ -39,6 +40,7 @@ pub mod images;
 pub mod manifest;
 mod metrics;
 pub mod notify;
+mod shells;
 mod shims;
 pub mod show;
 pub mod state;
@@ -50,6 +52,7 @@ mod xenstore;
 use authority::Owner;
 use daemon::Daemon;
 use images::Images;
+use shells::Shells;
 use state::State;
 use xenstore::XenStore;
 
@@ -76,6 +79,8 @@ pub struct Options {
     pub listen: Vec<SocketAddr>,
     /// A group whose members may use it too.
     pub group: Option<u32>,
+    /// What domains that no guest has yet may cost together, in bytes.
+    pub shells: u64,
     /// Say nothing that is not wrong.
     pub quiet: bool,
 }
@@ -140,7 +145,7 @@ pub async fn run(options: &Options) -> anyhow::Result<bool> {
         None => default_state()?,
     };
     folder(&at)?;
-    for part in ["images", "guests"] {
+    for part in ["images", "guests", "shells"] {
         own_folder(&at.join(part))?;
     }
     let mut store = when_free(|| Disk::open(&at)).await?;
@@ -159,6 +164,7 @@ pub async fn run(options: &Options) -> anyhow::Result<bool> {
             None
         }
     };
+    let is_xen = xenstore.is_some();
     state.xenstore = xenstore.as_ref().map(XenStore::server);
     let given = notify::listeners().context("the sockets of the service manager")?;
     let path = match &options.socket {
@@ -199,7 +205,8 @@ pub async fn run(options: &Options) -> anyhow::Result<bool> {
 
     let local = LocalSet::new();
     let done = local.run_until(async {
-        let daemon = Daemon::new(state);
+        let shells = Shells::new(shell::folder(&at), options.shells);
+        let daemon = Daemon::new(state, shells);
         let (mut interrupt, mut terminate) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         // A terminal that is closed is no reason to end.
@@ -218,6 +225,9 @@ pub async fn run(options: &Options) -> anyhow::Result<bool> {
         if all > 0 {
             say(&format!("{all} guest{}, {alive} running", if all == 1 { "" } else { "s" }));
         }
+        if is_xen {
+            spawn_local(shells::keep(daemon.clone()));
+        }
         say("ready");
         notify::tell("READY=1");
         tokio::select! {
@@ -226,6 +236,9 @@ pub async fn run(options: &Options) -> anyhow::Result<bool> {
             _ = terminate.recv() => {}
         }
         notify::tell("STOPPING=1");
+        if is_xen {
+            daemon.shells.end().await;
+        }
         let running = daemon.running();
         say(&match running {
             0 => "ends".to_owned(),

@@ -11,6 +11,7 @@ use tokio::task::spawn_local;
 
 use super::CHECKPOINTS;
 use super::daemon::Daemon;
+use super::shells;
 use super::state::{State, wall};
 use super::watch::Watched;
 use crate::checkpoint::state;
@@ -46,8 +47,8 @@ fn end(guest: &Name, run: u64, epoch: u64, how: How, why: String) -> End {
     }
 }
 
-/// What a shim is to start.
-fn spec(s: &State, start: &Start) -> Result<Spec, String> {
+/// What a shim is to start, and the bytes of its memory.
+fn spec(s: &State, start: &Start) -> Result<(Spec, u64), String> {
     let definition = &start.definition;
     let (image, manifest) = s.images.whole(&definition.image).map_err(|f| f.text().to_owned())?;
     let keeps = manifest.image(0).can_checkpoint();
@@ -72,7 +73,8 @@ fn spec(s: &State, start: &Start) -> Result<Spec, String> {
     };
     spec.state = keeps.then_some(checkpoints);
     spec.keep = keeps.then_some(definition.keep).flatten();
-    Ok(spec)
+    let memory = spec.memory.unwrap_or(manifest.image(0).memory);
+    Ok((spec, memory))
 }
 
 /// Starts a run.
@@ -83,7 +85,10 @@ pub(super) fn start(daemon: &Rc<Daemon>, start: Start) {
     let daemon = daemon.clone();
     spawn_local(async move {
         let begun = match spec {
-            Ok(spec) => begin(&daemon.births, &home, &spec).await.map_err(|e| e.to_string()),
+            Ok((mut spec, memory)) => {
+                shells::prepare(&daemon, &guest, &mut spec, memory).await;
+                begin(&daemon.births, &home, &spec).await.map_err(|e| e.to_string())
+            }
             Err(why) => Err(why),
         };
         match begun {

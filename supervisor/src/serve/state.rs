@@ -111,6 +111,8 @@ pub struct State {
     pub cuts: Cuts,
     /// Who serves this host's XenStore, if it has one.
     pub xenstore: Option<Server>,
+    /// Domains that were made ahead of need, as they are shown.
+    pub shells: String,
     /// Clients now.
     pub clients: usize,
     /// Why nothing can be stored, as it was said last.
@@ -151,6 +153,7 @@ impl State {
             folder: folder.into(),
             cuts: Cuts::default(),
             xenstore: None,
+            shells: String::new(),
             clients: 0,
             trouble: None,
             begun: Instant::now(),

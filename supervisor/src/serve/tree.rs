@@ -55,6 +55,10 @@ pub fn tree(mut state: State) -> Control {
     if state.xenstore.is_some() {
         let xen = t.dir(root, "xen");
         t.mount(xen, "store");
+        t.text(xen, "shells", |s, out| {
+            *out += &s.shells;
+            Ok(())
+        });
     }
     images(&mut t, root, &mut state);
     guests(&mut t, root, &mut state);

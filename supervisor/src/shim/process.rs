@@ -249,6 +249,7 @@ fn options(spec: &Spec) -> Options {
         restore: spec.restore.clone(),
         state: spec.state.clone(),
         keep: spec.keep,
+        shell: spec.shell.clone(),
         epoch: spec.epoch,
         ..Options::default()
     }

@@ -77,6 +77,10 @@ pub struct Spec {
     /// How many of them; not in the file when nobody has said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep: Option<NonZeroU32>,
+    /// The record of a domain made ahead of need, which it may take; not in the file when
+    /// there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shell: Option<PathBuf>,
     /// The socket that everybody knows it by.
     pub socket: PathBuf,
     /// The folder of its other sockets, which is its own alone.
@@ -102,6 +106,7 @@ impl Spec {
             restore: None,
             state: None,
             keep: None,
+            shell: None,
             socket: address::default_socket(name),
             sockets: address::guest_sockets(name),
         }

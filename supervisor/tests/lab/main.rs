@@ -6,6 +6,7 @@ use atoll_lab::xen::Lab;
 
 mod relocate;
 mod serve;
+mod shells;
 mod wrong;
 
 /// A dom0 with `atoll` in it and the images that `cargo xtask test` has built.

@@ -3,7 +3,8 @@
 use super::{dom0, nothing_is_left, ok};
 
 /// Starts the supervisor as `$s`, and waits until it answers.
-const SERVE: &str = "serve() { atoll serve --state /run/state >>log 2>&1 & s=$!; n=0
+pub(super) const SERVE: &str =
+    "serve() { atoll serve $more --state /run/state >>log 2>&1 & s=$!; n=0
   until atoll cat @ /version >/dev/null 2>&1; do
   [ $((n = n + 1)) -lt 200 ] || { cat log; exit 97; }; usleep 50000; done; }
 adopted() { k=0; until atoll cat @ /guests/a/status | grep -q '^state running'; do

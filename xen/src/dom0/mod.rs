@@ -3,7 +3,8 @@
 //! Pages that a domain granted are mapped by `/dev/xen/gntdev` ([`GntDev`]), its event
 //! channels are bound by `/dev/xen/evtchn` ([`EvtChn`]), and xenstored is asked by its
 //! socket or, where that runs in another domain, by `/dev/xen/xenbus` ([`Store`]). A domain's
-//! byte streams are its vchans ([`Vchan`]). Nothing here
+//! byte streams are its vchans ([`Vchan`]). One that is paused is let run by `/dev/xen/privcmd`
+//! ([`unpause`]). Nothing here
 //! starts a thread or knows a runtime: what can be waited for has a descriptor.
 //!
 //! Sources: `xen/gntdev.h` and `xen/evtchn.h` of Linux's headers.
@@ -12,10 +13,12 @@ mod claims;
 mod evtchn;
 mod gntdev;
 mod ioctl;
+mod privcmd;
 mod store;
 mod vchan;
 
 pub use evtchn::{EvtChn, Port};
 pub use gntdev::{GntDev, MappedPage, Mapping, PAGE};
+pub use privcmd::unpause;
 pub use store::{AskError, ConnectError, Store, is_there, socket_path};
 pub use vchan::{Open, Stream, Vchan};

@@ -4,13 +4,14 @@
 //! unless it is told to, and nothing that is in use.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::address::{self, Address};
 use crate::backend::{find_program, kvm};
 use crate::cli::files::print;
 use crate::conn::Conn;
 use crate::doctor::{Done, look};
-use crate::domain;
+use crate::domain::{self, shell};
 use crate::serve::default_state;
 
 #[derive(Debug, clap::Args)]
@@ -72,6 +73,7 @@ pub(crate) async fn doctor(args: Doctor) -> anyhow::Result<bool> {
     }
     let state = args.state.map_or_else(default_state, Ok)?;
     left(&mut report, &state, args.fix).await?;
+    shells(&mut report, &state, args.fix)?;
     if report.left > 0 && !args.fix {
         eprintln!("atoll: `atoll doctor --fix` removes what was left behind");
     }
@@ -150,6 +152,21 @@ async fn left(report: &mut Report, state: &Path, fix: bool) -> anyhow::Result<()
             Done::Left => Is::Left,
         };
         report.say(is, found.kind, &format!("{}: {}", found.path.display(), found.why))?;
+    }
+    Ok(())
+}
+
+/// Domains that were made ahead of need, and that nobody has.
+fn shells(report: &mut Report, state: &Path, fix: bool) -> anyhow::Result<()> {
+    for path in shell::records(&shell::folder(state))? {
+        // The supervisor has it, or a guest.
+        let Ok(held) = shell::Held::lock(&path, Duration::ZERO)? else { continue };
+        let path = path.display();
+        match fix.then(|| held.destroy()) {
+            None => report.say(Is::Left, "shell", &format!("{path}: nobody has it"))?,
+            Some(Ok(())) => report.say(Is::Fixed, "shell", &format!("{path}: nobody had it"))?,
+            Some(Err(why)) => report.say(Is::Left, "shell", &format!("{path}: {why:#}"))?,
+        }
     }
     Ok(())
 }
