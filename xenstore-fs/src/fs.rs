@@ -146,13 +146,36 @@ impl<B: Backend> XenStoreFs<B> {
         if *place.path == *self.root {
             return Err(Fault::new(Errno::EBUSY, "the root of what is shown is not removed"));
         }
+        self.as_one(place, |backend, tx| {
+            if !list::children(backend, tx, &place.path)?.is_empty() {
+                return Err(Errno::ENOTEMPTY.into());
+            }
+            Ok(backend.ask(tx, &Request::Rm(&place.path)).map(drop)?)
+        })
+    }
+
+    /// Empties a value. A write alone would make a node that another has removed.
+    pub(crate) fn empty(&mut self, place: &Place) -> Result<(), Fault> {
+        self.as_one(place, |backend, tx| {
+            backend.ask(tx, &Request::GetPerms(&place.path))?;
+            Ok(backend.ask(tx, &Request::Write(&place.path, b"")).map(drop)?)
+        })
+    }
+
+    /// Does several things as one: in the transaction that a file lies in, or in one for
+    /// them alone, again if others got in its way.
+    fn as_one(
+        &mut self,
+        place: &Place,
+        mut what: impl FnMut(&mut B, TxId) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
         if place.txn != 0 {
             let tx = self.tx(place.txn)?;
-            return self.remove_in(tx, &place.path);
+            return what(&mut self.backend, tx);
         }
         for _ in 0..4 {
             let tx = self.start()?;
-            let done = self.remove_in(tx, &place.path);
+            let done = what(&mut self.backend, tx);
             match self.backend.ask(tx, &Request::TransactionEnd(done.is_ok())) {
                 Err(Failed::Store(Error::EAGAIN)) if done.is_ok() => {}
                 Err(failed) if done.is_ok() => return Err(failed.into()),
@@ -160,13 +183,6 @@ impl<B: Backend> XenStoreFs<B> {
             }
         }
         Err(Fault::new(Errno::EBUSY, "others are changing the node"))
-    }
-
-    fn remove_in(&mut self, tx: TxId, path: &str) -> Result<(), Fault> {
-        if !list::children(&mut self.backend, tx, path)?.is_empty() {
-            return Err(Errno::ENOTEMPTY.into());
-        }
-        Ok(self.backend.ask(tx, &Request::Rm(path)).map(drop)?)
     }
 
     fn start(&mut self) -> Result<TxId, Fault> {

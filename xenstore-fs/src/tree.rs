@@ -314,7 +314,7 @@ impl<B: Backend> Tree for XenStoreFs<B> {
             Opened::Watch(reader) => self.end_watch(reader),
             // It was opened to be emptied, and nothing else was written.
             Opened::Text { cut: true, .. } => {
-                let _ = self.ask_of(&place, &atoll_xen::store::Request::Write(&place.path, b""));
+                let _ = self.empty(&place);
             }
             _ => {}
         }

@@ -4,11 +4,13 @@ use atoll_9p::access::User;
 use atoll_9p::fault::{Errno, Fault};
 use atoll_9p::tree::{Make, MakeKind, Remove, Reply, Tree, Who};
 use atoll_9p::types::OpenFlags;
-use atoll_xen::store::{Error, parse_perms};
+use atoll_xen::store::{Error, NO_TRANSACTION, Request, parse_perms};
 
+use crate::backend::Backend;
 use crate::tests::fake::Fake;
 use crate::{Limits, XenStoreFs};
 
+mod changing;
 mod fake;
 mod files;
 mod sim;
