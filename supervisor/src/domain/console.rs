@@ -5,14 +5,15 @@
 //! tree cannot be read then, or ever, and are forgotten else. A record always goes on.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use atoll_xen::dom0::Store;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
@@ -34,31 +35,55 @@ const END: &[u8] = b"end";
 #[derive(Debug)]
 pub(super) struct Console {
     thread: std::thread::JoinHandle<Result<bool>>,
-    over: Arc<AtomicBool>,
+    over: Arc<Bell>,
+}
+
+/// Rung when the domain has ended. Nothing else wakes who waits for a silent terminal.
+#[derive(Debug)]
+struct Bell(OwnedFd);
+
+impl Bell {
+    fn new() -> io::Result<Bell> {
+        Ok(Bell(eventfd(0, EventfdFlags::CLOEXEC)?))
+    }
+
+    fn ring(&self) {
+        let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
+    }
+
+    fn has_rung(&self) -> bool {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        matches!(poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&now)), Ok(1))
+    }
 }
 
 impl Console {
     /// Begins to read it; `open` is up as soon as the guest's tree can be read.
-    pub(super) fn start(mut store: Store, domid: u16, to: File, open: Arc<AtomicBool>) -> Console {
-        let over = Arc::new(AtomicBool::new(false));
+    pub(super) fn start(
+        mut store: Store,
+        domid: u16,
+        to: File,
+        open: Arc<AtomicBool>,
+    ) -> io::Result<Console> {
+        let over = Arc::new(Bell::new()?);
         let ended = over.clone();
         let thread = std::thread::spawn(move || {
             let path = path(&mut store, domid, &ended)?;
             drop(store);
             follow(&path, to, &open, &ended)
         });
-        Console { thread, over }
+        Ok(Console { thread, over })
     }
 
     /// The domain has ended: reads what is left. Whether there was a record.
     pub(super) fn rest(self) -> bool {
-        self.over.store(true, Ordering::Release);
+        self.over.ring();
         matches!(self.thread.join(), Ok(Ok(true)))
     }
 }
 
 /// Waits for the terminal's path.
-fn path(store: &mut Store, domid: u16, over: &AtomicBool) -> Result<String> {
+fn path(store: &mut Store, domid: u16, over: &Bell) -> Result<String> {
     let key = store::path(domid, "console/tty");
     store::watch(store, &key)?;
     let until = Instant::now() + COMES_WITHIN;
@@ -66,15 +91,12 @@ fn path(store: &mut Store, domid: u16, over: &AtomicBool) -> Result<String> {
         if let Some(path) = store::read(store, &key)?.filter(|p| !p.is_empty()) {
             return Ok(path);
         }
-        anyhow::ensure!(
-            Instant::now() < until && !over.load(Ordering::Acquire),
-            "xenconsoled gives no console"
-        );
+        anyhow::ensure!(Instant::now() < until && !over.has_rung(), "xenconsoled gives no console");
         store.wait_event(Duration::from_millis(200)).map_err(|e| anyhow::anyhow!("{e}"))?;
     }
 }
 
-fn follow(path: &str, mut to: File, is_open: &AtomicBool, over: &AtomicBool) -> Result<bool> {
+fn follow(path: &str, mut to: File, is_open: &AtomicBool, over: &Bell) -> Result<bool> {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     let mut tty = File::from(open(path, flags, Mode::empty()).context("the console")?);
     // Nothing that comes is to be sent back.
@@ -86,16 +108,24 @@ fn follow(path: &str, mut to: File, is_open: &AtomicBool, over: &AtomicBool) -> 
     let mut buf = [0; 4096];
     let until = Instant::now() + HELD_FOR;
     loop {
-        let last = over.load(Ordering::Acquire);
+        let left = until.saturating_duration_since(Instant::now());
         if is_open.load(Ordering::Acquire) {
             lines.held = None;
-        } else if Instant::now() > until {
+        } else if left.is_zero() {
             to.write_all(&lines.release())?;
         }
-        let mut fds = [PollFd::new(&tty, PollFlags::IN)];
-        match poll(&mut fds, Some(&SILENCE)) {
+        let last = over.has_rung();
+        let patience = match &lines.held {
+            _ if last => Some(SILENCE),
+            Some(_) => Some(Timespec::try_from(left)?),
+            None => None,
+        };
+        let bell = if last { PollFlags::empty() } else { PollFlags::IN };
+        let mut fds = [PollFd::new(&tty, PollFlags::IN), PollFd::new(&over.0, bell)];
+        match poll(&mut fds, patience.as_ref()) {
             Ok(0) if last => break,
-            Ok(0) | Err(rustix::io::Errno::INTR) => continue,
+            Ok(_) if fds[0].revents().is_empty() => continue,
+            Err(rustix::io::Errno::INTR) => continue,
             Ok(_) => {}
             Err(e) => return Err(e.into()),
         }

@@ -142,7 +142,7 @@ fn stand(args: &Args) -> Result<i32> {
         let word = match events.recv()? {
             Event::There(domid) => {
                 if let Some((control, host, asks, debug)) = streams.take() {
-                    console = Some(Console::start(store::open()?, domid, debug, open.clone()));
+                    console = Some(Console::start(store::open()?, domid, debug, open.clone())?);
                     let gate = Arc::new(Gate::new()?);
                     start(domid, control, host, &gate, open.clone())?;
                     let (hello, moved) = (hello.clone(), send.clone());

@@ -12,14 +12,18 @@ use std::time::Duration;
 
 use anyhow::Result;
 use atoll_xen::dom0::{Open, Store, Vchan};
-use atoll_xen::vchan::Takes;
+use atoll_xen::vchan::{EVENT_CHANNEL, Takes};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::gate::{Gate, Pass};
 use super::store;
 
-/// How soon a domain that does not serve yet is asked again.
+/// How soon a domain that does not serve yet is asked again, at first and at most. When it begins
+/// to serve it says so in XenStore, but not when it has let go of a client.
 const AGAIN: Duration = Duration::from_millis(5);
+const AT_MOST: Duration = Duration::from_millis(80);
+/// How long events are waited for at a time.
+const SOME_TIME: Duration = Duration::from_secs(3600);
 /// Bytes that wait on their way, each way.
 const WAITING: usize = 64 << 10;
 
@@ -33,33 +37,54 @@ pub(super) fn serve(
     opened: &dyn Fn(),
 ) -> Result<()> {
     let path = store::path(domid, &format!("data/vchan/{name}"));
+    store::watch(&mut store, &format!("{path}/{EVENT_CHANNEL}"))?;
+    let mut anew = false;
     loop {
         let (socket, _) = listener.accept()?;
-        let (vchan, pass) = connect(&mut store, domid, &path, gate)?;
+        let (vchan, pass) = connect(&mut store, domid, &path, gate, anew)?;
         opened();
         socket.set_nonblocking(true)?;
         let carried = carry(&socket, vchan, gate);
         drop(pass);
-        carried?;
+        anew = carried? == End::Refused;
         let _ = socket.shutdown(Shutdown::Both);
     }
 }
 
+/// Connects to what the domain serves; to what it serves `anew` only if it did not want the
+/// last connection.
 fn connect<'g>(
     store: &mut Store,
     domid: u16,
     path: &str,
     gate: &'g Gate,
+    anew: bool,
 ) -> Result<(Vchan, Pass<'g>)> {
+    let failed = |e| anyhow::anyhow!("{path}: {e}");
+    while anew && store.wait_event(SOME_TIME).map_err(failed)?.is_none() {}
+    let mut patience = AGAIN;
     loop {
+        // What was told before this is about what is opened now, or older. (What is told in between
+        // is too, and lets a domain that wants no connection refuse one more.)
+        while store.event().map_err(failed)?.is_some() {}
         let pass = gate.enter();
         match Vchan::open(store, domid, path, Takes::Fresh) {
             Ok(vchan) => return Ok((vchan, pass)),
             Err(Open::NotYet(_)) => drop(pass),
             Err(e) => return Err(anyhow::anyhow!("{path}: {e}")),
         }
-        std::thread::sleep(AGAIN);
+        store.wait_event(patience).map_err(failed)?;
+        patience = (patience * 2).min(AT_MOST);
     }
+}
+
+/// How a connection has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// By the guest, before it had said anything: it wants none.
+    Refused,
+    /// Otherwise.
+    Over,
 }
 
 /// Bytes on their way.
@@ -92,10 +117,11 @@ impl Queue {
 }
 
 /// Carries bytes both ways until one side ends, or the gate is shut.
-fn carry(socket: &UnixStream, mut vchan: Vchan, gate: &Gate) -> io::Result<()> {
+fn carry(socket: &UnixStream, mut vchan: Vchan, gate: &Gate) -> io::Result<End> {
     let (mut there, mut back) = (Queue::default(), Queue::default());
     let mut buf = vec![0; WAITING];
     let mut over = false;
+    let mut end = End::Refused;
     loop {
         vchan.acknowledge()?;
         let mut moved = true;
@@ -105,6 +131,7 @@ fn carry(socket: &UnixStream, mut vchan: Vchan, gate: &Gate) -> io::Result<()> {
                 match vchan.try_read(&mut buf)? {
                     Some(0) => over = true,
                     Some(n) => {
+                        end = End::Over;
                         back.fill(buf.get(..n).unwrap_or_default());
                         moved = true;
                     }
@@ -117,11 +144,11 @@ fn carry(socket: &UnixStream, mut vchan: Vchan, gate: &Gate) -> io::Result<()> {
                     moved = true;
                 }
             } else if over {
-                return Ok(());
+                return Ok(end);
             }
             if there.is_empty() {
                 match ready((&*socket).read(&mut buf))? {
-                    Some(0) => return Ok(()),
+                    Some(0) => return Ok(End::Over),
                     Some(n) => there.fill(buf.get(..n).unwrap_or_default()),
                     None => {}
                 }
@@ -153,7 +180,7 @@ fn carry(socket: &UnixStream, mut vchan: Vchan, gate: &Gate) -> io::Result<()> {
             PollFd::new(&bell, PollFlags::IN),
         ];
         match poll(&mut fds, None) {
-            Ok(_) if gate.is_shut() => return Ok(()),
+            Ok(_) if gate.is_shut() => return Ok(End::Over),
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(e) => return Err(e.into()),
         }

@@ -32,3 +32,24 @@ fn a_domain_outlives_its_supervisor() {
     assert_eq!(said, want);
     nothing_is_left(&lab);
 }
+
+#[test]
+fn a_domain_at_rest_has_nobody_at_work() {
+    let Some(lab) = dom0() else { return };
+    // It has no use for the stream `host`, and what stands for it is not to offer that again and
+    // again. How often threads have begun to wait says whether anything was done.
+    let said = ok(
+        &lab,
+        &format!(
+            "{SERVE}waits() {{ for p in $(pidof atoll); do
+              tr '\\0' ' ' </proc/$p/cmdline | grep -q '__domain' && cat /proc/$p/task/*/status; done |
+              grep '^voluntary_ctxt' | cut -f2 | tr '\\n' ' '; }}
+            serve; atoll run -d /mnt/hello.img --on xen --name a; up a; sleep 2
+            w=$(waits); set -- $w; test $# -ge 5; echo several $?; sleep 3
+            test \"$w\" = \"$(waits)\"; echo same $?
+            atoll kill a >/dev/null; atoll rm --yes a; atoll write @ /ctl stop; wait $s; echo ended $?"
+        ),
+    );
+    assert_eq!(said, "a\nseveral 0\nsame 0\na\nended 0\n");
+    nothing_is_left(&lab);
+}
