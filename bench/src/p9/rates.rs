@@ -201,11 +201,7 @@ pub fn figures(tables: &[Table], ours: &str) -> Vec<Figure> {
             out.extend(of_one(table, &case, row, "", peer));
             if let (Some(peer), Some((goal, theirs))) = (peer, goal) {
                 let times = compared(&table.rows(|name| name == ours), &theirs);
-                let of = format!("rate beside {}", peer.name());
-                out.extend(times.spread().into_iter().flat_map(|times| {
-                    let figure = Figure::new("9p", &case, &of, TIMES, times.median);
-                    figure.at_least(goal).with(times)
-                }));
+                out.extend(beside(&case, &times, peer, goal));
             }
             out.extend(table.floor().map(|floor| {
                 let share = 100.0 * row.rate.median / floor.rate.median;
@@ -217,6 +213,13 @@ pub fn figures(tables: &[Table], ours: &str) -> Vec<Figure> {
         }
     }
     out
+}
+
+/// What the rates are to those of the best of a peer's ways, and the least that is good enough.
+fn beside(case: &str, times: &Samples, peer: Best<'_>, goal: f64) -> Vec<Figure> {
+    let Some(times) = times.spread() else { return Vec::new() };
+    let of = format!("rate beside {}", peer.name());
+    Figure::new("9p", case, &of, TIMES, times.median).at_least(goal).with(times)
 }
 
 /// The same of guests, beside the floor.
