@@ -26,26 +26,29 @@ pub(crate) struct Daemon<'a> {
 impl<'a> Daemon<'a> {
     /// Starts one that goes before others' programs, and waits until its tree can be listed.
     pub(crate) fn urgent(place: &'a Place, atoll: &'a Path, tender: &Path) -> Result<Daemon<'a>> {
-        Daemon::start(place, atoll, tender, Program::urgent)
+        Daemon::start(place, atoll, |p| p.env("ATOLL_TENDER", tender).urgent())
     }
 
     /// Starts one that goes before nobody.
     pub(crate) fn calm(place: &'a Place, atoll: &'a Path, tender: &Path) -> Result<Daemon<'a>> {
-        Daemon::start(place, atoll, tender, |program| program)
+        Daemon::start(place, atoll, |p| p.env("ATOLL_TENDER", tender))
+    }
+
+    /// Starts one in dom0, which has so much memory for prepared shells.
+    pub(crate) fn in_dom0(place: &'a Place, atoll: &'a Path, shells: &str) -> Result<Daemon<'a>> {
+        Daemon::start(place, atoll, |p| p.args(["--shell-memory", shells]))
     }
 
     fn start(
         place: &'a Place,
         atoll: &'a Path,
-        tender: &Path,
-        how_it_goes: impl FnOnce(Program) -> Program,
+        with: impl FnOnce(Program) -> Program,
     ) -> Result<Daemon<'a>> {
         let program = Program::new(atoll)?
             .args(["serve", "--quiet", "--state"])
             .arg(place.scratch()?.join("state"))
-            .env("ATOLL_TENDER", tender)
             .env("XDG_RUNTIME_DIR", place.sockets());
-        let running = how_it_goes(program).start()?;
+        let running = with(program).start()?;
         let mut daemon = Daemon { running, atoll, place, guests: Vec::new() };
         let begin = Instant::now();
         while daemon.atoll(&["ls", "@", "/guests"]).is_err() {
@@ -114,10 +117,14 @@ impl<'a> Daemon<'a> {
 
 /// Makes a guest of an image, by its hash.
 pub(crate) fn define(client: &Connection, name: &str, hash: &str, on: &str) -> Result<()> {
+    // Which of the two QEMU is to use is not what is measured.
+    define_as(client, name, &format!("image = \"{hash}\"\non = \"{on}\"\naccel = \"tcg\"\n"))
+}
+
+/// Makes a guest of a configuration.
+pub(crate) fn define_as(client: &Connection, name: &str, config: &str) -> Result<()> {
     let cannot = || format!("guest {name} cannot be made");
     client.mkdir(&format!("guests/{name}"), 0o700).with_context(cannot)?;
-    // Which of the two QEMU is to use is not what is measured.
-    let config = format!("image = \"{hash}\"\non = \"{on}\"\naccel = \"tcg\"\n");
     client.write(&format!("guests/{name}/config"), config.as_bytes()).with_context(cannot)?;
     tell(client, name, "commit")
 }

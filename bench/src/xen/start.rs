@@ -1,40 +1,60 @@
-//! From `xl create` to the guest's first answer, and `xl create` alone.
+//! From `xl create` to the guest's first answer, `xl create` alone, and the same by the supervisor.
 //!
 //! Who waits for the guest finds its number as a supervisor does, in XenStore, and waits there
-//! for its stream, while `xl` is still at work. Alone, nobody waits for anything. A prepared
-//! shell is there before that, paused before its first instruction; it is given its name and
-//! let run.
+//! for its stream, while `xl` is still at work. Alone, nobody waits for anything. The supervisor
+//! is told to start a guest by a line in its `ctl`, and the guest asked for a file through it, as
+//! a user does both; one of its guests has a prepared shell. It is there all the time, with one
+//! shell, and at rest when others are timed.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use atoll_xen::dom0::{Store, Stream, unpause};
+use atoll_9p::client::blocking::Connection;
+use atoll_xen::dom0::{Store, Stream};
 use atoll_xen::store::{NO_TRANSACTION, Request};
 use atoll_xen::vchan::{EVENT_CHANNEL, Takes};
 
 use super::dom0::{self, PATIENCE, control, domains, ms, note, version, xl};
-use super::{HELLO, SHELL, Seen};
+use super::{ATOLL, HELLO, Seen};
 use crate::load::frame::{answer, ty};
+use crate::p9::place::Place;
+use crate::supervisor::daemon::{self, Daemon};
+
+/// The supervisor's guests, and how many shells are to be there for each. The other one has more
+/// memory, since it would be given the shell too if that were one of its kind.
+const GUESTS: [(&str, usize, &str); 2] = [("plain", 0, "5MiB"), ("shelled", 1, "4MiB")];
 
 pub(super) fn run(runs: usize) -> Result<Seen> {
     let mut seen = Seen::new();
+    let place = Place::empty()?;
+    let daemon = Daemon::in_dom0(&place, Path::new(ATOLL), "16M")?;
+    let client = daemon.client()?;
+    let hash = daemon.image(Path::new(&format!("/mnt/{HELLO}.img")))?;
+    for (name, shells, memory) in GUESTS {
+        let image = format!("image = \"{hash}\"\non = \"xen\"\n");
+        let config = format!("{image}memory = \"{memory}\"\nshells = {shells}\n");
+        daemon::define_as(&client, name, &config)?;
+    }
     for round in 0..=runs {
         // None is always the first.
-        let mut took = [0.0; 3];
-        for part in 0..3 {
-            let i = (round + part) % 3;
+        let mut took = [0.0; 4];
+        for part in 0..4 {
+            calm(&client)?;
+            let i = (round + part) % 4;
             took[i] = match i {
                 0 => replied()?,
                 1 => alone()?,
-                _ => prepared()?,
+                _ => supervised(&client, GUESTS[i - 2])?,
             };
-            xl(&["destroy", HELLO])?;
-            gone()?;
+            if i < 2 {
+                xl(&["destroy", HELLO])?;
+            }
         }
         // The first round fills caches and is not counted.
         if round > 0 {
-            for (name, took) in ["reply", "alone", "shell"].iter().zip(took) {
+            for (name, took) in ["reply", "alone", "plain", "shelled"].iter().zip(took) {
                 note(&mut seen, name, took);
             }
         }
@@ -76,21 +96,6 @@ fn replied() -> Result<f64> {
     Ok(took)
 }
 
-/// From the moment when a shell that is there is taken.
-fn prepared() -> Result<f64> {
-    xl(&["create", "-q", "-p", &format!("/mnt/{SHELL}.cfg")])?;
-    let domid = dom0::domid(SHELL)?;
-    let begin = Instant::now();
-    let mut store = Store::open()?;
-    let name = format!("/local/domain/{domid}/name");
-    store.ask(NO_TRANSACTION, &Request::Write(&name, HELLO.as_bytes()))?;
-    unpause(domid)?;
-    let reply = first(store, domid)?;
-    let took = ms(begin);
-    answer(&reply, ty::TVERSION, 6)?;
-    Ok(took)
-}
-
 /// Waits until a domain serves: its answer to the first question of all.
 fn first(mut store: Store, domid: u16) -> Result<Vec<u8>> {
     let path = control(domid);
@@ -103,12 +108,32 @@ fn first(mut store: Store, domid: u16) -> Result<Vec<u8>> {
     dom0::call(&mut stream, &version(8192))
 }
 
-/// Waits until XenStore knows of no domain but this one: `xl` has then nothing to do.
-fn gone() -> Result<()> {
+/// A guest of the supervisor, which is killed afterwards.
+fn supervised(client: &Connection, (name, shells, _): (&str, usize, &str)) -> Result<f64> {
+    let begin = Instant::now();
+    daemon::tell(client, name, "start")?;
+    daemon::ask(client, name)?;
+    let took = ms(begin);
+    // The shell that it has is the supervisor's no more, and was one until then.
+    let ready = listed(client)?.iter().filter(|phase| *phase == "ready").count();
+    ensure!(ready == 1 - shells, "{ready} shells are ready after the start of {name}");
+    daemon::tell(client, name, "kill")?;
+    Ok(took)
+}
+
+/// The phases of the supervisor's shells.
+fn listed(client: &Connection) -> Result<Vec<String>> {
+    let shown = String::from_utf8(client.read("xen/shells")?)?;
+    let words = shown.lines().filter_map(|line| line.split(' ').next());
+    Ok(words.filter(|w| !["most", "cost"].contains(w)).map(str::to_owned).collect())
+}
+
+/// Waits until there is a shell that is ready and no other domain: nobody has anything to do then.
+fn calm(client: &Connection) -> Result<()> {
     let mut store = Store::open()?;
     let until = Instant::now() + PATIENCE;
-    while domains(&mut store)?.len() > 1 {
-        ensure!(Instant::now() < until, "a domain does not go away");
+    while domains(&mut store)?.len() != 2 || listed(client)? != ["ready"] {
+        ensure!(Instant::now() < until, "domains do not go away, or no shell is made");
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     Ok(())

@@ -14,8 +14,8 @@ use anyhow::{Context, Result, bail, ensure};
 use atoll_xen::dom0::Store;
 use atoll_xen::store::{Answer, NO_TRANSACTION, Request};
 
-use super::Seen;
 use super::dom0::{PATIENCE, note};
+use super::{ATOLL, Seen};
 use crate::load::frame::{self, Frame, NO_FID, NO_TAG, READ_DATA, answer, ty};
 
 /// Parts of one round, in which the two follow each other, and trips of one part.
@@ -32,7 +32,7 @@ struct Tree(Child);
 
 impl Tree {
     fn start() -> Result<Tree> {
-        let mut atoll = Command::new("/mnt/atoll");
+        let mut atoll = Command::new(ATOLL);
         atoll.args(["xenstore-fs", "--quiet", "--socket", SOCKET]);
         atoll.stdin(Stdio::null()).stdout(Stdio::null());
         Ok(Tree(atoll.spawn().context("cannot start atoll")?))

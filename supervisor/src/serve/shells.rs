@@ -9,7 +9,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -210,6 +210,11 @@ async fn destroy(held: Held) {
     }
 }
 
+/// That of a guest which is started here and now.
+fn kind(image: &Path, memory: u64, store: bool) -> Kind {
+    Kind::new(image, memory, &Launch { store, ..Launch::default() }.to_string())
+}
+
 /// The shells that guests' configs ask for, and whether none is being started, which matters more.
 fn wanted(s: &State) -> (Vec<Kind>, bool) {
     let (mut all, mut is_calm) = (Vec::new(), true);
@@ -223,9 +228,8 @@ fn wanted(s: &State) -> (Vec<Kind>, bool) {
             continue;
         }
         let facts = manifest.image(0);
-        let launch = Launch { store: facts.can_checkpoint(), ..Launch::default() };
         let memory = def.memory.unwrap_or(facts.memory);
-        let kind = Kind::new(&image, memory, &launch.to_string());
+        let kind = kind(&image, memory, facts.can_checkpoint());
         all.extend(std::iter::repeat_n(kind, def.shells as usize));
     }
     (all, is_calm)
@@ -263,14 +267,13 @@ pub(super) async fn prepare(daemon: &Daemon, guest: &Name, spec: &mut Spec, memo
     if spec.on != On::Xen || shells.pool.borrow().shells().next().is_none() {
         return;
     }
-    let launch = Launch { store: spec.state.is_some(), ..Launch::default() };
-    let kind = Kind::new(&spec.image, memory, &launch.to_string());
+    let kind = kind(&spec.image, memory, spec.state.is_some());
     // One that goes on from a checkpoint is told so before it runs.
     if spec.restore.is_none() {
         spec.shell = shells.give(guest, spec.run, &kind);
     }
     if spec.shell.is_some() {
-        return;
+        return daemon.with(|s| s.shells = shells.show());
     }
     let Ok(Some(free)) = spawn_blocking(shell::free_memory).await else { return };
     let lacks = kind.cost().saturating_sub(free);
