@@ -220,9 +220,6 @@ fn internal() -> Option<anyhow::Result<bool>> {
     if command == domain::COMMAND {
         std::process::exit(domain::front::run(args));
     }
-    if command == domain::KEEPER {
-        return Some(domain::keeper::run().map(|()| true));
-    }
     if command == man::COMMAND {
         return Some(man::write(args.next()?.as_ref()));
     }

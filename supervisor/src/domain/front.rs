@@ -2,11 +2,8 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixListener;
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -22,11 +19,11 @@ use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_op
 use super::arrive::Arrival;
 use super::console::Console;
 use super::gate::Gate;
-use super::keeper::Order;
+use super::keeper::{Keeper, Order};
 use super::pool::Kind;
 use super::shell::Claim;
 use super::travel::{FORMAT, Hello};
-use super::{KEEPER, LOST, MOVED, RECORDED, TAKEN, UNSTARTED, lane, monitor, store, xl};
+use super::{LOST, MOVED, RECORDED, TAKEN, UNSTARTED, lane, monitor, new_uuid, store, xl};
 use crate::backend::{ARRIVAL_FD, CONTROL_FD, DEBUG_FD, HOST_FD, MONITOR_FD};
 
 /// The highest status of a guest; what is above is this program's own.
@@ -82,6 +79,8 @@ pub fn run(args: impl Iterator<Item = OsString>) -> i32 {
 }
 
 fn stand(args: &Args) -> Result<i32> {
+    // Before there is anything that two would have.
+    let mut keeper = Keeper::double(&args.name)?;
     let this = pidfd_open(getpid(), PidfdFlags::empty())?;
     let take = |fd| -> Result<OwnedFd> { Ok(pidfd_getfd(&this, fd, PidfdGetfdFlags::empty())?) };
     let control = UnixListener::from(take(CONTROL_FD)?);
@@ -99,6 +98,7 @@ fn stand(args: &Args) -> Result<i32> {
         bail!("there is a domain called {} already (number {domid})", args.name);
     }
     let (send, events) = mpsc::channel();
+    keeper.tells(send.clone());
     let mut hello = Hello {
         format: FORMAT,
         name: args.name.clone(),
@@ -111,30 +111,29 @@ fn stand(args: &Args) -> Result<i32> {
         false => None,
     };
     let from = arrival.as_ref().map(Arrival::file);
-    let (uuid, mut keeper, to_keeper) = match taken(args, &send, &events)? {
-        Some(taken) => taken,
-        None => {
-            let order = made(args, from)?;
-            let (keeper, to) = keep(&order, send.clone())?;
-            (order.uuid, keeper, to)
-        }
-    };
+    let shell = taken(args, &mut keeper, &events)?;
+    let uuid = new_uuid()?;
+    if shell.is_none() {
+        keeper.order(&made(args, &uuid, from))?;
+    }
     if let Some(arrival) = arrival {
         match arrival.take(send.clone(), &events) {
             Ok(epoch) => hello.epoch = epoch,
             Err(why) => {
-                drop(to_keeper);
-                let _ = keeper.wait();
+                drop(keeper);
                 bail!("{} has not arrived: {why:#}", args.name);
             }
         }
     }
     let there = send.clone();
-    std::thread::spawn(move || {
-        if let Ok(domid) = introduced(store, &uuid) {
-            let _ = there.send(Event::There(domid));
-        }
-    });
+    match shell {
+        Some(domid) => there.send(Event::There(domid))?,
+        None => drop(std::thread::spawn(move || {
+            if let Ok(domid) = introduced(store, &uuid) {
+                let _ = there.send(Event::There(domid));
+            }
+        })),
+    }
     let open = Arc::new(AtomicBool::new(false));
     let mut streams = Some((control, host, asks, debug));
     let mut console = None;
@@ -191,48 +190,39 @@ fn stand(args: &Args) -> Result<i32> {
             }
         };
     };
-    drop(to_keeper);
-    let _ = keeper.wait();
+    drop(keeper);
     Ok(status)
 }
 
 /// What is to be made for it.
-fn made(args: &Args, from: Option<String>) -> Result<Order> {
-    let uuid = std::fs::read_to_string("/proc/sys/kernel/random/uuid")?.trim().to_owned();
+fn made(args: &Args, uuid: &str, from: Option<String>) -> Order {
     let config = Domain {
         name: &args.name,
-        uuid: Some(&uuid),
+        uuid: Some(uuid),
         kernel: &args.image.to_string_lossy(),
         memory: args.memory,
         cmdline: &args.launch,
         keep: true,
     }
     .config();
-    Ok(Order { config, uuid, from, shell: None })
+    Order { config, uuid: uuid.to_owned(), from, shell: None }
 }
 
-/// Takes the shell that it may take. What is said of one that cannot be taken is for people: the
-/// domain is made then.
-fn taken(
-    args: &Args,
-    send: &mpsc::Sender<Event>,
-    events: &mpsc::Receiver<Event>,
-) -> Result<Option<(String, Child, ChildStdin)>> {
+/// Takes the shell that it may take: its number. What is said of one that cannot be taken is for
+/// people: the domain is made then.
+fn taken(args: &Args, keeper: &mut Keeper, events: &mpsc::Receiver<Event>) -> Result<Option<u16>> {
     let Some(record) = args.shell.as_ref().filter(|_| !args.receive) else { return Ok(None) };
     let uuid = record.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let kind = Kind::new(&args.image, args.memory, &args.launch);
     let claim = Claim { record: record.clone(), kind, name: args.name.clone() };
-    let order = Order { config: String::new(), uuid: uuid.clone(), from: None, shell: Some(claim) };
-    let (mut keeper, to) = keep(&order, send.clone())?;
-    loop {
-        match events.recv()? {
-            Event::Said(word) if word == "shelled" => return Ok(Some((uuid, keeper, to))),
-            Event::Said(word) => eprintln!("a prepared shell is not taken: {word}"),
-            Event::KeeperGone => break,
-            _ => {}
-        }
+    let config = String::new();
+    keeper.order(&Order { config, uuid, from: None, shell: Some(claim) })?;
+    // Nobody else says anything yet.
+    let Event::Said(word) = events.recv()? else { bail!("its keeper has gone") };
+    if let Some(domid) = word.strip_prefix("shelled ") {
+        return Ok(Some(domid.parse().context("no domain")?));
     }
-    keeper.wait()?;
+    eprintln!("a prepared shell is not taken: {word}");
     Ok(None)
 }
 
@@ -241,28 +231,6 @@ fn status(domid: &str) -> Result<Option<i32>> {
     let domid = domid.parse().context("no domain")?;
     let said = store::read(&mut store::open()?, &store::path(domid, "data/status"))?;
     Ok(said.and_then(|text| text.trim().parse::<u8>().ok()).map(|n| i32::from(n.min(MOST))))
-}
-
-/// Starts the keeper, and tells what it says.
-fn keep(order: &Order, events: mpsc::Sender<Event>) -> Result<(Child, ChildStdin)> {
-    let mut keeper = Command::new(std::env::current_exe()?)
-        .arg(KEEPER)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        // Out of reach of the terminal's signals, and of who kills this one's group.
-        .process_group(0)
-        .spawn()
-        .context("cannot start the keeper")?;
-    let mut to = keeper.stdin.take().context("no input")?;
-    writeln!(to, "{}", serde_json::to_string(order)?)?;
-    let from = BufReader::new(keeper.stdout.take().context("no output")?);
-    std::thread::spawn(move || {
-        for line in from.lines().map_while(Result::ok) {
-            let _ = events.send(Event::Said(line));
-        }
-        let _ = events.send(Event::KeeperGone);
-    });
-    Ok((keeper, to))
 }
 
 /// Waits until the domain is known.

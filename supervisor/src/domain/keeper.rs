@@ -1,37 +1,38 @@
 //! The process that makes a domain and sees to its end.
 //!
-//! It is told what to make by a line of JSON on its standard input, and goes on as long as
-//! that is open. What happens it says on its standard output: `made N` when one is there that
-//! has arrived, `kept N` when the domain has ended and is still there, `gone` when somebody else
-//! has destroyed it, `taken` when it was suspended before that, as `xl save` and `xl migrate` do,
-//! `failed WHY` when it was never made. When its input ends, the domain is destroyed, in
-//! whatever state it is.
+//! It is a double of the one that stands for the domain: to start a program for it would take
+//! longer than all that it does for a prepared shell. It is told what to make by a line of JSON on
+//! its standard input, and goes on as long as that is open. What happens it says on its standard
+//! output: `made N` when one is there that has arrived, `kept N` when the domain has ended and is
+//! still there, `gone` when somebody else has destroyed it, `taken` when it was suspended before
+//! that, as `xl save` and `xl migrate` do, `failed WHY` when it was never made. When its input ends,
+//! the domain is destroyed, in whatever state it is.
 //!
-//! If the domain is a prepared shell ([`super::shell`]), `shelled` is the first that it says, or
-//! `unshelled WHY`: then it has ended, and there is no domain.
+//! If the domain is to be a prepared shell ([`super::shell`]), `shelled N` is the first that it says,
+//! or `unshelled WHY`: then there is no domain, and it waits for another line.
 
-use std::io::{BufRead, Read, Write};
+use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use atoll_fork::{Fork, Title};
 use atoll_xen::dom0::Store;
-use command_fds::{CommandFdExt, FdMapping};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
-use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal, setpgid, waitpid,
+};
+use rustix::stdio::{dup2_stdin, dup2_stdout};
 use serde::{Deserialize, Serialize};
 
 use super::shell::{Claim, Held};
 use super::state::{self, Is};
-use super::{XL, complaint, done, run as run_xl, store};
+use super::{AGAIN, KEEPER, XL, complaint, done, give_config, run as run_xl, store};
 
-/// Where `xl` finds the configuration.
-const CONFIG_FD: i32 = 9;
-/// How soon it is asked again whether a domain that arrives is there.
-const AGAIN: Duration = Duration::from_millis(100);
 /// What `xl` complains of when its domain was suspended (`handle_domain_death`, and before
 /// it, in xl_vmcontrol.c).
 const SUSPENDED: &str = "reason code 2 ";
@@ -70,27 +71,96 @@ fn is_made(domid: u16) -> bool {
     listed.and_then(|l| Some(!l.as_array()?.is_empty())).unwrap_or(false)
 }
 
+/// The front's end of its keeper. To drop it is to say that no domain is wanted any more, and to
+/// wait until there is none.
+pub(super) struct Keeper {
+    process: Pid,
+    to: Option<PipeWriter>,
+    from: Option<PipeReader>,
+}
+
+impl Keeper {
+    /// Goes on as two, of which only the first one returns.
+    pub(super) fn double(name: &str) -> io::Result<Keeper> {
+        let ((input, to), (from, output)) = (io::pipe()?, io::pipe()?);
+        match atoll_fork::fork()? {
+            Fork::Parent(process) => Ok(Keeper { process, to: Some(to), from: Some(from) }),
+            Fork::Child => {
+                drop((to, from));
+                let done = child(name, input, output);
+                if let Err(why) = &done {
+                    eprintln!("{why:#}");
+                }
+                std::process::exit(i32::from(done.is_err()))
+            }
+        }
+    }
+
+    /// Has what it says told from now on.
+    pub(super) fn tells(&mut self, events: mpsc::Sender<super::front::Event>) {
+        use super::front::Event;
+        let Some(from) = self.from.take() else { return };
+        std::thread::spawn(move || {
+            for line in BufReader::new(from).lines().map_while(Result::ok) {
+                let _ = events.send(Event::Said(line));
+            }
+            let _ = events.send(Event::KeeperGone);
+        });
+    }
+
+    /// Says what is to be made.
+    pub(super) fn order(&mut self, order: &Order) -> Result<()> {
+        let to = self.to.as_mut().context("no keeper")?;
+        Ok(to.write_all(format!("{}\n", serde_json::to_string(order)?).as_bytes())?)
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        drop(self.to.take());
+        while let Err(Errno::INTR) = waitpid(Some(self.process), WaitOptions::empty()) {}
+    }
+}
+
+fn child(name: &str, input: PipeReader, output: PipeWriter) -> Result<()> {
+    // Out of reach of the terminal's signals, and of who kills the front's group.
+    setpgid(None, None)?;
+    dup2_stdin(input)?;
+    dup2_stdout(output)?;
+    if let Some(title) = Title::find() {
+        let program = std::env::args_os().next().unwrap_or_default();
+        title.set(&[program.as_bytes(), KEEPER.as_bytes(), name.as_bytes()]);
+    }
+    run()
+}
+
 /// Runs until the input ends.
-pub fn run() -> Result<()> {
-    let mut line = String::new();
-    std::io::stdin().lock().read_line(&mut line)?;
-    let order: Order = serde_json::from_str(&line).context("no order")?;
-    let mut store = store::open()?;
+fn run() -> Result<()> {
     let (send, events) = mpsc::channel();
+    let (mut store, order, held) = loop {
+        let mut line = String::new();
+        if io::stdin().lock().read_line(&mut line)? == 0 {
+            return Ok(());
+        }
+        let order: Order = serde_json::from_str(&line).context("no order")?;
+        let mut store = store::open()?;
+        let Some(claim) = &order.shell else { break (store, order, None) };
+        match claim.take(&mut store) {
+            Ok((domid, held)) => {
+                say(&format!("shelled {domid}"));
+                break (store, order, Some(held));
+            }
+            Err(why) => drop(say(&format!("unshelled {}", format!("{why:#}").replace('\n', " ")))),
+        }
+    };
     let input = send.clone();
     std::thread::spawn(move || {
-        let _ = std::io::stdin().lock().read(&mut [0]);
+        let _ = io::stdin().lock().read(&mut [0]);
         let _ = input.send(Event::Unwanted);
     });
-    let (xl, held) = match &order.shell {
-        None => (Some(make(&order, send.clone())?), None),
-        Some(claim) => match claim.take(&mut store) {
-            Ok(held) => (None, Some(held)),
-            Err(why) => {
-                say(&format!("unshelled {}", format!("{why:#}").replace('\n', " ")));
-                return Ok(());
-            }
-        },
+    let xl = match &held {
+        None => Some(make(&order, send.clone())?),
+        Some(_) => None,
     };
     let mut kept = Kept { uuid: order.uuid, xl, held, suspended: false };
     let arrives = order.from.is_some();
@@ -108,18 +178,13 @@ fn say(word: &str) -> bool {
 
 /// Starts `xl`, which ends when the domain does.
 fn make(order: &Order, ended: mpsc::Sender<Event>) -> Result<OwnedFd> {
-    let config = std::fs::File::from(memfd_create("domain", MemfdFlags::CLOEXEC)?);
-    (&config).write_all(order.config.as_bytes())?;
     let mut command = Command::new(XL);
-    let file = format!("/proc/self/fd/{CONFIG_FD}");
+    let file = give_config(&mut command, &order.config)?;
     match &order.from {
         None => command.args(["create", "-F", "-q", &file]),
         Some(from) => command.args(["restore", "-F", "-p", &file, from]),
     };
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    command
-        .fd_mappings(vec![FdMapping { parent_fd: config.into(), child_fd: CONFIG_FD }])
-        .map_err(std::io::Error::other)?;
     let mut child = command.spawn().context("cannot start xl")?;
     let xl = match pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
         Ok(xl) => xl,
@@ -166,7 +231,6 @@ impl Kept {
         mut arrives: bool,
     ) -> Result<bool> {
         if self.held.is_some() {
-            say("shelled");
             self.watch(send);
         }
         loop {
@@ -232,8 +296,9 @@ impl Kept {
             }
             if let Some(domid) = there
                 && (self.xl.is_none() || is_made(domid))
+                && done(&["destroy", &domid.to_string()]).is_err()
             {
-                let _ = done(&["destroy", &domid.to_string()]);
+                std::thread::sleep(AGAIN);
             }
             gone = there.is_none() && self.xl.is_none();
             if self.xl.is_some()

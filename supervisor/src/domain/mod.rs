@@ -19,16 +19,20 @@
 //! Nearly all of it is done by `xl`: made, paused, destroyed. What becomes of a domain is heard from
 //! XenStore, and from `xl create -F`, which ends when the domain has.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use command_fds::{CommandFdExt, FdMapping};
+use rustix::fs::{MemfdFlags, memfd_create};
 
 mod arrive;
 mod console;
 mod depart;
 pub mod front;
 mod gate;
-pub mod keeper;
+mod keeper;
 mod lane;
 mod monitor;
 pub mod pool;
@@ -39,8 +43,8 @@ mod travel;
 
 /// The hidden command that stands for a domain.
 pub const COMMAND: &str = "__domain";
-/// The hidden command that keeps it.
-pub const KEEPER: &str = "__domain-keeper";
+/// What the process that keeps it is called.
+const KEEPER: &str = "__domain-keeper";
 
 /// The front ends so when the guest has written a record.
 pub const RECORDED: i32 = 100;
@@ -57,6 +61,11 @@ pub const TAKEN: i32 = 104;
 pub const RELOCATE: &str = "relocate";
 /// How the monitor's refusal of that begins if the domain stands still.
 pub const HELD: &str = "it stands still here: ";
+
+/// Where `xl` finds a configuration that it is given.
+const CONFIG_FD: i32 = 9;
+/// How long is waited before what failed is tried again.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// Xen's own program.
 pub const XL: &str = "xl";
@@ -105,6 +114,20 @@ fn done(args: &[&str]) -> Result<(), String> {
         Ok(out) => Err(complaint(&out.stderr)),
         Err(e) => Err(format!("cannot start xl: {e}")),
     }
+}
+
+/// A number for ever, which no domain has.
+fn new_uuid() -> io::Result<String> {
+    Ok(std::fs::read_to_string("/proc/sys/kernel/random/uuid")?.trim().to_owned())
+}
+
+/// Gives a program a configuration to read, which is no file on disk; its name there.
+fn give_config(xl: &mut Command, config: &str) -> io::Result<String> {
+    let file = std::fs::File::from(memfd_create("domain", MemfdFlags::CLOEXEC)?);
+    (&file).write_all(config.as_bytes())?;
+    xl.fd_mappings(vec![FdMapping { parent_fd: file.into(), child_fd: CONFIG_FD }])
+        .map_err(io::Error::other)?;
+    Ok(format!("/proc/self/fd/{CONFIG_FD}"))
 }
 
 /// What `xl` complains of, in one line: it repeats itself, layer by layer, and what went

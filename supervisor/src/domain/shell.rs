@@ -23,19 +23,16 @@ use anyhow::{Context, Result, bail, ensure};
 use atoll_config::xl::Domain;
 use atoll_xen::dom0::{AskError, Store, unpause};
 use atoll_xen::store::{Answer, Error, NO_TRANSACTION, Request};
-use command_fds::{CommandFdExt, FdMapping};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FlockOperation, MemfdFlags, flock, memfd_create};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
 
 use super::pool::Kind;
-use super::{XL, complaint, done, store};
+use super::{AGAIN, XL, complaint, done, give_config, new_uuid, store};
 
 /// How the name of each begins, for people.
 const PREFIX: &str = "atoll-shell-";
-/// Where `xl` finds the configuration.
-const CONFIG_FD: i32 = 9;
 /// Seconds that `xl` may take to make one.
 const MADE_WITHIN: Timespec = Timespec { tv_sec: 60, tv_nsec: 0 };
 /// How long one may take to be gone.
@@ -84,7 +81,7 @@ fn lock(file: &File) -> bool {
 impl Held {
     /// A record for one that is to be made.
     pub fn new(folder: &Path, kind: &Kind) -> Result<Held> {
-        let uuid = std::fs::read_to_string("/proc/sys/kernel/random/uuid")?.trim().to_owned();
+        let uuid = new_uuid()?;
         let path = folder.join(&uuid);
         let mut file =
             OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
@@ -151,16 +148,12 @@ impl Held {
             keep: true,
         }
         .config();
-        let memory =
-            |name| Ok::<_, std::io::Error>(File::from(memfd_create(name, MemfdFlags::CLOEXEC)?));
-        let (file, mut said) = (memory("domain")?, memory("said")?);
-        (&file).write_all(config.as_bytes())?;
+        let mut said = File::from(memfd_create("said", MemfdFlags::CLOEXEC)?);
         let mut xl = Command::new(XL);
-        xl.args(["create", "-p", "-e", "-q", &format!("/proc/self/fd/{CONFIG_FD}")]);
+        let file = give_config(&mut xl, &config)?;
+        xl.args(["create", "-p", "-e", "-q", &file]);
         // It has the lock for as long as it may still make something.
         xl.stdin(self.file.try_clone()?).stdout(Stdio::null()).stderr(said.try_clone()?);
-        xl.fd_mappings(vec![FdMapping { parent_fd: file.into(), child_fd: CONFIG_FD }])
-            .map_err(std::io::Error::other)?;
         let mut xl = xl.spawn().context("cannot start xl")?;
         let ended = pidfd_open(Pid::from_child(&xl), PidfdFlags::empty()).and_then(|process| {
             poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&MADE_WITHIN))
@@ -188,6 +181,9 @@ impl Held {
             if Instant::now() >= until {
                 bail!("domain {domid} is not gone: {}", destroyed.err().unwrap_or_default());
             }
+            if destroyed.is_err() {
+                std::thread::sleep(AGAIN);
+            }
         }
         self.forget()
     }
@@ -207,9 +203,9 @@ pub(super) struct Claim {
 }
 
 impl Claim {
-    /// Takes it, and lets it run under the guest's name. If that does not come about the shell
+    /// Takes it, and lets it run under the guest's name: its number. If that does not come about the shell
     /// is as it was, or is gone.
-    pub(super) fn take(&self, store: &mut Store) -> Result<Held> {
+    pub(super) fn take(&self, store: &mut Store) -> Result<(u16, Held)> {
         let held = match Held::lock(&self.record, LOCKED_WITHIN)? {
             Ok(held) => held,
             Err(Lack::None) => bail!("it is gone"),
@@ -227,7 +223,7 @@ impl Claim {
             held.destroy()?;
             bail!("{why}");
         }
-        Ok(held)
+        Ok((domid, held))
     }
 }
 
