@@ -6,8 +6,9 @@
 //! Each function is safe to call: what it needs to be sound it checks itself.
 
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
 
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
@@ -30,7 +31,7 @@ pub enum Fork {
 /// Refused where there is more than one thread: the others would be gone in the child, with
 /// whatever they hold.
 pub fn fork() -> io::Result<Fork> {
-    let threads = std::fs::read_dir("/proc/self/task")?.count();
+    let threads = threads()?;
     if threads != 1 {
         return Err(io::Error::other(format!("a process of {threads} threads is not doubled")));
     }
@@ -42,6 +43,68 @@ pub fn fork() -> io::Result<Fork> {
             .filter(|_| n > 0)
             .map(Fork::Parent)
             .ok_or_else(io::Error::last_os_error),
+    }
+}
+
+/// How many threads this process has.
+pub fn threads() -> io::Result<usize> {
+    Ok(std::fs::read_dir("/proc/self/task")?.count())
+}
+
+/// Has a double of this process do something else: its number. It is to be waited for, and ends
+/// when this thread does. As a program that was just started it has no handler of a signal and
+/// blocks none, and of open files the three standard ones and those that it is given; what it
+/// refers to of this process beside them is closed. It ends when the work is done, with the status
+/// that that gives, and never comes back to whoever has called this.
+///
+/// Refused where there is more than one thread, as in [`fork`].
+pub fn double(
+    files: Vec<OwnedFd>,
+    work: impl FnOnce(Vec<OwnedFd>) -> i32 + 'static,
+) -> io::Result<Pid> {
+    let parent = rustix::process::getpid();
+    if let Fork::Parent(pid) = fork()? {
+        return Ok(pid);
+    }
+    let status = catch_unwind(AssertUnwindSafe(|| {
+        let with_parent = set_parent_process_death_signal(Some(Signal::KILL));
+        // It may have ended before that was said.
+        if with_parent.is_err() || getppid() != Some(parent) {
+            return 1;
+        }
+        begin_anew();
+        close_all_but(&files);
+        work(files)
+    }));
+    std::process::exit(status.unwrap_or(101))
+}
+
+/// No signal is handled or blocked any more. A closed pipe stays an error, as std has it.
+fn begin_anew() {
+    for signal in (1..=libc::SIGRTMAX()).filter(|s| *s != libc::SIGPIPE) {
+        // SAFETY: without a handler nothing is ever called; some signals refuse this.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    // SAFETY: sigemptyset writes all of the set before it is read, and the old one is not asked for.
+    unsafe {
+        let mut none = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
+}
+
+/// Closes what is open beside the three standard files and these.
+fn close_all_but(files: &[OwnedFd]) {
+    let mut kept: Vec<u32> = files.iter().map(|f| f.as_raw_fd().unsigned_abs()).collect();
+    kept.sort_unstable();
+    let mut first = 3;
+    for next in kept.into_iter().chain([u32::MAX]) {
+        if first < next {
+            // SAFETY: whatever owned these is in frames to which this process never returns
+            // ([`double`] ends it), so nothing is used or closed after this.
+            unsafe { libc::syscall(libc::SYS_close_range, first, next - 1, 0) };
+        }
+        first = next.saturating_add(1);
     }
 }
 

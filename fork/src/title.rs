@@ -4,6 +4,7 @@
 //! where. So who is to have another one later begins with a long one.
 
 use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 
 /// The memory of a command line.
@@ -23,6 +24,12 @@ impl Title {
         let (at, end): (u64, u64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
         let len = usize::try_from(end.checked_sub(at)?).ok()?;
         (at > 0 && len > 0).then_some(Title { at, len })
+    }
+
+    /// The same, behind the name of the program.
+    pub fn set_behind_program(self, words: &[&[u8]]) {
+        let program = std::env::args_os().next().unwrap_or_default();
+        self.set(&[&[program.as_bytes()], words].concat());
     }
 
     /// Says what the process is called from now on, as far as there is room. Whoever asks for

@@ -1,5 +1,6 @@
 //! The machine of a guest: its process, its streams, and its end.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::fs::File;
 use std::io;
@@ -10,14 +11,16 @@ use std::rc::Rc;
 
 use command_fds::{CommandFdExt, FdMapping};
 use rustix::fd::OwnedFd;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal, setpgid};
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
-use tokio::process::{Child, ChildStderr, Command};
+use tokio::process::Command;
 use tokio::sync::Notify;
 
+use super::child::{Child, Double};
 use super::monitor::Monitor;
-use super::{Backend, CONTROL_FD, DEBUG_FD, Ended, HOST_FD, MONITOR_FD, Spec};
+use super::{Backend, CONTROL_FD, DEBUG_FD, Ended, Files, HOST_FD, MONITOR_FD, Spec, Work};
 use crate::guard::Guard;
 use crate::socket::Private;
 use crate::stream::Stream;
@@ -105,8 +108,72 @@ pub struct Machine {
     pub still: Option<Still>,
     /// The sockets of the streams, where those can be made again.
     again: Option<(PathBuf, PathBuf)>,
-    stderr: Option<ChildStderr>,
+    stderr: Option<pipe::Receiver>,
     said: Rc<RefCell<Vec<u8>>>,
+}
+
+/// A process that was just started, and what holds what it was given.
+struct Started {
+    child: Child,
+    files: Option<Box<dyn Any>>,
+}
+
+/// Starts the backend's program.
+fn program(
+    backend: &dyn Backend,
+    spec: &Spec,
+    files: Files,
+    stderr: OwnedFd,
+    held: Option<File>,
+) -> anyhow::Result<Started> {
+    let line = backend.line(spec);
+    let mut command = std::process::Command::new(&line[0]);
+    command.args(&line[1..]);
+    if !backend.follows_parent() {
+        atoll_fork::end_with_parent(&mut command);
+    }
+    let mut command = Command::from(command);
+    // Out of the terminal's reach: an interrupt is for the supervisor to judge.
+    command
+        .process_group(0)
+        .stdin(held.map_or(Stdio::null(), Stdio::from))
+        .stdout(Stdio::null())
+        .stderr(Stdio::from(stderr));
+    command.kill_on_drop(true);
+    let map = |(child_fd, parent_fd)| FdMapping { parent_fd, child_fd };
+    command.as_std_mut().fd_mappings(files.into_iter().map(map).collect())?;
+    let child =
+        command.spawn().map_err(|e| anyhow::anyhow!("cannot start {}: {e}", line[0].display()))?;
+    Ok(Started { child: Child::Program(child), files: Some(Box::new(command)) })
+}
+
+/// Has a double of this process do the work.
+fn double(
+    work: Work,
+    files: Files,
+    stderr: OwnedFd,
+    held: Option<File>,
+) -> anyhow::Result<Started> {
+    let (numbers, mut all): (Vec<i32>, Vec<OwnedFd>) = files.into_iter().unzip();
+    let null = OwnedFd::from(File::options().read(true).write(true).open("/dev/null")?);
+    let input = held.map_or_else(|| null.try_clone(), |held| Ok(held.into()))?;
+    all.extend([input, null, stderr]);
+    let begin = move |mut all: Vec<OwnedFd>| {
+        let standard = all.split_off(numbers.len());
+        // Out of the terminal's reach, as a program is.
+        let done = setpgid(None, None)
+            .and_then(|()| dup2_stdin(&standard[0]))
+            .and_then(|()| dup2_stdout(&standard[1]))
+            .and_then(|()| dup2_stderr(&standard[2]));
+        drop(standard);
+        match done {
+            Ok(()) => work(numbers.into_iter().zip(all).collect()),
+            Err(_) => 1,
+        }
+    };
+    let kept = all.iter().map(OwnedFd::try_clone).collect::<io::Result<Vec<_>>>()?;
+    let pid = atoll_fork::double(all, begin)?;
+    Ok(Started { child: Child::Double(Double::new(pid)?), files: Some(Box::new(kept)) })
 }
 
 /// Starts a machine. `held` is an open file that is not closed before the machine's end,
@@ -118,13 +185,6 @@ pub fn start(
     guard: &mut Guard,
     held: Option<File>,
 ) -> anyhow::Result<Machine> {
-    let line = backend.line(spec);
-    let mut command = std::process::Command::new(&line[0]);
-    command.args(&line[1..]);
-    if !backend.follows_parent() {
-        atoll_fork::end_with_parent(&mut command);
-    }
-    let mut command = Command::from(command);
     let streams = match backend.has_streams() {
         true => Some((private.listen("control")?, private.listen("host")?)),
         false => None,
@@ -134,28 +194,25 @@ pub fn start(
         true => Some(private.listen("monitor")?),
         false => None,
     };
-    let map = |fd, child_fd| FdMapping { parent_fd: fd, child_fd };
-    // Out of the terminal's reach: an interrupt is for the supervisor to judge.
-    command
-        .process_group(0)
-        .stdin(held.map_or(Stdio::null(), Stdio::from))
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    command.kill_on_drop(true);
-    let mut mappings = vec![map(debug_end, DEBUG_FD)];
-    mappings.extend(backend.files()?.into_iter().map(|(fd, child_fd)| map(fd, child_fd)));
+    let mut files = Files::from([(DEBUG_FD, debug_end)]);
+    files.extend(backend.files()?.into_iter().map(|(fd, number)| (number, fd)));
     let streams = streams.map(|((control_at, control), (host_at, host))| {
-        mappings.push(map(control.into(), CONTROL_FD));
-        mappings.push(map(host.into(), HOST_FD));
+        files.insert(CONTROL_FD, control.into());
+        files.insert(HOST_FD, host.into());
         (control_at, host_at)
     });
     let monitor = monitor.map(|(path, listener)| {
-        mappings.push(map(listener.into(), MONITOR_FD));
+        files.insert(MONITOR_FD, listener.into());
         path
     });
-    command.as_std_mut().fd_mappings(mappings)?;
-    let mut child =
-        command.spawn().map_err(|e| anyhow::anyhow!("cannot start {}: {e}", line[0].display()))?;
+    let (stderr, stderr_end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    // Only who has one thread can be doubled.
+    let alone = atoll_fork::threads().is_ok_and(|n| n == 1);
+    let mut started = match backend.double(spec).filter(|_| alone) {
+        Some(work) => double(work, files, stderr_end, held)?,
+        None => program(backend, spec, files, stderr_end, held)?,
+    };
+    let child = &started.child;
     let mut process = None;
     if let Some(pid) = child.id() {
         guard.child(pid)?;
@@ -179,18 +236,17 @@ pub fn start(
         Some(path) => Some(Still(How::Monitor(Monitor::new(connect(&path)?)))),
         None => process.map(|p| Still(How::Process(p))),
     };
-    // What was handed over is closed here with the command that holds it. Not before:
-    // a program that ends at once would be seen as a refused connection, and what it
-    // said as to why not at all.
-    drop(command);
+    // What was handed over is closed here, and not before: a program that ends at once would be
+    // seen as a refused connection, and what it said as to why not at all.
+    drop(started.files.take());
     Ok(Machine {
         control,
         host,
         debug: Some(pipe::Receiver::from_owned_fd(debug)?),
         still,
         again,
-        stderr: child.stderr.take(),
-        child,
+        stderr: Some(pipe::Receiver::from_owned_fd(stderr)?),
+        child: started.child,
         said: Rc::default(),
     })
 }
@@ -229,7 +285,7 @@ impl Machine {
                 status = child.wait() => return status.map(|status| (status, false)),
                 () = kill.notified() => {}
             }
-            child.kill().await?;
+            child.kill()?;
             child.wait().await.map(|status| (status, true))
         };
         let (status, ()) = tokio::join!(wait, listen);

@@ -4,6 +4,7 @@
 //! The program inherits a few descriptors, with the same numbers each time, so
 //! that a command line can be printed before there is anything to run.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::net::UnixListener;
@@ -16,6 +17,7 @@ use tokio::net::unix::pipe;
 
 use crate::record::{Parser, Record};
 
+mod child;
 pub mod foreign;
 pub mod kvm;
 mod machine;
@@ -74,6 +76,12 @@ pub enum Ended {
     Unstarted(String),
 }
 
+/// Open files by the numbers that a program is told of.
+pub type Files = BTreeMap<i32, OwnedFd>;
+
+/// What a machine's process does if it is no program of its own: the status to end with.
+pub type Work = Box<dyn FnOnce(Files) -> i32>;
+
 /// A kind of place where guests run.
 pub trait Backend {
     /// Its name, and what matters of how it runs.
@@ -109,6 +117,12 @@ pub trait Backend {
     /// Open files that the program inherits beside those, with their numbers there.
     fn files(&self) -> io::Result<Vec<(OwnedFd, i32)>> {
         Ok(Vec::new())
+    }
+
+    /// What a double of this process can do in place of the program, which is quicker: it is given
+    /// what the program would inherit, by numbers, and ends with the same statuses.
+    fn double(&self, _: &Spec) -> Option<Work> {
+        None
     }
 
     /// Reads the program's end.

@@ -1,5 +1,5 @@
 //! Xen: the guest as a PVH domain, made by `xl` in dom0. The program is this one
-//! ([`crate::domain`]), since a domain is no process.
+//! ([`crate::domain`]), since a domain is no process, or a double of this process.
 
 use std::ffi::OsString;
 use std::io;
@@ -7,10 +7,11 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
+use atoll_fork::Title;
 use rustix::fd::OwnedFd;
 
-use super::{ARRIVAL_FD, Backend, Ended, Spec};
-use crate::domain::{COMMAND, LOST, MOVED, RECORDED, TAKEN, UNSTARTED};
+use super::{ARRIVAL_FD, Backend, Ended, Spec, Work};
+use crate::domain::{COMMAND, LOST, MOVED, RECORDED, TAKEN, UNSTARTED, front};
 
 /// Xen.
 #[derive(Debug)]
@@ -72,6 +73,24 @@ impl Backend for Xen {
         }
         line.push(spec.image.clone().into());
         line
+    }
+
+    fn double(&self, spec: &Spec) -> Option<Work> {
+        let args = front::Args {
+            name: self.name.clone(),
+            memory: spec.memory,
+            launch: spec.launch.clone(),
+            payload: self.payload.clone(),
+            epoch: self.epoch,
+            receive: self.arrival.is_some(),
+            shell: self.shell.clone(),
+            image: spec.image.clone(),
+        };
+        Some(Box::new(move |files| {
+            let title = [COMMAND.as_bytes(), args.name.as_bytes()];
+            Title::find().into_iter().for_each(|t| t.set_behind_program(&title));
+            front::stand_for(&args, files)
+        }))
     }
 
     fn ended(&self, status: ExitStatus, stderr: &str) -> Ended {

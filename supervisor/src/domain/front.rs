@@ -13,7 +13,6 @@ use anyhow::{Context, Result, bail, ensure};
 use atoll_config::xl::Domain;
 use atoll_xen::dom0::Store;
 use clap::Parser;
-use rustix::fd::OwnedFd;
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 
 use super::arrive::Arrival;
@@ -21,38 +20,39 @@ use super::console::Console;
 use super::gate::Gate;
 use super::keeper::{Keeper, Order};
 use super::pool::Kind;
-use super::shell::Claim;
+use super::shell::{Claim, Held};
 use super::travel::{FORMAT, Hello};
 use super::{LOST, MOVED, RECORDED, TAKEN, UNSTARTED, lane, monitor, new_uuid, store, xl};
-use crate::backend::{ARRIVAL_FD, CONTROL_FD, DEBUG_FD, HOST_FD, MONITOR_FD};
+use crate::backend::{ARRIVAL_FD, CONTROL_FD, DEBUG_FD, Files, HOST_FD, MONITOR_FD};
 
 /// The highest status of a guest; what is above is this program's own.
 const MOST: u8 = 63;
 /// How long a domain of this name may take to be gone.
 const FREE_WITHIN: Duration = Duration::from_secs(5);
 
+/// What it stands for.
 #[derive(Debug, Parser)]
-struct Args {
+pub(crate) struct Args {
     #[arg(long)]
-    name: String,
+    pub(crate) name: String,
     /// Bytes.
     #[arg(long)]
-    memory: u64,
+    pub(crate) memory: u64,
     #[arg(long)]
-    launch: String,
+    pub(crate) launch: String,
     /// The payload of its image, as a hash.
     #[arg(long)]
-    payload: String,
+    pub(crate) payload: String,
     /// The owner epoch.
     #[arg(long)]
-    epoch: u64,
+    pub(crate) epoch: u64,
     /// It arrives from elsewhere.
     #[arg(long)]
-    receive: bool,
+    pub(crate) receive: bool,
     /// The record of a shell that it may take.
     #[arg(long)]
-    shell: Option<PathBuf>,
-    image: PathBuf,
+    pub(crate) shell: Option<PathBuf>,
+    pub(crate) image: PathBuf,
 }
 
 /// What the keeper says, and what XenStore does.
@@ -66,11 +66,19 @@ pub(super) enum Event {
     Moved,
 }
 
-/// Stands for a domain until its end: the status to end with.
+/// Stands for a domain until its end, as a program: the status to end with.
 pub fn run(args: impl Iterator<Item = OsString>) -> i32 {
     let program = std::iter::once(OsString::from("atoll"));
-    let done =
-        Args::try_parse_from(program.chain(args)).map_err(Into::into).and_then(|a| stand(&a));
+    let args = Args::try_parse_from(program.chain(args)).map_err(Into::into);
+    ended(args.and_then(|args| stand(&args, inherited()?)))
+}
+
+/// The same, as a process that is no program of its own.
+pub(crate) fn stand_for(args: &Args, files: Files) -> i32 {
+    ended(stand(args, files))
+}
+
+fn ended(done: Result<i32>) -> i32 {
     done.unwrap_or_else(|e| {
         // As whoever cannot start a program does: the supervisor takes it for that.
         eprintln!("{e:#}");
@@ -78,11 +86,16 @@ pub fn run(args: impl Iterator<Item = OsString>) -> i32 {
     })
 }
 
-fn stand(args: &Args) -> Result<i32> {
-    // Before there is anything that two would have.
-    let mut keeper = Keeper::double(&args.name)?;
+/// The files that a program is given.
+fn inherited() -> Result<Files> {
     let this = pidfd_open(getpid(), PidfdFlags::empty())?;
-    let take = |fd| -> Result<OwnedFd> { Ok(pidfd_getfd(&this, fd, PidfdGetfdFlags::empty())?) };
+    let numbers = [CONTROL_FD, HOST_FD, MONITOR_FD, DEBUG_FD, ARRIVAL_FD];
+    let take = |number| Some((number, pidfd_getfd(&this, number, PidfdGetfdFlags::empty()).ok()?));
+    Ok(numbers.into_iter().filter_map(take).collect())
+}
+
+fn stand(args: &Args, mut files: Files) -> Result<i32> {
+    let mut take = |fd| files.remove(&fd).with_context(|| format!("file {fd} is missing"));
     let control = UnixListener::from(take(CONTROL_FD)?);
     let host = UnixListener::from(take(HOST_FD)?);
     let asks = UnixListener::from(take(MONITOR_FD)?);
@@ -94,9 +107,15 @@ fn stand(args: &Args) -> Result<i32> {
         rustix::process::geteuid().is_root(),
         "making a domain needs root: run the supervisor with sudo"
     );
-    if let Some(domid) = store::wait_free(&mut store, &args.name, FREE_WITHIN)? {
+    let shell = taken(args, &mut store);
+    if shell.is_none()
+        && let Some(domid) = store::wait_free(&mut store, &args.name, FREE_WITHIN)?
+    {
         bail!("there is a domain called {} already (number {domid})", args.name);
     }
+    let (shell, held) = shell.unzip();
+    // Before there are threads.
+    let mut keeper = Keeper::double(&args.name, store, held)?;
     let (send, events) = mpsc::channel();
     keeper.tells(send.clone());
     let mut hello = Hello {
@@ -111,7 +130,6 @@ fn stand(args: &Args) -> Result<i32> {
         false => None,
     };
     let from = arrival.as_ref().map(Arrival::file);
-    let shell = taken(args, &mut keeper, &events)?;
     let uuid = new_uuid()?;
     if shell.is_none() {
         keeper.order(&made(args, &uuid, from))?;
@@ -129,7 +147,7 @@ fn stand(args: &Args) -> Result<i32> {
     match shell {
         Some(domid) => there.send(Event::There(domid))?,
         None => drop(std::thread::spawn(move || {
-            if let Ok(domid) = introduced(store, &uuid) {
+            if let Ok(domid) = introduced(&uuid) {
                 let _ = there.send(Event::There(domid));
             }
         })),
@@ -205,25 +223,16 @@ fn made(args: &Args, uuid: &str, from: Option<String>) -> Order {
         keep: true,
     }
     .config();
-    Order { config, uuid: uuid.to_owned(), from, shell: None }
+    Order { config, uuid: uuid.to_owned(), from }
 }
 
 /// Takes the shell that it may take: its number. What is said of one that cannot be taken is for
 /// people: the domain is made then.
-fn taken(args: &Args, keeper: &mut Keeper, events: &mpsc::Receiver<Event>) -> Result<Option<u16>> {
-    let Some(record) = args.shell.as_ref().filter(|_| !args.receive) else { return Ok(None) };
-    let uuid = record.file_name().unwrap_or_default().to_string_lossy().into_owned();
+fn taken(args: &Args, store: &mut Store) -> Option<(u16, Held)> {
+    let record = args.shell.as_ref().filter(|_| !args.receive)?.clone();
     let kind = Kind::new(&args.image, args.memory, &args.launch);
-    let claim = Claim { record: record.clone(), kind, name: args.name.clone() };
-    let config = String::new();
-    keeper.order(&Order { config, uuid, from: None, shell: Some(claim) })?;
-    // Nobody else says anything yet.
-    let Event::Said(word) = events.recv()? else { bail!("its keeper has gone") };
-    if let Some(domid) = word.strip_prefix("shelled ") {
-        return Ok(Some(domid.parse().context("no domain")?));
-    }
-    eprintln!("a prepared shell is not taken: {word}");
-    Ok(None)
+    let taken = Claim { record, kind, name: args.name.clone() }.take(store);
+    taken.map_err(|why| eprintln!("a prepared shell is not taken: {why:#}")).ok()
 }
 
 /// The status that a guest has left when it stopped.
@@ -234,7 +243,8 @@ fn status(domid: &str) -> Result<Option<i32>> {
 }
 
 /// Waits until the domain is known.
-fn introduced(mut store: Store, uuid: &str) -> Result<u16> {
+fn introduced(uuid: &str) -> Result<u16> {
+    let mut store = store::open()?;
     store::watch(&mut store, "@introduceDomain")?;
     loop {
         if let Some(domid) = store::by_uuid(&mut store, uuid)? {

@@ -1,18 +1,14 @@
 //! The process that makes a domain and sees to its end.
 //!
 //! It is a double of the one that stands for the domain: to start a program for it would take
-//! longer than all that it does for a prepared shell. It is told what to make by a line of JSON on
-//! its standard input, and goes on as long as that is open. What happens it says on its standard
-//! output: `made N` when one is there that has arrived, `kept N` when the domain has ended and is
-//! still there, `gone` when somebody else has destroyed it, `taken` when it was suspended before
-//! that, as `xl save` and `xl migrate` do, `failed WHY` when it was never made. When its input ends,
-//! the domain is destroyed, in whatever state it is.
-//!
-//! If the domain is to be a prepared shell ([`super::shell`]), `shelled N` is the first that it says,
-//! or `unshelled WHY`: then there is no domain, and it waits for another line.
+//! longer than all that it does for a prepared shell ([`super::shell`]). It is told what to make by a
+//! line of JSON on its standard input if there is none, and goes on as long as that is open. What
+//! happens it says on its standard output: `made N` when one is there that has arrived, `kept N`
+//! when the domain has ended and is still there, `gone` when somebody else has destroyed it, `taken`
+//! when it was suspended before that, as `xl save` and `xl migrate` do, `failed WHY` when it was
+//! never made. When its input ends, the domain is destroyed, in whatever state it is.
 
 use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -29,7 +25,7 @@ use rustix::process::{
 use rustix::stdio::{dup2_stdin, dup2_stdout};
 use serde::{Deserialize, Serialize};
 
-use super::shell::{Claim, Held};
+use super::shell::Held;
 use super::state::{self, Is};
 use super::{AGAIN, KEEPER, XL, complaint, done, give_config, run as run_xl, store};
 
@@ -52,8 +48,6 @@ pub(super) struct Order {
     pub(super) uuid: String,
     /// The file that it is read from, if it is one that arrives. It does not run then.
     pub(super) from: Option<String>,
-    /// The shell that it is, if it is one. It runs then.
-    pub(super) shell: Option<Claim>,
 }
 
 enum Event {
@@ -80,18 +74,23 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Goes on as two, of which only the first one returns.
-    pub(super) fn double(name: &str) -> io::Result<Keeper> {
+    /// Goes on as two, of which only the first one returns. The other has the connection to
+    /// xenstored and the lock of the shell, if there is one, which then runs.
+    pub(super) fn double(name: &str, store: Store, held: Option<Held>) -> Result<Keeper> {
         let ((input, to), (from, output)) = (io::pipe()?, io::pipe()?);
-        match atoll_fork::fork()? {
-            Fork::Parent(process) => Ok(Keeper { process, to: Some(to), from: Some(from) }),
-            Fork::Child => {
+        match atoll_fork::fork() {
+            Ok(Fork::Parent(process)) => Ok(Keeper { process, to: Some(to), from: Some(from) }),
+            Ok(Fork::Child) => {
                 drop((to, from));
-                let done = child(name, input, output);
+                let done = child(name, input, output, store, held);
                 if let Err(why) = &done {
                     eprintln!("{why:#}");
                 }
                 std::process::exit(i32::from(done.is_err()))
+            }
+            Err(why) => {
+                held.map_or(Ok(()), Held::destroy)?;
+                Err(why.into())
             }
         }
     }
@@ -122,35 +121,35 @@ impl Drop for Keeper {
     }
 }
 
-fn child(name: &str, input: PipeReader, output: PipeWriter) -> Result<()> {
+fn child(
+    name: &str,
+    input: PipeReader,
+    output: PipeWriter,
+    store: Store,
+    held: Option<Held>,
+) -> Result<()> {
     // Out of reach of the terminal's signals, and of who kills the front's group.
     setpgid(None, None)?;
     dup2_stdin(input)?;
     dup2_stdout(output)?;
-    if let Some(title) = Title::find() {
-        let program = std::env::args_os().next().unwrap_or_default();
-        title.set(&[program.as_bytes(), KEEPER.as_bytes(), name.as_bytes()]);
-    }
-    run()
+    let title = [KEEPER.as_bytes(), name.as_bytes()];
+    Title::find().into_iter().for_each(|t| t.set_behind_program(&title));
+    run(store, held)
 }
 
 /// Runs until the input ends.
-fn run() -> Result<()> {
+fn run(mut store: Store, held: Option<Held>) -> Result<()> {
     let (send, events) = mpsc::channel();
-    let (mut store, order, held) = loop {
-        let mut line = String::new();
-        if io::stdin().lock().read_line(&mut line)? == 0 {
-            return Ok(());
-        }
-        let order: Order = serde_json::from_str(&line).context("no order")?;
-        let mut store = store::open()?;
-        let Some(claim) = &order.shell else { break (store, order, None) };
-        match claim.take(&mut store) {
-            Ok((domid, held)) => {
-                say(&format!("shelled {domid}"));
-                break (store, order, Some(held));
+    let (mut kept, arrives) = match held {
+        Some(held) => (Kept::new(held.uuid().to_owned(), None, Some(held)), false),
+        None => {
+            let mut line = String::new();
+            if io::stdin().lock().read_line(&mut line)? == 0 {
+                return Ok(());
             }
-            Err(why) => drop(say(&format!("unshelled {}", format!("{why:#}").replace('\n', " ")))),
+            let order: Order = serde_json::from_str(&line).context("no order")?;
+            let xl = make(&order, send.clone())?;
+            (Kept::new(order.uuid, Some(xl), None), order.from.is_some())
         }
     };
     let input = send.clone();
@@ -158,12 +157,6 @@ fn run() -> Result<()> {
         let _ = io::stdin().lock().read(&mut [0]);
         let _ = input.send(Event::Unwanted);
     });
-    let xl = match &held {
-        None => Some(make(&order, send.clone())?),
-        Some(_) => None,
-    };
-    let mut kept = Kept { uuid: order.uuid, xl, held, suspended: false };
-    let arrives = order.from.is_some();
     // However that went, what is there does not stay.
     let wanted = kept.attend(&mut store, &send, &events, arrives);
     kept.end(matches!(wanted, Ok(true)), &events)?;
@@ -212,6 +205,10 @@ struct Kept {
 }
 
 impl Kept {
+    fn new(uuid: String, xl: Option<OwnedFd>, held: Option<Held>) -> Kept {
+        Kept { uuid, xl, held, suspended: false }
+    }
+
     /// Waits for its end without `xl`.
     fn watch(&self, events: &mpsc::Sender<Event>) {
         let (uuid, ended) = (self.uuid.clone(), events.clone());

@@ -8,7 +8,7 @@
 //! Whose a shell is, is told by its record, a file with its UUID that is there before the domain
 //! is and goes after it, and by the lock of that file. Who has the lock may give the domain a
 //! name, let it run or destroy it: the supervisor, then `xl` while it makes the domain, then the
-//! keeper of the guest that takes it. The kernel gives the lock back with the process, so what
+//! process that stands for the guest which takes it, and the keeper, which inherits the lock. The kernel gives the lock back with the process, so what
 //! is left of those who were killed is a record that can be locked, and a domain is destroyed
 //! for nothing else: its name says nothing.
 

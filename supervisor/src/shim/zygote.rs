@@ -123,11 +123,7 @@ fn born(daemon: &OwnedFd, pid: Pid) -> io::Result<()> {
     send(daemon, format!("born {}", pid.as_raw_nonzero()).as_bytes(), &[process.as_fd()])
 }
 
-/// Says what this process is, behind the name of the program.
+/// Says what this process is, where that can be said.
 pub(super) fn call(title: Option<Title>, words: &[&[u8]]) {
-    let Some(title) = title else { return };
-    let program = std::env::args_os().next().unwrap_or_else(|| "atoll".into());
-    let line: Vec<&[u8]> =
-        std::iter::once(program.as_bytes()).chain(words.iter().copied()).collect();
-    title.set(&line);
+    title.into_iter().for_each(|title| title.set_behind_program(words));
 }
