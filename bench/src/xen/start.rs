@@ -3,8 +3,8 @@
 //! Who waits for the guest finds its number as a supervisor does, in XenStore, and waits there
 //! for its stream, while `xl` is still at work. Alone, nobody waits for anything. The supervisor
 //! is told to start a guest by a line in its `ctl`, and the guest asked for a file through it, as
-//! a user does both; one of its guests has a prepared shell. It is there all the time, with one
-//! shell, and at rest when others are timed.
+//! a user does both. It is there all the time, and at rest when others are timed; a prepared shell is
+//! there only for the start that takes it.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -22,9 +22,8 @@ use crate::load::frame::{answer, ty};
 use crate::p9::place::Place;
 use crate::supervisor::daemon::{self, Daemon};
 
-/// The supervisor's guests, and how many shells are to be there for each. The other one has more
-/// memory, since it would be given the shell too if that were one of its kind.
-const GUESTS: [(&str, usize, &str); 2] = [("plain", 0, "5MiB"), ("shelled", 1, "4MiB")];
+/// The supervisor's guest.
+const GUEST: &str = "supervised";
 
 pub(super) fn run(runs: usize) -> Result<Seen> {
     let mut seen = Seen::new();
@@ -32,21 +31,24 @@ pub(super) fn run(runs: usize) -> Result<Seen> {
     let daemon = Daemon::in_dom0(&place, Path::new(ATOLL), "16M")?;
     let client = daemon.client()?;
     let hash = daemon.image(Path::new(&format!("/mnt/{HELLO}.img")))?;
-    for (name, shells, memory) in GUESTS {
-        let image = format!("image = \"{hash}\"\non = \"xen\"\n");
-        let config = format!("{image}memory = \"{memory}\"\nshells = {shells}\n");
-        daemon::define_as(&client, name, &config)?;
-    }
+    let config = format!("image = \"{hash}\"\non = \"xen\"\n");
+    daemon::define_as(&client, GUEST, &config)?;
+    let has_shells = |n: usize| -> Result<()> {
+        let config = format!("{config}shells = {n}\n");
+        client.write(&format!("guests/{GUEST}/config"), config.as_bytes())?;
+        daemon::tell(&client, GUEST, "commit")?;
+        calm(&client, n)
+    };
     for round in 0..=runs {
         // None is always the first.
         let mut took = [0.0; 4];
         for part in 0..4 {
-            calm(&client)?;
             let i = (round + part) % 4;
+            has_shells(usize::from(i == 3))?;
             took[i] = match i {
                 0 => replied()?,
                 1 => alone()?,
-                _ => supervised(&client, GUESTS[i - 2])?,
+                _ => supervised(&client)?,
             };
             if i < 2 {
                 xl(&["destroy", HELLO])?;
@@ -108,16 +110,15 @@ fn first(mut store: Store, domid: u16) -> Result<Vec<u8>> {
     dom0::call(&mut stream, &version(8192))
 }
 
-/// A guest of the supervisor, which is killed afterwards.
-fn supervised(client: &Connection, (name, shells, _): (&str, usize, &str)) -> Result<f64> {
+/// The supervisor's guest, which is killed afterwards.
+fn supervised(client: &Connection) -> Result<f64> {
     let begin = Instant::now();
-    daemon::tell(client, name, "start")?;
-    daemon::ask(client, name)?;
+    daemon::tell(client, GUEST, "start")?;
+    daemon::ask(client, GUEST)?;
     let took = ms(begin);
-    // The shell that it has is the supervisor's no more, and was one until then.
-    let ready = listed(client)?.iter().filter(|phase| *phase == "ready").count();
-    ensure!(ready == 1 - shells, "{ready} shells are ready after the start of {name}");
-    daemon::tell(client, name, "kill")?;
+    // If there was a shell it is the supervisor's no more.
+    ensure!(!listed(client)?.contains(&"ready".to_owned()), "the shell was not taken");
+    daemon::tell(client, GUEST, "kill")?;
     Ok(took)
 }
 
@@ -128,11 +129,11 @@ fn listed(client: &Connection) -> Result<Vec<String>> {
     Ok(words.filter(|w| !["most", "cost"].contains(w)).map(str::to_owned).collect())
 }
 
-/// Waits until there is a shell that is ready and no other domain: nobody has anything to do then.
-fn calm(client: &Connection) -> Result<()> {
+/// Waits until there are so many shells and no other domain: nobody has anything to do then.
+fn calm(client: &Connection, shells: usize) -> Result<()> {
     let mut store = Store::open()?;
     let until = Instant::now() + PATIENCE;
-    while domains(&mut store)?.len() != 2 || listed(client)? != ["ready"] {
+    while domains(&mut store)?.len() != 1 + shells || listed(client)? != vec!["ready"; shells] {
         ensure!(Instant::now() < until, "domains do not go away, or no shell is made");
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
