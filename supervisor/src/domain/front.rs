@@ -159,12 +159,13 @@ fn stand(args: &Args, mut files: Files) -> Result<i32> {
         let word = match events.recv()? {
             Event::There(domid) => {
                 if let Some((control, host, asks, debug)) = streams.take() {
-                    console = Some(Console::start(store::open()?, domid, debug, open.clone())?);
+                    // The streams first: somebody waits for them.
                     let gate = Arc::new(Gate::new()?);
                     start(domid, control, host, &gate, open.clone())?;
                     let (hello, moved) = (hello.clone(), send.clone());
                     let domain = monitor::Domain { domid, hello, gate, moved };
                     std::thread::spawn(move || monitor::serve(&asks, &domain));
+                    console = Some(Console::start(store::open()?, domid, debug, open.clone())?);
                 }
                 continue;
             }
