@@ -25,6 +25,7 @@
 //! may cut anywhere.
 
 mod bad;
+mod digest;
 mod reader;
 mod records;
 mod whole;

@@ -4,9 +4,9 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
-use blake3::Hasher;
 use lz4_flex::block;
 
+use super::digest::Digest;
 use super::records::Records;
 use super::{Bad, FRAME, HEADER, Header, Sink, Why, word};
 use crate::payload::Hash;
@@ -20,7 +20,7 @@ pub struct Reader {
     held: Vec<u8>,
     len: usize,
     unpacked: Vec<u8>,
-    hasher: Hasher,
+    digest: Digest,
     header: Option<Header>,
     records: Records,
 }
@@ -59,7 +59,7 @@ impl Reader {
             held: vec![0; FRAME],
             len: 0,
             unpacked: vec![0; FRAME],
-            hasher: Hasher::new(),
+            digest: Digest::new(),
             header: None,
             records: Records::new(false),
         }
@@ -144,7 +144,7 @@ impl Reader {
         let held = self.held.get(..self.len).unwrap_or_default();
         let here = |why| (0, why);
         if !matches!(self.stage, Stage::Hash) {
-            self.hasher.update(held);
+            self.digest.update(held);
         }
         match self.stage {
             Stage::Header => {
@@ -178,7 +178,7 @@ impl Reader {
                 Ok(Stage::Lengths)
             }
             Stage::Hash => {
-                let hash = *self.hasher.finalize().as_bytes();
+                let hash = self.digest.hash();
                 match held == hash {
                     true => Ok(Stage::Whole(Hash(hash))),
                     false => Err(here(Why::Hash)),

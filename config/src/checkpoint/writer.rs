@@ -2,9 +2,9 @@
 
 use alloc::vec::Vec;
 
-use blake3::Hasher;
 use lz4_flex::block;
 
+use super::digest::Digest;
 use super::records::{CHUNK_IS, COMPONENT, STATE, ZERO};
 use super::{CHUNK, FRAME, Header, MAX_NAME};
 use crate::payload::Hash;
@@ -18,7 +18,7 @@ use crate::payload::Hash;
 /// another order, a reader refuses.
 #[derive(Debug)]
 pub struct Writer {
-    hasher: Hasher,
+    digest: Digest,
     increment: bool,
     frame: Vec<u8>,
 }
@@ -26,12 +26,12 @@ pub struct Writer {
 impl Writer {
     /// Begins one.
     pub fn new(header: &Header, out: &mut Vec<u8>) -> Writer {
-        let mut hasher = Hasher::new();
+        let mut digest = Digest::new();
         let bytes = header.bytes();
-        hasher.update(&bytes);
+        digest.update(&bytes);
         out.extend_from_slice(&bytes);
         let increment = header.base.is_some();
-        Writer { hasher, increment, frame: Vec::with_capacity(FRAME) }
+        Writer { digest, increment, frame: Vec::with_capacity(FRAME) }
     }
 
     /// Announces the runtime's part: its version, and its length in bytes.
@@ -77,9 +77,9 @@ impl Writer {
     /// Ends it, and gives its hash, by which an increment names its base.
     pub fn finish(mut self, out: &mut Vec<u8>) -> Hash {
         self.flush(out);
-        self.hasher.update(&[0; 8]);
+        self.digest.update(&[0; 8]);
         out.extend_from_slice(&[0; 8]);
-        let hash = Hash(*self.hasher.finalize().as_bytes());
+        let hash = Hash(self.digest.hash());
         out.extend_from_slice(&hash.0);
         hash
     }
@@ -117,7 +117,7 @@ impl Writer {
         if let Some(field) = out.get_mut(start + 4..data) {
             field.copy_from_slice(&(packed as u32).to_le_bytes());
         }
-        self.hasher.update(out.get(start..).unwrap_or_default());
+        self.digest.update(out.get(start..).unwrap_or_default());
         self.frame.clear();
     }
 }
