@@ -148,15 +148,6 @@ pub enum Event<'e> {
     },
 }
 
-impl Event<'_> {
-    /// Whether a component that handles it well has not shown that it is of use: it came by
-    /// itself, or changes nothing.
-    pub(crate) fn proves_nothing(&self) -> bool {
-        use Event::{Get, Names, Read, Start, Watched};
-        matches!(self, Start | Watched { .. } | Read { .. } | Names { .. } | Get { .. })
-    }
-}
-
 /// A component. See the module's text for the rules.
 pub trait Component {
     /// Handles one event. An error is a refusal: the effects that were asked for

@@ -295,9 +295,9 @@ impl<'a> Core<'a> {
     /// Takes the oldest event that still stands, and dispatches it.
     pub(crate) fn run_one(&mut self) {
         while self.has_work()
-            && let Some((to, queued)) = self.queue.pop_front()
+            && let Some(next) = self.queue.pop_front()
         {
-            if self.take(to, queued) {
+            if self.take(next) {
                 return;
             }
         }
@@ -305,10 +305,15 @@ impl<'a> Core<'a> {
 
     /// Dispatches an event that has waited; what it held is free as soon as it is
     /// taken. False when it was over before its turn came.
-    fn take(&mut self, to: ComponentId, queued: Queued) -> bool {
+    fn take(&mut self, next: (ComponentId, Queued)) -> bool {
+        let to = next.0;
         #[cfg(feature = "atoms")]
-        let Some(queued) = self.unless_parked(to, queued) else { return false };
-        let result = match &queued {
+        if self.is_paused(to) {
+            self.park(to, next.1);
+            return false;
+        }
+        // Looked at where it is: to take the two apart would be to move it once more.
+        let result = match &next.1 {
             Queued::Start => self.dispatch(to, Event::Start),
             Queued::Watched { file } => {
                 let Some(file_of) = self.slots.get_mut(to).and_then(|s| s.streams.get_mut(*file))
@@ -372,7 +377,13 @@ impl<'a> Core<'a> {
         let wall = self.wall();
         // What a dispatch drew that is not committed will be drawn again.
         let drawn = (self.random.clone(), self.next_call);
-        let proof = !event.proves_nothing();
+        let waiting = self.queue.len();
+        // Whether a component that handles it well has shown that it is of use: the others come
+        // by themselves, or change nothing. (Not asked of the event as a method: what is lent
+        // is copied once more on its way to the component.)
+        use Event::{Get, Names, Read, Start, Watched};
+        let proof =
+            !matches!(event, Start | Watched { .. } | Read { .. } | Names { .. } | Get { .. });
         let starts = matches!(event, Event::Start);
         let slot = self.slots.get_mut(to).ok_or(Errno::ESTALE)?;
         #[cfg(feature = "atoms")]
@@ -388,6 +399,7 @@ impl<'a> Core<'a> {
             wall,
             me: to,
             slots: &self.slots,
+            queue: &mut self.queue,
             effects: &mut self.effects,
             sponsor: &mut self.sponsor,
             random: &mut self.random,
@@ -432,6 +444,7 @@ impl<'a> Core<'a> {
             }
         };
         (self.random, self.next_call) = drawn;
+        self.queue.truncate(waiting);
         #[cfg(feature = "atoms")]
         self.undo(to);
         self.sponsor.refund(self.effects.charged);
@@ -458,15 +471,19 @@ impl<'a> Core<'a> {
         self.trap = self.trap.or(self.effects.trap);
         #[cfg(feature = "atoms")]
         self.line_up();
-        let mut wishes = mem::take(&mut self.effects.wishes);
-        for wish in wishes.drain(..) {
-            self.grant(from, wish);
+        if !self.effects.wishes.is_empty() {
+            let mut wishes = mem::take(&mut self.effects.wishes);
+            for wish in wishes.drain(..) {
+                self.grant(from, wish);
+            }
+            self.effects.wishes = wishes;
         }
-        self.effects.wishes = wishes;
         #[cfg(feature = "atoms")]
         {
             self.sponsor.refund(self.effects.freed);
-            self.keep_on();
+            if self.atoms.keep.is_on() {
+                self.keep_on();
+            }
         }
         self.effects.reset();
     }

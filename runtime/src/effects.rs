@@ -6,6 +6,7 @@
 //! A wish that the sponsor cannot pay marks the dispatch: it is abandoned.
 
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
@@ -16,6 +17,7 @@ use atoll_9p::ops::What;
 #[cfg(feature = "atoms")]
 use crate::atoms::{Atoms, More, Own, Undo, keep::Changes, part::Job};
 use crate::component::{CallId, ComponentId, Why};
+use crate::core::Queued;
 #[cfg(feature = "atoms")]
 use crate::engine::Engine;
 use crate::load::Load;
@@ -114,6 +116,8 @@ pub struct Cx<'c> {
     pub(crate) wall: u64,
     pub(crate) me: ComponentId,
     pub(crate) slots: &'c Slots<'c>,
+    /// The guest's queue. What a dispatch put there is taken away again where it fails.
+    pub(crate) queue: &'c mut VecDeque<(ComponentId, Queued)>,
     pub(crate) effects: &'c mut Effects,
     pub(crate) sponsor: &'c mut Sponsor,
     pub(crate) random: &'c mut Random,
@@ -132,6 +136,7 @@ pub struct Cx<'c> {
 
 impl Effects {
     /// Forgets everything, for the next dispatch.
+    #[inline]
     pub(crate) fn reset(&mut self) {
         self.wishes.clear();
         (self.exit, self.trap, self.why) = (None, None, None);
@@ -140,7 +145,7 @@ impl Effects {
         {
             self.undo.clear();
             (self.freed, self.spawned) = (Amount::default(), 0);
-            self.kept = Changes::default();
+            self.kept.forget();
         }
     }
 }
@@ -216,8 +221,24 @@ impl Cx<'_> {
     /// Sends a message. ENOENT where there is no such component.
     pub fn send(&mut self, to: ComponentId, body: &[u8]) -> Result<(), Fault> {
         self.known(to)?;
-        if self.charge(message(body.len())) {
+        if !self.charge(message(body.len())) {
+            return Ok(());
+        }
+        // Nobody looks at the queue before this dispatch is over. So what is sent before
+        // anything else is asked for is there already, and need not be moved at the commit.
+        if !self.effects.wishes.is_empty() {
             self.effects.wishes.push(Wish::Send(to, body.into()));
+            return Ok(());
+        }
+        // Filled where it lies (see `load.rs`): what is pushed is the same for all.
+        const EMPTY: (ComponentId, Queued) = {
+            let from = ComponentId(0);
+            (from, Queued::Message { from, body: Load::NONE })
+        };
+        self.queue.push_back(EMPTY);
+        if let Some((at, Queued::Message { from, body: load })) = self.queue.back_mut() {
+            (*at, *from) = (to, self.me);
+            load.fill(body);
         }
         Ok(())
     }

@@ -307,7 +307,8 @@ impl<'a> Guest<'a> {
         #[cfg(feature = "atoms")]
         let until = self.core().machine_time().after(SLICE);
         for n in 1..EVENTS {
-            if !matches!(self.turns.make_contiguous(), [Turn::Event]) || self.core().is_dying() {
+            let event = self.turns.len() == 1 && self.turns.front() == Some(&Turn::Event);
+            if !event || self.core().is_dying() {
                 return;
             }
             // Those of one moment share its time.
@@ -378,27 +379,35 @@ impl<'a> Guest<'a> {
 
     /// After anything that may have changed the guest: wakes readers that wait, and
     /// queues what has become possible. Cheap where nothing has.
+    #[inline]
     pub(crate) fn settle(&mut self) {
         #[cfg(feature = "atoms")]
-        if mem::take(&mut self.core().atoms.keep.woken) {
+        if self.files.state.atoms.keep.woken {
+            self.files.state.atoms.keep.woken = false;
             self.clients.iter_mut().for_each(|c| enqueue(c, &mut self.turns));
         }
         if self.files.state.stirred {
-            self.files.state.watch();
-            let (clients, turns) = (&mut self.clients, &mut self.turns);
-            self.files.woken(&mut |node| {
-                for c in clients.iter_mut().filter(|c| c.session.waiting() > 0) {
-                    c.session.wake(node);
-                    enqueue(c, turns);
-                }
-            });
-            // Looking at the streams was no news.
-            self.files.state.stirred = false;
+            self.wake_readers();
         }
         if !self.events_queued && self.files.state.has_work() {
             self.events_queued = true;
             self.turns.push_back(Turn::Event);
         }
+    }
+
+    /// Wakes readers that wait for what there is now.
+    #[cold]
+    fn wake_readers(&mut self) {
+        self.files.state.watch();
+        let (clients, turns) = (&mut self.clients, &mut self.turns);
+        self.files.woken(&mut |node| {
+            for c in clients.iter_mut().filter(|c| c.session.waiting() > 0) {
+                c.session.wake(node);
+                enqueue(c, turns);
+            }
+        });
+        // Looking at the streams was no news.
+        self.files.state.stirred = false;
     }
 }
 

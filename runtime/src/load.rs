@@ -24,7 +24,6 @@ pub(crate) enum Load {
 pub(crate) struct Words([[u8; 8]; SHORT / 8]);
 
 impl Load {
-    #[cfg(feature = "atoms")]
     pub(crate) const NONE: Load = Load::Short(0, Words([[0; 8]; SHORT / 8]));
 }
 
@@ -36,15 +35,29 @@ fn word(bytes: &[u8]) -> u64 {
     }
 }
 
+impl Load {
+    /// Takes the place of [`Load::NONE`]. What is to lie in a queue is put there first and
+    /// filled then, for the reason in the module's text.
+    #[inline]
+    pub(crate) fn fill(&mut self, bytes: &[u8]) {
+        match self {
+            Load::Short(len, words) if bytes.len() <= SHORT => {
+                *len = bytes.len();
+                for (at, to) in (0..).step_by(8).zip(&mut words.0) {
+                    *to = word(bytes.get(at..).unwrap_or_default()).to_le_bytes();
+                }
+            }
+            _ => *self = Load::Long(bytes.to_vec()),
+        }
+    }
+}
+
 impl From<&[u8]> for Load {
     #[inline]
     fn from(bytes: &[u8]) -> Load {
-        if bytes.len() > SHORT {
-            return Load::Long(bytes.to_vec());
-        }
-        let from = |at| word(bytes.get(at..).unwrap_or_default());
-        let words = [from(0), from(8), from(16)];
-        Load::Short(bytes.len(), Words(words.map(u64::to_le_bytes)))
+        let mut load = Load::NONE;
+        load.fill(bytes);
+        load
     }
 }
 

@@ -17,14 +17,15 @@ impl Slot<'_> {
 }
 
 impl Core<'_> {
-    /// The event, unless its component is paused: then it is kept for later.
-    pub(crate) fn unless_parked(&mut self, to: ComponentId, queued: Queued) -> Option<Queued> {
-        match self.slots.get_mut(to).and_then(|s| s.own.as_mut()) {
-            Some(own) if own.paused => {
-                own.parked.push_back(queued);
-                None
-            }
-            _ => Some(queued),
+    /// Whether the component is paused.
+    pub(crate) fn is_paused(&self, id: ComponentId) -> bool {
+        self.slots.get(id).and_then(|s| s.own.as_ref()).is_some_and(|own| own.paused)
+    }
+
+    /// Keeps an event for later, of a component that is paused.
+    pub(crate) fn park(&mut self, to: ComponentId, queued: Queued) {
+        if let Some(own) = self.slots.get_mut(to).and_then(|s| s.own.as_mut()) {
+            own.parked.push_back(queued);
         }
     }
 

@@ -44,6 +44,14 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
+    /// There are none any more.
+    pub(crate) fn forget(&mut self) {
+        if !self.bodies.is_empty() {
+            self.bodies = VecDeque::new();
+        }
+        self.charged = Amount::default();
+    }
+
     fn push(&mut self, op: &Op<'_>) {
         match self.bodies.back_mut() {
             Some(body) if body.len() + op.size() <= BODY => op.write(body),
