@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::mount::{table, umount};
-use crate::shim::{self, Shim};
+use crate::shim::{self, How, Mark, Shim};
 
 /// A folder that is younger may be that of somebody who is about to start.
 const YOUNG: Duration = Duration::from_secs(60);
@@ -27,6 +27,8 @@ pub enum Done {
     Fine,
     /// It is not, and was left as it is: to clear it was not asked for, or did not work.
     Left,
+    /// It is not, and nothing here can tell more: somebody is to look elsewhere.
+    Doubt,
 }
 
 /// Something that was looked at.
@@ -109,6 +111,12 @@ async fn guests(folder: &Path, found: &mut Found) -> io::Result<()> {
         let (done, why) = match Shim::find(&path, found.fix).await {
             Ok(shim::Found::Alive(shim)) => {
                 (Done::Fine, format!("run {} is alive", shim.spec().run))
+            }
+            Ok(shim::Found::Ended(end)) if end.how == How::Moved => {
+                let sure = matches!(Mark::find(&path), Ok(None));
+                let then = "; look there before it is started here with `atoll start --anyway`";
+                let (done, then) = if sure { (Done::Fine, "") } else { (Done::Doubt, then) };
+                (done, format!("run {} moved: {}{then}", end.run, end.why))
             }
             Ok(shim::Found::Ended(end)) => {
                 (Done::Fine, format!("run {} ended: {}", end.run, end.why))

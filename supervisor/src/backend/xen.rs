@@ -24,6 +24,8 @@ pub struct Xen {
     pub payload: String,
     /// The owner epoch.
     pub epoch: u64,
+    /// The folder that a supervisor has for the guest, where it leaves a mark when it moves.
+    pub home: Option<PathBuf>,
     /// The record of a prepared shell that it may take.
     pub shell: Option<PathBuf>,
     /// Where it arrives from elsewhere, if it does.
@@ -68,6 +70,9 @@ impl Backend for Xen {
         ];
         line.extend(words.into_iter().flat_map(|(name, value)| [name.into(), value.into()]));
         line.extend(self.arrival.as_ref().map(|_| "--receive".into()));
+        if let Some(home) = &self.home {
+            line.extend(["--home".into(), home.clone().into()]);
+        }
         if let Some(shell) = &self.shell {
             line.extend(["--shell".into(), shell.clone().into()]);
         }
@@ -83,6 +88,7 @@ impl Backend for Xen {
             payload: self.payload.clone(),
             epoch: self.epoch,
             receive: self.arrival.is_some(),
+            home: self.home.clone(),
             shell: self.shell.clone(),
             image: spec.image.clone(),
         };
@@ -100,7 +106,8 @@ impl Backend for Xen {
             // Whoever was to start it ends with 1, and says why.
             Some(1) if stderr.starts_with("atoll:") => Ended::Unstarted(stderr.to_owned()),
             Some(status @ 0..64) => Ended::Status(status as u8),
-            Some(MOVED) => Ended::Moved(String::new()),
+            // The mark says where.
+            Some(MOVED) => Ended::Moved("as it was told".into()),
             Some(TAKEN) => Ended::Moved("somebody else has saved it or moved it, by xl".into()),
             Some(LOST) => Ended::Lost(stderr.to_owned()),
             _ => Ended::Lost(format!("the domain's process ended with {status} {stderr}")),
@@ -115,7 +122,7 @@ mod tests {
 
     fn xen(atoll: &str) -> Xen {
         let (name, payload) = ("hello".into(), "ab12".into());
-        Xen { atoll: atoll.into(), name, payload, epoch: 3, shell: None, arrival: None }
+        Xen { atoll: atoll.into(), name, payload, epoch: 3, home: None, shell: None, arrival: None }
     }
 
     #[test]
@@ -129,7 +136,7 @@ mod tests {
         assert_eq!(ended(RECORDED << 8), Ended::Recorded);
         assert_eq!(ended(UNSTARTED << 8), Ended::Unstarted("why".into()));
         assert_eq!(ended(LOST << 8), Ended::Lost("why".into()));
-        assert_eq!(ended(MOVED << 8), Ended::Moved(String::new()));
+        assert_eq!(ended(MOVED << 8), Ended::Moved("as it was told".into()));
         assert!(matches!(ended(TAKEN << 8), Ended::Moved(why) if why.contains("somebody else")));
         assert!(matches!(ended(9), Ended::Lost(_)));
     }
@@ -142,6 +149,9 @@ mod tests {
         assert_eq!(line[..4], ["/a b/atoll", "__domain", "--name", "hello"]);
         assert!(line.windows(2).any(|two| two == ["--launch", "atoll.wall=5 b"]));
         assert_eq!(line[line.len() - 3..], ["--epoch", "3", "/x"]);
+        xen.home = Some("/g/hello".into());
+        let line = xen.line(&spec);
+        assert_eq!(line[line.len() - 3..], ["--home", "/g/hello", "/x"]);
         xen.shell = Some("/s/u".into());
         let line = xen.line(&spec);
         assert_eq!(line[line.len() - 3..], ["--shell", "/s/u", "/x"]);

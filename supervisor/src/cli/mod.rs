@@ -72,7 +72,7 @@ enum Command {
     Create(guests::launch::Create),
     /// Start guests
     #[command(after_help = guests::WHERE)]
-    Start(guests::verbs::Guests),
+    Start(guests::verbs::Start),
     /// Ask guests to stop, and kill those that do not
     #[command(after_help = guests::WHERE)]
     Stop(guests::verbs::Stop),
@@ -171,7 +171,7 @@ fn asked() -> anyhow::Result<bool> {
         Command::Serve(args) => block_on(serve::serve(args)),
         Command::Ps(args) => block_on(guests::list::ps(args)),
         Command::Create(args) => block_on(guests::launch::create(args)),
-        Command::Start(args) => block_on(guests::verbs::one(args, "start")),
+        Command::Start(args) => block_on(guests::verbs::start(args)),
         Command::Stop(args) => block_on(guests::verbs::timed(args, "stop")),
         Command::Kill(args) => block_on(guests::verbs::one(args, "kill")),
         Command::Pause(args) => block_on(guests::verbs::one(args, "pause")),

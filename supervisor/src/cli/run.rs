@@ -204,6 +204,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<bool> {
         shell: None,
         receive: args.receive.map(std::path::absolute).transpose()?,
         epoch: 0,
+        home: None,
         quiet: args.quiet,
         verbose: args.verbose,
         print: args.print,

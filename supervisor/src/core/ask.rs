@@ -247,7 +247,7 @@ impl Core {
 
     fn verb(&mut self, ask: Ask, name: &Name, verb: &Verb) -> Result<(), Fault> {
         let guest = self.known(name)?;
-        verb.check(guest.state(), self.can(name))?;
+        verb.check(guest.state(), self.can(name)).map_err(|fault| guest.refuses(fault))?;
         let kind = verb.kind(guest.stop_ms());
         match verb {
             Verb::Commit => {
@@ -282,7 +282,7 @@ impl Core {
                 Ok(())
             }),
             Verb::Restore(n) if guest.state() == State::Running => self.go_back(ask, name, *n),
-            Verb::Start | Verb::Restart(_) | Verb::Restore(_) => {
+            Verb::Start | Verb::Anyway | Verb::Restart(_) | Verb::Restore(_) => {
                 self.check_needs(name)?;
                 self.begin(ask, name, kind, verb)
             }

@@ -172,6 +172,20 @@ impl Guest {
         self.record.last.as_ref().map(ended)
     }
 
+    /// Why a verb has no place in its state: of one that has moved also where to.
+    pub fn refuses(&self, fault: Fault) -> Fault {
+        match self.why().filter(|_| self.state() == State::Moved) {
+            Some(why) => Fault::new(fault.errno, format!("{}; {why}", fault.text())),
+            None => fault,
+        }
+    }
+
+    /// Whether its latest run goes on elsewhere, or may.
+    pub(super) fn has_moved(&self) -> bool {
+        let moved = self.record.last.as_ref().is_some_and(|end| end.how == How::Moved);
+        moved && !self.record.is_underway()
+    }
+
     pub(super) fn stop_ms(&self) -> u64 {
         self.definition().map_or(super::define::STOP, |d| d.stop)
     }
@@ -187,7 +201,12 @@ impl Guest {
         turn: &mut Turn,
     ) -> Result<(), Refused> {
         let from = self.life;
-        let Move { life, act } = life::step(from, stimulus)?;
+        let Move { mut life, act } = life::step(from, stimulus)?;
+        if life.state == State::Stopped && self.has_moved() {
+            // It waited to run here all the same, and is not to any more; or it is looked for by
+            // a supervisor that was not told.
+            life.state = State::Moved;
+        }
         self.life = life;
         self.record.goal = life.goal;
         if from.state != life.state {
@@ -249,7 +268,7 @@ impl Guest {
                 turn.events.push(What::Stopping);
             }
             State::Killing => turn.events.push(What::Killing),
-            State::Stopped if matches!(from, State::Waiting | State::Backoff) => {
+            State::Stopped | State::Moved if matches!(from, State::Waiting | State::Backoff) => {
                 turn.events.push(What::Cancelled);
             }
             State::Backoff => {
@@ -268,7 +287,8 @@ impl Guest {
         let state = self.life.state;
         let over = matches!(
             stimulus,
-            Stimulus::Told(Told::Ended(_) | Told::Moved) | Stimulus::Found(life::Found::Ended(_))
+            Stimulus::Told(Told::Ended(_) | Told::Moved)
+                | Stimulus::Found(life::Found::Ended(_) | life::Found::Moved)
         );
         let fault = |what: &str, errno| {
             let why = match &self.record.last {
@@ -283,8 +303,8 @@ impl Guest {
             (Wants::Running, Backoff) if over => {
                 Some(fault("it ended, and is started again after a delay", Errno::EIO))
             }
-            (Wants::Running, Stopped) if over => Some(fault("it ended", Errno::EIO)),
-            (Wants::Running, Stopped) => {
+            (Wants::Running, Stopped | Moved) if over => Some(fault("it ended", Errno::EIO)),
+            (Wants::Running, Stopped | Moved) => {
                 Some(fault("it was stopped before it ran", Errno::ECANCELED))
             }
             (Wants::Ended, s) if over || !s.is_alive() => Some(Ok(())),
@@ -312,7 +332,13 @@ impl Guest {
 
     /// Takes note of an end; whether the guest is to be started again if nobody asked for
     /// it.
-    pub(super) fn note_end(&mut self, end: End, now: Now, turn: &mut Turn) -> bool {
+    pub(super) fn note_end(
+        &mut self,
+        end: End,
+        now: Now,
+        epoch: &mut u64,
+        turn: &mut Turn,
+    ) -> bool {
         let asked = end.asked || !matches!(self.life.goal, Goal::Up | Goal::Down);
         let ran = match self.up_since {
             Some(since) => now.mono.saturating_sub(since),
@@ -334,6 +360,13 @@ impl Guest {
             Policy::Always => true,
         };
         turn.events.push(What::Ended(ended(&end)));
+        if moved {
+            // Under the epoch after that of its run here, it is another's; ours come after it.
+            let next = end.epoch.saturating_add(1).max(self.record.epoch);
+            self.record.epoch = next;
+            *epoch = (*epoch).max(next);
+            turn.own = Some(next);
+        }
         self.record.run = self.record.run.max(end.run);
         self.record.ended = self.record.run;
         self.record.last = Some(end);
@@ -347,10 +380,10 @@ impl Guest {
     }
 
     /// Answers those who wait for it to be somewhere else.
-    pub(super) fn went_away(&mut self, result: Result<(), &str>, turn: &mut Turn) {
+    pub(super) fn went_away(&mut self, result: &Result<(), String>, turn: &mut Turn) {
         for ask in std::mem::take(&mut self.moves) {
-            let failed = |why| Fault::new(Errno::EIO, format!("it was not moved: {why}"));
-            turn.answer(ask, result.map_err(|why| failed(why).blame(Blame::Operator)));
+            let failed = |why| Fault::new(Errno::EIO, why).blame(Blame::Operator);
+            turn.answer(ask, result.clone().map_err(failed));
         }
     }
 

@@ -20,6 +20,8 @@ pub enum State {
     New,
     /// It does not run, and nobody wants it to.
     Stopped,
+    /// It runs on another host, or may: it is not started here by who does not insist.
+    Moved,
     /// It is to run once the guests run whose trees it imports.
     Waiting,
     /// It has ended and is to run again after a delay.
@@ -42,10 +44,11 @@ pub enum State {
 
 impl State {
     /// All of them.
-    pub const ALL: [State; 12] = [
+    pub const ALL: [State; 13] = [
         State::Adopting,
         State::New,
         State::Stopped,
+        State::Moved,
         State::Waiting,
         State::Backoff,
         State::Starting,
@@ -63,6 +66,7 @@ impl State {
             State::Adopting => "adopting",
             State::New => "new",
             State::Stopped => "stopped",
+            State::Moved => "moved",
             State::Waiting => "waiting",
             State::Backoff => "backoff",
             State::Starting => "starting",
@@ -144,6 +148,8 @@ pub enum Kind {
     Commit,
     /// `start`.
     Start,
+    /// `start anyway`, of one that has moved.
+    Anyway,
     /// `stop`, in so many milliseconds.
     Stop(u64),
     /// `kill`.
@@ -194,6 +200,8 @@ pub enum Found {
     Alive(Alive),
     /// How its run ended; and whether it is to be started again.
     Ended(bool),
+    /// It runs elsewhere, or may.
+    Moved,
     /// The start that was stored has not begun.
     Unbegun,
     /// No run was underway: what is wanted of it is all there is; and whether it had failed
@@ -299,6 +307,7 @@ fn asked(life: Life, kind: Kind) -> Result<Move, Refused> {
         }
         (Kind::Restore, Stopped | Backoff | Waiting) => to(Waiting, Goal::Up, Act::Nothing),
         (Kind::Restore, Running) => to(Running, goal, Act::Restore),
+        (Kind::Anyway, Moved) => to(Waiting, Goal::Up, Act::Nothing),
         // Whoever asks for what is underway waits for it too.
         (Kind::Start, Waiting | Starting) => stay(life),
 
@@ -322,7 +331,7 @@ fn asked(life: Life, kind: Kind) -> Result<Move, Refused> {
 
         (Kind::Checkpoint | Kind::Fork, Running) => to(Running, goal, Act::Checkpoint),
         (Kind::Relocate, Running) => to(Running, goal, Act::Relocate),
-        (Kind::Forget, New | Stopped) => to(state, Goal::Down, Act::Forget),
+        (Kind::Forget, New | Stopped | Moved) => to(state, Goal::Down, Act::Forget),
         _ => return Err(Refused),
     })
 }
@@ -342,7 +351,7 @@ fn tell(life: Life, told: Told) -> Move {
         }
         (Told::NotPaused, Pausing) => move_to(Running),
         (Told::NotResumed, Resuming) => move_to(Paused),
-        (Told::Moved, s) if s.is_alive() => to(Stopped, Goal::Down, Act::Nothing),
+        (Told::Moved, s) if s.is_alive() => to(Moved, Goal::Down, Act::Nothing),
         (Told::Ended(again), s) if s.is_alive() => ended(goal, again),
         _ => stay(life),
     }
@@ -380,6 +389,7 @@ fn adopt(goal: Goal, found: Found) -> Move {
         // A store that is older than what runs: what runs counts.
         (Found::Alive(a), Goal::Up | Goal::Down) => to(alive(a), Goal::Up, Act::Nothing),
         (Found::Ended(again), _) => ended(goal, again),
+        (Found::Moved, _) => to(State::Moved, Goal::Down, Act::Nothing),
         (Found::Unbegun, Goal::Up) => to(State::Starting, Goal::Up, Act::Relaunch),
         (Found::Idle(true), Goal::Up) => to(State::Backoff, Goal::Up, Act::Nothing),
         (Found::Idle(false), Goal::Up) | (Found::Unbegun | Found::Idle(_), Goal::Restart(_)) => {

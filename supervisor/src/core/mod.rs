@@ -276,7 +276,8 @@ impl Core {
         }
         let events = turn.events.into_iter();
         changes.extend(events.map(|what| save::event(self.now.wall, Some(name), run, what)));
-        let stopped = state == State::Stopped && back.state() != State::Stopped;
+        let rests = |s| matches!(s, State::Stopped | State::Moved);
+        let stopped = rests(state) && !rests(back.state());
         self.recheck |= state != back.state();
         self.submit(Txn {
             guest: Some(name.clone()),

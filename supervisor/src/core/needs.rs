@@ -97,6 +97,11 @@ impl Core {
                 });
                 self.pull_needs(name);
             }
+            // Nobody but who insists starts it here.
+            (Door::Open, State::Moved) => {
+                let why = guest.why();
+                self.tell_waiting(name, why);
+            }
             _ => {}
         }
     }

@@ -10,7 +10,7 @@ use super::life::{Alive, Found, Kind, Stimulus, Told};
 use super::save::{self, Txn, Undo};
 use super::stutter::Verdict;
 use super::{Core, From, Goal, Input, Name, Output, State, Then, What};
-use crate::shim::{End, How, Order, Report};
+use crate::shim::{End, How, Mark, Order, Report};
 
 impl Core {
     /// What a shim tells of a run. What is not about the run underway is old.
@@ -124,7 +124,9 @@ impl Core {
                     return freed;
                 }
                 Order::Restore(n) => guest.went_back(Some(n), Err(&text), &mut ctx.turn),
-                Order::Relocate(_) => guest.went_away(Err(&text), &mut ctx.turn),
+                Order::Relocate(_) => {
+                    guest.went_away(&Err(format!("it was not moved: {text}")), &mut ctx.turn);
+                }
                 // A stop that fails ends in a kill, and a kill can be told again.
                 Order::Stop(_) | Order::Kill => {}
             }
@@ -199,9 +201,8 @@ impl Core {
     fn ended(&mut self, name: &Name, end: End) {
         let missing = self.missing(name);
         let freed = self.with(name, |guest, ctx| {
-            let again = guest.note_end(end, ctx.now, &mut ctx.turn);
-            let moved = guest.record.last.as_ref().is_some_and(|end| end.how == How::Moved);
-            let told = if moved { Told::Moved } else { Told::Ended(again) };
+            let again = guest.note_end(end, ctx.now, ctx.epoch, &mut ctx.turn);
+            let told = if guest.has_moved() { Told::Moved } else { Told::Ended(again) };
             let _ = ctx.advance(guest, Stimulus::Told(told));
             after_end(guest, ctx, &missing)
         });
@@ -250,11 +251,8 @@ impl Core {
                         raised = end.epoch;
                         ctx.turn.own = Some(raised);
                     }
-                    if end.how == How::Moved {
-                        guest.life.goal = Goal::Up;
-                    }
-                    let again = guest.note_end(end, ctx.now, &mut ctx.turn);
-                    Found::Ended(again)
+                    let again = guest.note_end(end, ctx.now, ctx.epoch, &mut ctx.turn);
+                    if guest.has_moved() { Found::Moved } else { Found::Ended(again) }
                 }
                 _ if underway => Found::Unbegun,
                 _ => idle,
@@ -264,7 +262,7 @@ impl Core {
                 let why = "it was not begun before it was to end".to_owned();
                 let (run, wall) = (guest.record.run, ctx.now.wall);
                 let end = End { how: How::Unstarted, ..lost(ctx.name, guest, run, why, wall) };
-                guest.note_end(end, ctx.now, &mut ctx.turn);
+                guest.note_end(end, ctx.now, ctx.epoch, &mut ctx.turn);
             }
             let _ = ctx.advance(guest, Stimulus::Found(found));
             if matches!(found, Found::Alive(Alive::Running | Alive::Paused)) {
@@ -288,9 +286,13 @@ fn after_end(guest: &mut Guest, ctx: &mut super::Ctx<'_>, missing: &[Name]) -> V
         ctx.event(What::Waiting(missing.to_vec()));
     }
     let why = guest.why().unwrap_or_default();
-    let moved = guest.record.last.as_ref().is_some_and(|end| end.how == How::Moved);
-    let went = if moved { Ok(()) } else { Err(why.as_str()) };
-    guest.went_away(went, &mut ctx.turn);
+    let end = guest.record.last.as_ref().map_or("", |end| &end.why);
+    let went = match guest.has_moved() {
+        true if Mark::is_sure(end) => Ok(()),
+        true => Err(format!("it may have moved: {end}")),
+        false => Err(format!("it was not moved: {why}")),
+    };
+    guest.went_away(&went, &mut ctx.turn);
     guest.went_back(None, Err(&format!("it ended: {why}")), &mut ctx.turn);
     guest.fail_jobs(&format!("it ended: {why}"), &mut ctx.turn)
 }

@@ -23,6 +23,9 @@ pub enum Verb {
     Commit,
     /// `start`: answered when it runs, or with why it does not.
     Start,
+    /// `start anyway`: the same for one that has moved, by somebody who knows that it does not
+    /// run elsewhere.
+    Anyway,
     /// `stop [MS]`: ask it, and kill it after so many milliseconds; answered when it has
     /// ended.
     Stop(Option<u64>),
@@ -49,10 +52,14 @@ pub enum Verb {
     Forget,
 }
 
+/// The only verb of two words.
+const ANYWAY: &str = "start anyway";
+
 /// What a `ctl` file takes: name, arguments, and what stands for it in the table.
 const LINES: &[(&str, &str, Kind)] = &[
     ("commit", "", Kind::Commit),
     ("start", "", Kind::Start),
+    (ANYWAY, "", Kind::Anyway),
     ("stop", "[MS]", Kind::Stop(0)),
     ("kill", "", Kind::Kill),
     ("pause", "", Kind::Pause),
@@ -88,8 +95,11 @@ impl Verb {
         if text.contains('\n') {
             return Err("one line a write, please".into());
         }
-        let mut words = text.split_whitespace();
-        let name = words.next().unwrap_or_default();
+        let mut words = text.split_whitespace().peekable();
+        let name = match words.next().unwrap_or_default() {
+            "start" if words.next_if_eq(&"anyway").is_some() => ANYWAY,
+            name => name,
+        };
         let Some((_, usage, kind)) = LINES.iter().find(|(n, ..)| *n == name) else {
             let names: Vec<&str> = LINES.iter().map(|(n, ..)| *n).collect();
             return Err(format!("no such verb; there are {}", names.join(", ")));
@@ -110,6 +120,7 @@ impl Verb {
         Ok(match kind {
             Kind::Commit => Verb::Commit,
             Kind::Start => Verb::Start,
+            Kind::Anyway => Verb::Anyway,
             Kind::Stop(_) => Verb::Stop(ms(arg)?),
             Kind::Kill => Verb::Kill,
             Kind::Pause => Verb::Pause,
@@ -130,6 +141,7 @@ impl Verb {
         match self {
             Verb::Commit => "commit".into(),
             Verb::Start => "start".into(),
+            Verb::Anyway => ANYWAY.into(),
             Verb::Stop(None) => "stop".into(),
             Verb::Stop(Some(ms)) => format!("stop {ms}"),
             Verb::Kill => "kill".into(),
@@ -150,6 +162,7 @@ impl Verb {
         match self {
             Verb::Commit => Kind::Commit,
             Verb::Start => Kind::Start,
+            Verb::Anyway => Kind::Anyway,
             Verb::Stop(ms) => Kind::Stop(ms.unwrap_or(stop)),
             Verb::Kill => Kind::Kill,
             Verb::Pause => Kind::Pause,
@@ -171,6 +184,10 @@ impl Verb {
         }
         let why = match (self, state) {
             (Verb::Forget, _) => "only a stopped guest can be forgotten",
+            (Verb::Start | Verb::Restart(_) | Verb::Restore(_), State::Moved) => {
+                "it runs elsewhere, or may, and would run twice: look there first"
+            }
+            (Verb::Anyway, _) => "it has not moved",
             (_, State::New) => "it has no configuration yet: write config, then commit",
             _ => "not now",
         };
@@ -263,6 +280,7 @@ mod tests {
             ("restore 3", Verb::Restore(3), State::Stopped),
             ("fork b", Verb::Fork(name), State::Running),
             ("relocate /run/b", Verb::Relocate("/run/b".parse().unwrap()), State::Running),
+            ("start   anyway", Verb::Anyway, State::Moved),
             ("commit", Verb::Commit, State::New),
         ] {
             let read = Verb::parse(line.as_bytes(), state, ALL).unwrap();
@@ -274,9 +292,11 @@ mod tests {
     #[test]
     fn a_line_that_means_nothing_is_echoed_with_what_would() {
         for (line, why) in [
-            ("", "\"\": no such verb; there are commit, start, stop"),
+            ("", "\"\": no such verb; there are commit, start, start anyway, stop"),
             ("fly away", "\"fly away\": no such verb; there are commit, start"),
             ("start now", "\"start now\": start takes nothing behind it"),
+            ("start anyway now", "\"start anyway now\": start anyway takes nothing behind it"),
+            ("anyway", "\"anyway\": no such verb; there are commit, start, start anyway"),
             ("stop soon", "\"stop soon\": the form is stop [MS]"),
             ("stop 1 2", "\"stop 1 2\": the form is stop [MS]"),
             ("stop -1", "\"stop -1\": the form is stop [MS]"),
@@ -320,6 +340,12 @@ mod tests {
                 "the guest is stopped, and takes commit, start, restart, restore, rmdir"
             )
         );
+        for line in ["start", "restart", "restart 5", "restore 1"] {
+            let why = "it runs elsewhere, or may, and would run twice: look there first; the \
+                guest is moved, and takes commit, start anyway, rmdir";
+            assert_eq!(refused(line, State::Moved), format!("\"{line}\": {why}"));
+        }
+        assert!(refused("start anyway", State::Stopped).contains("it has not moved"));
         let fault = Verb::Forget.check(State::Running, ALL).unwrap_err();
         assert!(fault.text().contains("only a stopped guest can be forgotten"));
     }
@@ -339,7 +365,8 @@ mod tests {
                 let taken = Verb::parse(line.as_bytes(), state, ALL).is_ok();
                 assert_eq!(taken, legal.contains(name), "{name} in {state}");
                 let shown = super::usage(state, ALL);
-                assert_eq!(taken, shown.lines().any(|l| l.split(' ').next() == Some(name)));
+                let form = format!("{name} {usage}").trim_end().to_owned();
+                assert_eq!(taken, shown.lines().any(|l| l == form), "{form} in {state}");
             }
         }
     }

@@ -2,7 +2,7 @@
 //! let go of it.
 
 use std::fs::File;
-use std::io::{BufReader, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
@@ -33,6 +33,48 @@ pub(super) struct Arrival {
     epoch: u64,
 }
 
+/// Why a domain has not arrived.
+pub(super) struct Refused {
+    why: anyhow::Error,
+    /// Its source, if that has let go of it and is not to know yet: something of the domain may
+    /// still be here.
+    source: Option<UnixStream>,
+}
+
+impl Refused {
+    /// Tells its source, which lets it go on then, if nothing of it is here any more.
+    pub(super) fn tell(self, is_gone: bool) -> anyhow::Error {
+        if let Some(source) = self.source.filter(|_| is_gone) {
+            refuse(&source, &self.why);
+        }
+        self.why
+    }
+}
+
+pub(super) fn refuse(source: &UnixStream, why: &anyhow::Error) {
+    let mut to = source;
+    let _ = travel::say(&mut to, &format!("no {}", line(&format!("{why:#}"))));
+    let _ = source.shutdown(Shutdown::Both);
+}
+
+/// The last words with its source, which says under which epoch it runs from now on. Once it has
+/// said so, `run` lets it.
+pub(super) fn settle(
+    from: &mut impl BufRead,
+    mut to: impl Write,
+    epoch: u64,
+    run: impl FnOnce() -> Result<()>,
+) -> Result<u64> {
+    travel::say(&mut to, "ready")?;
+    let said = travel::hear(from).context("its source has not let go of it")?;
+    let next = said.strip_prefix("go ").and_then(|n| n.parse::<u64>().ok());
+    let next = next.filter(|n| *n > epoch).context("that is no epoch of its own")?;
+    run()?;
+    // If that does not arrive there, nobody there lets it go on.
+    let _ = travel::say(&mut to, "running");
+    Ok(next)
+}
+
 impl Arrival {
     /// Waits for the one that is expected; whoever else comes is told why not.
     pub(super) fn accept(listener: &UnixListener, expected: &Hello) -> Result<Arrival> {
@@ -58,10 +100,11 @@ impl Arrival {
         mut self,
         to: mpsc::Sender<Event>,
         events: &mpsc::Receiver<Event>,
-    ) -> Result<u64> {
-        let pipe = self.to.take().context("no pipe")?;
+    ) -> Result<u64, Refused> {
+        let begun =
+            (|| Ok((self.to.take().context("no pipe")?, self.stream.get_ref().try_clone()?)))();
+        let (pipe, other) = begun.map_err(|why| Refused { why, source: None })?;
         let given_up = Arc::new(AtomicBool::new(false));
-        let other = self.stream.get_ref().try_clone()?;
         let (mut stream, is_over) = (self.stream, given_up.clone());
         let pump = std::thread::spawn(move || {
             let done = pump(&mut stream, pipe, &is_over);
@@ -76,22 +119,23 @@ impl Arrival {
         }
         // `xl` is not to wait for what does not come.
         drop(self.pipe);
-        let Ok(mut stream) = pump.join() else { bail!("the stream's thread has failed") };
+        let Ok(mut stream) = pump.join() else {
+            let why = anyhow::anyhow!("the stream's thread has failed");
+            return Err(Refused { why, source: None });
+        };
+        let mut let_go = false;
         let here = made.and_then(|domid| {
-            travel::say(stream.get_ref(), "ready")?;
-            let said = travel::hear(&mut stream).context("its source has not let go of it")?;
-            let epoch = said.strip_prefix("go ").and_then(|n| n.parse::<u64>().ok());
-            let epoch = epoch.filter(|n| *n > self.epoch).context("that is no epoch of its own")?;
-            done(&["unpause", &domid.to_string()]).map_err(anyhow::Error::msg)?;
-            // If that does not arrive there, nobody there lets it go on.
-            let _ = travel::say(stream.get_ref(), "running");
-            Ok(epoch)
+            settle(&mut stream, &other, self.epoch, || {
+                let_go = true;
+                done(&["unpause", &domid.to_string()]).map_err(anyhow::Error::msg)
+            })
         });
-        if let Err(why) = &here {
-            let _ = travel::say(stream.get_ref(), &format!("no {}", line(&format!("{why:#}"))));
-            let _ = stream.get_ref().shutdown(Shutdown::Both);
-        }
-        here
+        here.map_err(|why| {
+            if !let_go {
+                refuse(&other, &why);
+            }
+            Refused { why, source: Some(other).filter(|_| let_go) }
+        })
     }
 }
 

@@ -2,10 +2,11 @@
 //! other side has it.
 //!
 //! `xl save -p` leaves it behind, standing still. Until the other side is told to let it go on
-//! it can go on here; once that was told it never does, unless somebody who knows what has
-//! become of the other lets it.
+//! it can go on here; once that was told it never does, unless that was refused, or somebody who
+//! knows what has become of the other lets it. Before it is told, a mark is left in the guest's
+//! folder ([`Mark`]), since whoever tells it may be killed before the answer.
 
-use std::io::{BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -16,8 +17,9 @@ use anyhow::{Context, Result, bail, ensure};
 use command_fds::{CommandFdExt, FdMapping};
 
 use super::gate::Gate;
-use super::travel::{self, Hello};
+use super::travel::{self, Hello, Refusal};
 use super::{XL, complaint, done};
+use crate::shim::{FORMAT, Mark};
 
 /// Where `xl` writes the domain to.
 const STREAM_FD: i32 = 9;
@@ -33,31 +35,107 @@ pub(super) enum Left {
     Unknown(String),
 }
 
-/// Sends a domain to whoever takes it at this socket. It goes on here if that fails.
-pub(super) fn send(domid: u16, to: &Path, hello: &Hello, gate: &Gate) -> Result<Left> {
+/// What is done to a domain that leaves.
+pub(super) trait Leaves {
+    /// Sends all of it. It stands still then.
+    fn save(&mut self) -> Result<()>;
+    /// Writes down, durably, that it goes on elsewhere; whether that was answered.
+    fn mark(&mut self, answered: bool) -> Result<()>;
+    /// Takes that back.
+    fn unmark(&mut self) -> Result<()>;
+    /// Lets it go on here, if it stands still.
+    fn go_on(&mut self);
+}
+
+/// From the welcome on, to where it is known who runs it, or that nobody knows. It goes on here
+/// if this fails.
+pub(super) fn part(
+    domain: &mut impl Leaves,
+    from: &mut impl BufRead,
+    mut to: impl Write,
+    next: u64,
+) -> Result<Left> {
+    let let_go = domain
+        .save()
+        .and_then(|()| travel::expect(from, "ready"))
+        .and_then(|()| domain.mark(false))
+        // A line that could not be written to its end is none.
+        .and_then(|()| travel::say(&mut to, &format!("go {next}")).map_err(Into::into));
+    let why = match let_go.map(|()| travel::expect(from, "running")) {
+        Ok(Ok(())) => {
+            // What is there already says that it was not answered, which is less.
+            let _ = domain.mark(true);
+            return Ok(Left::Moved);
+        }
+        Ok(Err(why)) if !why.is::<Refusal>() => return Ok(Left::Unknown(format!("{why:#}"))),
+        Ok(Err(why)) | Err(why) => why,
+    };
+    let unmarked = domain.unmark();
+    domain.go_on();
+    match unmarked {
+        Ok(()) => Err(why),
+        Err(e) => Err(why.context(format!("its mark is there still ({e:#})"))),
+    }
+}
+
+/// A domain of Xen, on its way to a socket.
+pub(super) struct Leaver<'a> {
+    pub(super) domid: u16,
+    pub(super) uuid: &'a str,
+    pub(super) to: &'a Path,
+    pub(super) hello: &'a Hello,
+    /// The guest's folder.
+    pub(super) home: &'a Path,
+    pub(super) gate: &'a Gate,
+}
+
+/// Sends a domain to whoever takes it. It goes on here if that fails.
+pub(super) fn send(leaver: &Leaver<'_>) -> Result<Left> {
+    let (to, hello) = (leaver.to, leaver.hello);
     let stream = UnixStream::connect(to).with_context(|| format!("{}", to.display()))?;
     stream.set_read_timeout(Some(ANSWER))?;
     stream.set_write_timeout(Some(ANSWER))?;
     let mut from = BufReader::new(&stream);
     travel::say(&stream, &serde_json::to_string(hello)?)?;
     travel::expect(&mut from, "welcome")?;
+    let next = hello.epoch + 1;
+    part(&mut OnItsWay { leaver, stream: &stream, next }, &mut from, &stream, next)
+}
 
-    let sent = save(domid, &stream, gate).and_then(|_| travel::expect(&mut from, "ready"));
-    // Whether `go` arrives is not known before it is answered.
-    let left = sent.map(|()| {
-        travel::say(&stream, &format!("go {}", hello.epoch + 1))?;
-        travel::expect(&mut from, "running")
-    });
-    match left {
-        Ok(Ok(())) => Ok(Left::Moved),
-        Ok(Err(why)) => Ok(Left::Unknown(format!("{why:#}"))),
-        Err(why) => {
-            let _ = stream.shutdown(Shutdown::Both);
-            // Not paused if it could not be saved, and then it goes on already.
-            let _ = done(&["unpause", &domid.to_string()]);
-            gate.open();
-            Err(why)
-        }
+struct OnItsWay<'a> {
+    leaver: &'a Leaver<'a>,
+    stream: &'a UnixStream,
+    next: u64,
+}
+
+impl Leaves for OnItsWay<'_> {
+    fn save(&mut self) -> Result<()> {
+        save(self.leaver.domid, self.stream, self.leaver.gate).map(drop)
+    }
+
+    fn mark(&mut self, answered: bool) -> Result<()> {
+        let Leaver { uuid, to, hello, home, .. } = self.leaver;
+        let mark = Mark {
+            format: FORMAT,
+            name: hello.name.clone(),
+            uuid: (*uuid).to_owned(),
+            epoch: hello.epoch,
+            to: to.to_str().context("the path of the socket is no text")?.to_owned(),
+            next: self.next,
+            answered,
+        };
+        mark.leave(home).context("its folder cannot be written to")
+    }
+
+    fn unmark(&mut self) -> Result<()> {
+        Ok(Mark::clear(self.leaver.home)?)
+    }
+
+    fn go_on(&mut self) {
+        let _ = self.stream.shutdown(Shutdown::Both);
+        // Not paused if it could not be saved, and then it goes on already.
+        let _ = done(&["unpause", &self.leaver.domid.to_string()]);
+        self.leaver.gate.open();
     }
 }
 
@@ -95,3 +173,7 @@ fn save(domid: u16, stream: &UnixStream, gate: &Gate) -> Result<u64> {
     travel::end(stream)?;
     Ok(sent)
 }
+
+#[cfg(test)]
+#[path = "part_tests.rs"]
+mod tests;

@@ -49,6 +49,9 @@ pub(crate) struct Args {
     /// It arrives from elsewhere.
     #[arg(long)]
     pub(crate) receive: bool,
+    /// The folder that a supervisor has for it.
+    #[arg(long)]
+    pub(crate) home: Option<PathBuf>,
     /// The record of a shell that it may take.
     #[arg(long)]
     pub(crate) shell: Option<PathBuf>,
@@ -130,24 +133,31 @@ fn stand(args: &Args, mut files: Files) -> Result<i32> {
         false => None,
     };
     let from = arrival.as_ref().map(Arrival::file);
-    let uuid = new_uuid()?;
+    let uuid = match (&shell, &args.shell) {
+        (Some(_), Some(record)) => {
+            record.file_name().unwrap_or_default().to_string_lossy().into_owned()
+        }
+        _ => new_uuid()?,
+    };
     if shell.is_none() {
         keeper.order(&made(args, &uuid, from))?;
     }
     if let Some(arrival) = arrival {
         match arrival.take(send.clone(), &events) {
             Ok(epoch) => hello.epoch = epoch,
-            Err(why) => {
+            Err(refused) => {
                 drop(keeper);
+                let there = store::open().and_then(|mut s| store::by_uuid(&mut s, &uuid));
+                let why = refused.tell(matches!(there, Ok(None)));
                 bail!("{} has not arrived: {why:#}", args.name);
             }
         }
     }
-    let there = send.clone();
+    let (there, own) = (send.clone(), uuid.clone());
     match shell {
         Some(domid) => there.send(Event::There(domid))?,
         None => drop(std::thread::spawn(move || {
-            if let Ok(domid) = introduced(&uuid) {
+            if let Ok(domid) = introduced(&own) {
                 let _ = there.send(Event::There(domid));
             }
         })),
@@ -163,7 +173,8 @@ fn stand(args: &Args, mut files: Files) -> Result<i32> {
                     let gate = Arc::new(Gate::new()?);
                     start(domid, control, host, &gate, open.clone())?;
                     let (hello, moved) = (hello.clone(), send.clone());
-                    let domain = monitor::Domain { domid, hello, gate, moved };
+                    let (uuid, home) = (uuid.clone(), args.home.clone());
+                    let domain = monitor::Domain { domid, uuid, home, hello, gate, moved };
                     std::thread::spawn(move || monitor::serve(&asks, &domain));
                     console = Some(Console::start(store::open()?, domid, debug, open.clone())?);
                 }

@@ -11,11 +11,12 @@ use anyhow::Result;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::depart::{self, Left};
+use super::depart::{self, Leaver, Left};
 use super::front::Event;
 use super::gate::Gate;
 use super::travel::Hello;
 use super::{HELD, RELOCATE, done};
+use crate::shim::Mark;
 
 #[derive(Default, Deserialize)]
 struct Arguments {
@@ -35,6 +36,10 @@ struct Asked {
 /// What is done to a domain that has no QEMU's word for it.
 pub(super) struct Domain {
     pub(super) domid: u16,
+    /// Its number for ever.
+    pub(super) uuid: String,
+    /// The guest's folder, if a supervisor has one for it.
+    pub(super) home: Option<PathBuf>,
     /// What it says of itself when it moves.
     pub(super) hello: Hello,
     pub(super) gate: Arc<Gate>,
@@ -45,6 +50,10 @@ pub(super) struct Domain {
 impl Domain {
     /// Lets it go on, also after a relocation of which nobody knows how it went.
     fn go_on(&self) -> Result<(), String> {
+        // Who wants that has looked. It must not run here and be taken for one that does not.
+        if let Some(home) = &self.home {
+            Mark::clear(home).map_err(|e| e.to_string())?;
+        }
         done(&["unpause", &self.domid.to_string()])?;
         if self.gate.is_shut() {
             self.gate.open();
@@ -54,7 +63,11 @@ impl Domain {
 
     /// Moves it. It goes on here if it cannot, but for one case, which begins with [`HELD`].
     fn relocate(&self, to: &Path) -> Result<(), String> {
-        match depart::send(self.domid, to, &self.hello, &self.gate) {
+        let Some(home) = &self.home else {
+            return Err("only a guest of `atoll serve` can be moved: it has a folder here".into());
+        };
+        let Domain { domid, uuid, hello, gate, .. } = self;
+        match depart::send(&Leaver { domid: *domid, uuid, to, hello, home, gate }) {
             Ok(Left::Moved) => {
                 let _ = self.moved.send(Event::Moved);
                 Ok(())

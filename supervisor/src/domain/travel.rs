@@ -8,9 +8,11 @@
 //! | source | the domain: pieces, each with its length\[4\] before it, then one of length 0 |
 //! | target | `ready`: it has a domain that does not run yet; or `no WHY` |
 //! | source | `go EPOCH`: from now on it is the target's, and the source's never runs again |
-//! | target | `running` |
+//! | target | `running`; or `no WHY`: there is nothing of it there |
 //!
-//! A stream that ends anywhere before `go` has moved nothing, and both sides know it.
+//! A stream that ends anywhere before `go` has moved nothing, and both sides know it. One that
+//! ends between `go` and its answer leaves the source in doubt, and a mark there says so
+//! ([`crate::shim::Mark`]).
 
 use std::io::{self, BufRead, Read, Write};
 
@@ -75,12 +77,17 @@ pub(super) fn hear(from: &mut impl BufRead) -> Result<String> {
     Ok(String::from_utf8(line)?)
 }
 
+/// What the other side says if it does not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[error("the other side refuses: {0}")]
+pub(super) struct Refusal(String);
+
 /// Hears one word, or why not.
 pub(super) fn expect(from: &mut impl BufRead, word: &str) -> Result<()> {
     let said = hear(from)?;
     match said.strip_prefix("no ") {
         _ if said == word => Ok(()),
-        Some(why) => bail!("the other side refuses: {}", why.escape_debug()),
+        Some(why) => Err(Refusal(why.escape_debug().to_string()).into()),
         None => bail!("the other side said {said:?} instead of {word}"),
     }
 }

@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fs::File;
+use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ use crate::guard::Guard;
 use crate::joint::{self, Joint};
 use crate::namespace::Namespace;
 use crate::record::Record;
-use crate::shim::{Order, Place, Report};
+use crate::shim::{Order, Report};
 use crate::socket::Private;
 use crate::stream::Stream;
 
@@ -181,7 +182,6 @@ impl Guest {
         let mut machine = self.machine;
         let mut wait = spawn_local(async move { machine.wait(&*backend, &kill).await });
         let mut lost = None;
-        let mut moving = None;
         let mut refused = None;
         let ended = loop {
             tokio::select! {
@@ -207,10 +207,7 @@ impl Guest {
                         }
                     }
                     Order::Relocate(to) => match &still {
-                        Some(still) => {
-                            moving = Some(to.clone());
-                            let _ = still.send(Order::Relocate(to));
-                        }
+                        Some(still) => drop(still.send(Order::Relocate(to))),
                         None => {
                             let none = "it has no process".into();
                             self.voice.report(&Report::Failed(Order::Relocate(to), none));
@@ -256,23 +253,16 @@ impl Guest {
             let _ = timeout(LAST_WORDS, log).await;
         }
         let record = timeout(LAST_WORDS, record).await.ok().and_then(Result::ok).flatten();
-        let ended = end_of_a_move(ended, moving, ending.is_asked() || record.is_some());
         refused =
             refused.filter(|_| matches!(ended, Ended::Lost(_) | Ended::Killed) && record.is_none());
         Ok(Outcome { ended, record, asked: ending.is_asked(), refused })
     }
 }
 
-/// What the end of a guest means that was told to move. Where nobody says how that went, it may
-/// have gone well.
-fn end_of_a_move(ended: Ended, to: Option<Place>, explained: bool) -> Ended {
-    match (ended, to) {
-        (Ended::Moved(why), Some(to)) if why.is_empty() => Ended::Moved(format!("to {to}")),
-        (Ended::Lost(_) | Ended::Killed, Some(to)) if !explained => Ended::Moved(format!(
-            "it was lost after it was told to move to {to}: look there before it is started here"
-        )),
-        (ended, _) => ended,
-    }
+/// Whether nobody is there any more who could say how it went.
+fn is_gone(e: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(e.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
 }
 
 /// Lets a machine stand still and go on, in the order in which that is wanted, and tells
@@ -287,6 +277,7 @@ fn stands_still(mut still: Still, voice: &Rc<dyn Voice>) -> mpsc::UnboundedSende
                 match still.relocate(to.path()).await {
                     // Its end tells the rest.
                     Ok(()) => {}
+                    Err(e) if is_gone(&e) => {}
                     Err(e) => {
                         let why = e.to_string();
                         if why.starts_with(HELD) {

@@ -109,6 +109,8 @@ pub struct Options {
     pub shell: Option<PathBuf>,
     /// The owner epoch.
     pub epoch: u64,
+    /// The folder that a supervisor has for it.
+    pub home: Option<PathBuf>,
     /// Say nothing of what the guest says.
     pub quiet: bool,
     /// Say how things are decided.

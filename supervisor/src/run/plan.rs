@@ -186,6 +186,7 @@ async fn choose(
             name,
             payload: manifest.payload_hash.to_string(),
             epoch: options.epoch,
+            home: options.home.clone(),
             shell: options.shell.clone(),
             arrival: None,
         }));

@@ -309,7 +309,10 @@ async fn look(daemon: &Rc<Daemon>, guest: Name) -> bool {
             eprintln!("atoll: {guest}: {e}");
             let known = daemon.with(|s| s.core.guest(&guest).map(|g| g.record().clone()));
             let (run, epoch) = known.map_or((0, 0), |r| (r.run, r.epoch));
-            lost(run, epoch, e.to_string())
+            match Shim::may_have_moved(&home, guest.as_str(), epoch) {
+                Some(why) => Seen::Ended(end(&guest, run, epoch, How::Moved, why)),
+                None => lost(run, epoch, e.to_string()),
+            }
         }
     };
     daemon.input(Input::Adopted { guest, found });

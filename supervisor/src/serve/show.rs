@@ -19,7 +19,7 @@ atoll_9p::record! {
     pub struct Status = "guest-status", 2 {
         /// Its name.
         pub name: String,
-        /// Where it is in its life: new, stopped, waiting, backoff, starting, running,
+        /// Where it is in its life: new, stopped, moved, waiting, backoff, starting, running,
         /// pausing, paused, resuming, stopping, killing or adopting.
         pub state: String,
         /// Which of its starts; 0 before the first.

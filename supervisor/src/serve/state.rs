@@ -389,7 +389,8 @@ impl State {
     /// A line that was written to a guest's `ctl`.
     pub fn guest_command(&mut self, id: u64, ask: u64, line: &[u8]) -> Result<(), Fault> {
         let guest = self.guest(id)?.name.clone();
-        let verb = Verb::parse(line, self.view(id)?.state(), self.can(id))?;
+        let view = self.view(id)?;
+        let verb = Verb::parse(line, view.state(), self.can(id)).map_err(|f| view.refuses(f))?;
         let text = verb.line();
         self.may(Act::Guest(guest.as_str(), &text))?;
         if let Verb::Restore(n) = verb {

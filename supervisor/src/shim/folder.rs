@@ -172,7 +172,7 @@ fn bad(path: &Path) -> impl FnOnce(Bad) -> Error {
 }
 
 /// Reads a small file; nothing if there is none.
-fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
+pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     // Not to wait for whoever would write to a pipe of that name.
     let mut options = OpenOptions::new();
     options.read(true).custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32);
@@ -191,7 +191,7 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
 }
 
 /// Writes a file so that it is there whole, or as it was before, whatever happens.
-fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let new = path.with_extension("new");
     let written = (|| {
         let mut options = options();

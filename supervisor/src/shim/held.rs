@@ -15,7 +15,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::births::{Births, Born};
 use super::folder::Folder;
-use super::{End, Error, OWN, Order, Report, SOCKET, Spec, Status, follow};
+use super::{
+    End, Error, FORMAT, How, Mark, OWN, Order, Report, SOCKET, Spec, Status, follow, mark,
+};
 use crate::socket;
 
 /// How long a shim may take to answer what needs no waiting.
@@ -72,6 +74,8 @@ impl Shim {
             return Err(Error::Stale { asked: spec.run, last: last.run });
         }
         let said = folder.said()?;
+        // Whoever wants this run knows how the one before it ended.
+        Mark::clear(folder.path())?;
         folder.set_spec(spec)?;
         let io = |e| Error::Io(at.clone(), e);
         let (ours, theirs) = StdUnixStream::pair().map_err(io)?;
@@ -165,6 +169,12 @@ impl Shim {
 
     fn conn(&self) -> Result<&Connection, Error> {
         self.conn.as_ref().ok_or(Error::Gone)
+    }
+
+    /// What a mark in a folder says of a run of which nothing else can be found out: why it may
+    /// run elsewhere.
+    pub fn may_have_moved(folder: &Path, name: &str, epoch: u64) -> Option<String> {
+        mark::moved(folder, name, epoch).map(|moved| moved.text)
     }
 
     /// What was started.
@@ -273,6 +283,9 @@ pub(super) fn over(
     if clear {
         socket::clear(&spec.sockets, &spec.socket);
     }
+    if let Some(moved) = mark::of(folder.path(), spec) {
+        return Report::Ended(moved_end(spec, moved.text));
+    }
     let mut text = String::from("its shim is gone and has not said how it ended");
     let status = status.map(|s| s.to_string());
     for more in [status, folder.complaint(), why].into_iter().flatten() {
@@ -280,6 +293,14 @@ pub(super) fn over(
         text += &more;
     }
     Report::Gone(text)
+}
+
+/// The end of a run of which nothing is known but that it was told to go on elsewhere.
+fn moved_end(spec: &Spec, why: String) -> End {
+    let (name, run, epoch) = (spec.name.clone(), spec.run, spec.epoch);
+    let now = super::process::now();
+    let (format, how, asked) = (FORMAT, How::Moved, false);
+    End { format, name, run, epoch, how, why, asked, started: now, ended: now, cpu: 0, log: 0 }
 }
 
 /// This program, also when its file was replaced meanwhile.

@@ -24,7 +24,7 @@ use tokio::time::{sleep, timeout};
 use super::folder::Folder;
 use super::serving::Serving;
 use super::voice::Voice;
-use super::{End, FORMAT, How, Report, Spec, held, history, tree, usage, zygote};
+use super::{End, FORMAT, How, Mark, Report, Spec, held, history, mark, tree, usage, zygote};
 use crate::backend::Ended;
 use crate::guard::{self, Guard, Twin};
 use crate::guestlog::Writer;
@@ -75,7 +75,7 @@ pub(super) fn run(
 }
 
 /// Milliseconds since 1970 UTC.
-fn now() -> u64 {
+pub(super) fn now() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
@@ -110,6 +110,12 @@ async fn live(
         Err(e) => (Err((How::Unstarted, e)), None),
     };
     let (how, why, asked, record) = judge(outcome);
+    // Its machine is gone, so nobody leaves a mark any more.
+    let moved = mark::of(folder.path(), &spec);
+    let (how, why) = match &moved {
+        Some(moved) => (How::Moved, there(moved, &why)),
+        None => (how, why),
+    };
     let cpu = usage::of_children();
     let (name, run, epoch) = (spec.name.clone(), spec.run, spec.epoch);
     let text = if why.is_empty() { "stopped".into() } else { why.clone() };
@@ -130,6 +136,10 @@ async fn live(
             break;
         }
         sleep(AGAIN).await;
+    }
+    if moved.is_some_and(|moved| moved.answered) {
+        // That is written down now, and is no question.
+        let _ = Mark::clear(folder.path());
     }
     if let Some(rest) = rest {
         rest.clear();
@@ -176,7 +186,7 @@ async fn start(
 ) -> anyhow::Result<(Begun, Rest)> {
     let atoll = held::program();
     let voice: Rc<dyn run::Voice> = voice.clone();
-    let options = options(spec);
+    let options = options(folder, spec);
     let plan = match spec.foreign {
         true => None,
         false => {
@@ -237,7 +247,7 @@ async fn start(
     Ok((Begun::Ours(Box::new(guest), doors), Rest { public: Some(public), private, guard }))
 }
 
-fn options(spec: &Spec) -> Options {
+fn options(folder: &Folder, spec: &Spec) -> Options {
     Options {
         name: Some(spec.name.clone()),
         image: spec.image.clone(),
@@ -251,7 +261,16 @@ fn options(spec: &Spec) -> Options {
         keep: spec.keep,
         shell: spec.shell.clone(),
         epoch: spec.epoch,
+        home: Some(folder.path().into()),
         ..Options::default()
+    }
+}
+
+/// What is said of a run that may go on elsewhere, and of which this was seen here.
+fn there(moved: &mark::Moved, why: &str) -> String {
+    match moved.answered || why.is_empty() {
+        true => moved.text.clone(),
+        false => format!("{}; here it ended: {why}", moved.text),
     }
 }
 

@@ -3,6 +3,7 @@
 use atoll_lab::job::Job;
 use atoll_lab::xen::{Lab, Wire};
 
+use super::serve::SERVE as SUPERVISE;
 use super::{dom0, nothing_is_left, ok};
 
 /// The guest hello, in the care of a supervisor in dom0.
@@ -90,7 +91,11 @@ fn a_guest_moves_to_another_host_or_stays() {
     let wire = Wire::new(&one, WIRE, &two, "UNIX-CONNECT:/run/in").unwrap();
     assert_eq!(relocate(&one, WIRE), "");
     wire.wait().unwrap();
-    assert_eq!(ok(&one, END), "1 moved to /run/wire\n");
+    assert_eq!(ok(&one, END), "1 moved to /run/wire under epoch 2\n");
+    // Where it is, is written down as its end, and it is not started here as well.
+    let said = ok(&one, "ls /run/state/guests/hello; atoll start hello 2>&1; true");
+    assert!(!said.contains("move.") && said.contains("would run twice"), "{said}");
+    assert!(said.trim_end().ends_with("moved: to /run/wire under epoch 2"), "{said}");
     assert_eq!(ok(&one, "gone; xl list | wc -l"), "2\n");
     assert_eq!(greeting(&two), "Hello, sea!\n");
 
@@ -121,5 +126,61 @@ fn who_is_taken_by_somebody_else_is_not_lost() {
     ok(&lab, "xl save hello /run/save >/dev/null 2>&1");
     assert_eq!(ok(&lab, END), "1 moved somebody else has saved it or moved it, by xl\n");
     end(serve);
+    nothing_is_left(&lab);
+}
+
+/// `leave EPOCH` tells the guest `a` to go where it is taken in and never answered for, and waits
+/// until it is let go of under that epoch. `front` is the process that stands for its domain, and
+/// `all` are those that know of it.
+const SILENT: &str = "printf 'read hello; echo welcome; echo ready; cat >/run/got' >silent.sh
+pids() { for p in $(pidof atoll); do
+  tr '\\0' ' ' </proc/$p/cmdline | grep -q -e \"$1\" && echo $p; done; }
+front() { pids '__domain '; }
+all() { for w in __shim 'atoll serve' __zygote '__domain '; do pids \"$w\"; done; }
+leave() { rm -f got; (socat UNIX-LISTEN:/run/silent 'EXEC:sh /run/silent.sh' >/dev/null 2>&1 &)
+  until [ -S silent ]; do usleep 20000; done
+  (atoll write --timeout 90 @ /guests/a/ctl 'relocate /run/silent' >said 2>&1; echo $? >>said) & r=$!
+  g=0; until [ \"$(tail -c 5 got 2>/dev/null | tr -d '\\0')\" = \"go $1\" ]; do
+  [ $((g = g + 1)) -lt 400 ] || { cat said log; exit 93; }; usleep 50000; done; }
+moved() { atoll cat @ /guests/a/status | grep '^state'; atoll start a 2>&1; echo $?; }
+";
+
+#[test]
+fn who_is_killed_between_the_last_words_leaves_no_second_guest() {
+    let Some(lab) = dom0() else { return };
+    let script = |text: &str| ok(&lab, &format!("{SUPERVISE}{SILENT}{text}"));
+    let doubt = |epoch: u64| {
+        format!(
+            "it was told to go on at /run/silent under epoch {epoch}, and nobody answered: it runs \
+             there, or is lost"
+        )
+    };
+    // The front alone: its keeper destroys the domain, and its shim knows why.
+    let said = script(
+        "serve; atoll run -d /mnt/hello.img --on xen --name a --restart always
+        up a; leave 2; kill -9 $(front); wait $r; cat said; gone
+        atoll cat @ /guests/a/wait; grep next state/guests/a/move.json; moved
+        atoll ps | grep ^a; atoll doctor --state /run/state | grep 'run 1'",
+    );
+    let why = format!("{}; here it ended: ", doubt(2));
+    assert!(said.starts_with("a\natoll: write /guests/a/ctl: it may have moved: "), "{said}");
+    assert!(said.contains(&format!("\n1 moved {why}")), "{said}");
+    assert!(said.contains("\n  \"next\": 2,\nstate moved\n"), "{said}");
+    assert!(said.contains("takes commit, start anyway, rmdir; moved: it was told to go"), "{said}");
+    assert_eq!(said.matches(&doubt(2)).count(), 5, "{said}");
+    assert!(said.contains("look there before it is started here"), "{said}");
+
+    // All that know of it: the next supervisor finds the mark, and does not start it either.
+    let said = script(
+        "serve; moved; atoll start --anyway a; up a; test -e state/guests/a/move.json; echo mark $?; leave 4
+        kill -9 $(all); gone; wait $r; serve
+        atoll cat @ /guests/a/wait; moved; xl list | grep -c '^a '
+        atoll start --anyway a; n=0; up a; atoll cat a /export/greeter/greeting
+        atoll kill a; gone; atoll start a; n=0; up a; atoll kill a; atoll rm --yes a
+        atoll write @ /ctl stop; wait $s",
+    );
+    assert!(said.contains("\n4\na\nmark 1\n"), "{said}");
+    assert!(said.contains(&format!("2 moved {}\nstate moved\n", doubt(4))), "{said}");
+    assert!(said.contains("\n4\n0\na\nHello, world!\na\na\na\na\n"), "{said}");
     nothing_is_left(&lab);
 }

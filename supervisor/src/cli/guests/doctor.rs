@@ -148,6 +148,7 @@ async fn left(report: &mut Report, state: &Path, fix: bool) -> anyhow::Result<()
     for found in look(state, &address::socket_dir(), fix).await? {
         let is = match found.done {
             Done::Fine => Is::Fine,
+            Done::Doubt => Is::Lacks,
             Done::Cleared => Is::Fixed,
             Done::Left => Is::Left,
         };

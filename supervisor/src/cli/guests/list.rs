@@ -75,7 +75,7 @@ impl<'t> Line<'t> {
     }
 
     pub(super) fn is_alive(&self) -> bool {
-        !matches!(self.get("state"), "new" | "stopped" | "waiting" | "backoff")
+        !matches!(self.get("state"), "new" | "stopped" | "moved" | "waiting" | "backoff")
     }
 
     fn json(&self) -> Value {

@@ -16,6 +16,18 @@ pub(crate) struct Guests {
     guests: Vec<String>,
 }
 
+/// Guests that are to run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Start {
+    /// The guests
+    #[arg(required = true, value_name = "GUEST", add = names::guests())]
+    guests: Vec<String>,
+    /// Also one that has moved, or may have: look where it was told to go first, since it runs
+    /// twice if it runs there
+    #[arg(long)]
+    anyway: bool,
+}
+
 /// Guests, and how long each may take.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Stop {
@@ -88,6 +100,16 @@ async fn all(guests: Vec<String>, line: String) -> anyhow::Result<bool> {
         .await
 }
 
+/// One that has not moved needs nobody who insists.
+pub(crate) async fn start(args: Start) -> anyhow::Result<bool> {
+    let start = async move |conn: &mut Conn, guest: &str| {
+        let status = super::file(conn, guest, "status").await?;
+        let moved = args.anyway && status.lines().any(|l| l == "state moved");
+        tell(conn, guest, if moved { "start anyway" } else { "start" }).await
+    };
+    each(args.guests, "start", start).await
+}
+
 pub(crate) async fn one(args: Guests, verb: &str) -> anyhow::Result<bool> {
     all(args.guests, verb.into()).await
 }
@@ -108,7 +130,7 @@ pub(crate) async fn rm(args: Rm) -> anyhow::Result<bool> {
     let forget = async move |conn: &mut Conn, guest: &str| {
         let state = super::file(conn, guest, "status").await?;
         let state = state.lines().find_map(|l| l.strip_prefix("state ")).unwrap_or_default();
-        if args.force && !matches!(state, "new" | "stopped") {
+        if args.force && !matches!(state, "new" | "stopped" | "moved") {
             tell(conn, guest, "kill").await?;
         }
         let dir = path(guest, "")?;

@@ -3,6 +3,7 @@
 use super::world::{World, image, name};
 use crate::core::stutter::Verdict;
 use crate::core::*;
+use crate::shim::How;
 use crate::store::Store;
 use atoll_9p::fault::Errno;
 
@@ -162,7 +163,7 @@ fn a_guest_that_fails_is_started_again_ever_later_and_then_left() {
     tell(&mut world, "a", Verb::Start);
     for _ in 0..4 {
         let host = world.hosts.get_mut(&name("a")).unwrap();
-        host.shim.as_mut().unwrap().doomed = true;
+        host.shim.as_mut().unwrap().doomed = Some(How::Crashed);
         world.settle();
     }
     let again: Vec<String> = words(&world, "a")
@@ -329,4 +330,82 @@ fn a_slow_guest_is_told_and_restarted_where_that_was_asked_for() {
     let runs = |guest| world.store.peek().guests[&name(guest)].run;
     assert_eq!((runs("a"), runs("b")), (1, 2));
     assert_eq!(state(&world, "b"), State::Running);
+}
+
+/// A guest `a` that is always started again, and one `b` that imports its tree; `a` has moved.
+fn moved() -> World {
+    let mut world = world();
+    let mut definition = Definition::new(image(2).0);
+    definition.restart.policy = Policy::Always;
+    define(&mut world, "a", definition);
+    define(&mut world, "b", importing("a"));
+    tell(&mut world, "a", Verb::Start);
+    let host = world.hosts.get_mut(&name("a")).unwrap();
+    host.shim.as_mut().unwrap().doomed = Some(How::Moved);
+    world.settle();
+    world
+}
+
+#[test]
+fn what_has_moved_is_started_here_by_nobody_but_who_insists() {
+    for dies in [false, true] {
+        let mut world = moved();
+        for verb in [Verb::Start, Verb::Restart(None), Verb::Restore(1)] {
+            if dies {
+                world.kill();
+                world.begin();
+            }
+            let start = tell(&mut world, "a", verb);
+            let (errno, text) = refusal(&world, start);
+            assert!(errno == Errno::EBUSY && text.contains("would run twice"), "{text}");
+            assert!(text.ends_with("start anyway, rmdir; moved"), "{text}");
+        }
+        // Nor is it by who needs it, who hears why.
+        let start = tell(&mut world, "b", Verb::Start);
+        let (errno, text) = refusal(&world, start);
+        assert!(errno == Errno::EAGAIN && text.contains("does not run (moved)"), "{text}");
+        assert_eq!((state(&world, "a"), state(&world, "b")), (State::Moved, State::Waiting));
+        let anyway = tell(&mut world, "a", Verb::Anyway);
+        assert_eq!(world.answers[&anyway], Ok(()));
+        assert_eq!((state(&world, "a"), state(&world, "b")), (State::Running, State::Running));
+        // Under 1 it was started, and elsewhere it is under 2.
+        let record = world.store.peek().guests[&name("a")].clone();
+        assert_eq!((record.run, record.epoch), (2, 3));
+        let anyway = tell(&mut world, "a", Verb::Anyway);
+        assert!(refusal(&world, anyway).1.contains("it has not moved"));
+        tell(&mut world, "a", Verb::Kill);
+        assert_eq!(state(&world, "a"), State::Stopped);
+        tell(&mut world, "a", Verb::Start);
+        assert_eq!(state(&world, "a"), State::Running);
+    }
+}
+
+#[test]
+fn who_insisted_and_thought_better_of_it_finds_it_moved() {
+    let mut world = moved();
+    tell(&mut world, "b", Verb::Start);
+    tell(&mut world, "a", Verb::Kill);
+    let mut definition = Definition::new(image(1).0);
+    definition.imports.insert("x".into(), Bind::try_from("c".to_owned()).unwrap());
+    define(&mut world, "c", Definition::new(image(2).0));
+    tell(&mut world, "c", Verb::Start);
+    let host = world.hosts.get_mut(&name("c")).unwrap();
+    host.shim.as_mut().unwrap().doomed = Some(How::Moved);
+    world.settle();
+    define(&mut world, "a", definition);
+    for dies in [false, true] {
+        let anyway = tell(&mut world, "a", Verb::Anyway);
+        assert_eq!(refusal(&world, anyway).0, Errno::EAGAIN);
+        assert_eq!(state(&world, "a"), State::Waiting);
+        if dies {
+            world.kill();
+            world.begin();
+            world.settle();
+            assert_eq!(state(&world, "a"), State::Waiting);
+        }
+        tell(&mut world, "a", Verb::Stop(None));
+        assert_eq!(state(&world, "a"), State::Moved);
+    }
+    let forget = tell(&mut world, "a", Verb::Forget);
+    assert_eq!(world.answers[&forget], Ok(()));
 }

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::world::{World, image, name};
 use crate::core::*;
+use crate::shim::How;
 
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 
@@ -33,7 +34,8 @@ fn any_definition(world: &mut World) -> Definition {
 
 fn any_verb(world: &mut World) -> Verb {
     match world.rng.below(16) {
-        0..=4 => Verb::Start,
+        0..=3 => Verb::Start,
+        4 => Verb::Anyway,
         5 => Verb::Stop(Some(world.rng.below(500))),
         6 => Verb::Stop(None),
         7 => Verb::Kill,
@@ -168,6 +170,7 @@ fn operations() -> Vec<(&'static str, Vec<Verb>, Option<Verb>)> {
         ("draft", vec![], None),
         ("image", vec![], None),
         ("fail", vec![Verb::Start], None),
+        ("move", vec![Verb::Start], None),
     ]
 }
 
@@ -200,9 +203,10 @@ fn every_operation_outlives_200_deaths() {
                     world.ask(|ask| Input::AddImage { ask, hash, image });
                 }
                 (None, _) => {
-                    // It ends by itself, and its policy starts it again.
+                    // It ends by itself, and its policy starts it again if it has not moved.
+                    let how = if what == "move" { How::Moved } else { How::Crashed };
                     let shim = world.hosts.get_mut(&name("a")).and_then(|h| h.shim.as_mut());
-                    shim.unwrap().doomed = true;
+                    shim.unwrap().doomed = Some(how);
                 }
             }
             // Death comes after so many steps: before the first, and past the last.
@@ -214,8 +218,10 @@ fn every_operation_outlives_200_deaths() {
             world.settle();
             let guest = world.core.as_ref().unwrap().guest(&name("a"));
             assert!(guest.is_some() || what == "forget", "{what}, seed {seed}: a is lost");
-            if what == "fail" {
-                assert_eq!(guest.unwrap().state(), State::Running, "seed {seed}");
+            match what {
+                "fail" => assert_eq!(guest.unwrap().state(), State::Running, "seed {seed}"),
+                "move" => assert_eq!(guest.unwrap().state(), State::Moved, "seed {seed}"),
+                _ => {}
             }
         }
         assert!(deaths >= 200, "{what}: {deaths}");

@@ -3,6 +3,7 @@
 mod behave;
 mod chaos;
 mod shims;
+mod story;
 mod table;
 mod world;
 

@@ -39,8 +39,8 @@ pub(super) struct Shim {
     pub(super) phase: Phase,
     pub(super) connected: bool,
     pub(super) kill: bool,
-    /// It fails next.
-    pub(super) doomed: bool,
+    /// It ends next, like this.
+    pub(super) doomed: Option<How>,
     /// It does not stop when it is asked to, nor when its time is over.
     stuck: bool,
     stop_at: u64,
@@ -87,8 +87,8 @@ impl Host {
         if shim.kill {
             return (told, Some(Some(How::Killed)));
         }
-        if shim.doomed {
-            return (told, Some(Some(How::Crashed)));
+        if let Some(how) = shim.doomed {
+            return (told, Some(Some(how)));
         }
         if luck < 2 {
             return (told, Some(None));
@@ -106,7 +106,8 @@ impl Host {
                 told.push(Report::Running("process".into()));
             }
             Phase::Running | Phase::Paused if luck < 6 => {
-                return (told, Some(Some(How::Exited(luck as u8 % 2))));
+                let exited = How::Exited(luck as u8 % 2);
+                return (told, Some(Some(if luck == 5 { How::Moved } else { exited })));
             }
             Phase::Running | Phase::Paused => {
                 let order = if shim.orders.is_empty() { None } else { Some(shim.orders.remove(0)) };
@@ -156,7 +157,7 @@ impl Shim {
             phase: Phase::Starting,
             connected: true,
             kill: false,
-            doomed: false,
+            doomed: None,
             stuck,
             stop_at: 0,
             orders: Vec::new(),

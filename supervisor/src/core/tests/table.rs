@@ -4,9 +4,10 @@ use crate::core::life::*;
 
 const GOALS: [Goal; 5] = [Goal::Down, Goal::Up, Goal::Stop(7), Goal::Kill, Goal::Restart(7)];
 
-const KINDS: [Kind; 12] = [
+const KINDS: [Kind; 13] = [
     Kind::Commit,
     Kind::Start,
+    Kind::Anyway,
     Kind::Stop(5),
     Kind::Kill,
     Kind::Pause,
@@ -31,13 +32,14 @@ const TOLD: [Told; 9] = [
     Told::Moved,
 ];
 
-const FOUND: [Found; 10] = [
+const FOUND: [Found; 11] = [
     Found::Alive(Alive::Starting),
     Found::Alive(Alive::Running),
     Found::Alive(Alive::Paused),
     Found::Alive(Alive::Stopping),
     Found::Ended(true),
     Found::Ended(false),
+    Found::Moved,
     Found::Unbegun,
     Found::Idle(true),
     Found::Idle(false),
@@ -57,7 +59,7 @@ fn goals(state: State) -> Vec<Goal> {
     use State::*;
     match state {
         Adopting => GOALS.to_vec(),
-        New | Stopped => vec![Goal::Down],
+        New | Stopped | Moved => vec![Goal::Down],
         Waiting | Backoff | Starting | Running | Pausing | Paused | Resuming => vec![Goal::Up],
         Stopping => vec![Goal::Stop(7), Goal::Restart(7)],
         Killing => vec![Goal::Kill, Goal::Stop(7), Goal::Restart(7)],
@@ -96,7 +98,9 @@ fn a_run_begins_where_there_is_none_and_orders_go_where_there_is_one() {
             match next.act {
                 Act::Launch => assert!(from == State::Waiting && to == State::Starting),
                 Act::Relaunch => assert!(from == State::Adopting && to == State::Starting),
-                Act::Forget => assert!(matches!(from, State::New | State::Stopped)),
+                Act::Forget => {
+                    assert!(matches!(from, State::New | State::Stopped | State::Moved));
+                }
                 Act::Nothing => {}
                 Act::Stop(_)
                 | Act::Kill
@@ -111,7 +115,8 @@ fn a_run_begins_where_there_is_none_and_orders_go_where_there_is_one() {
             }
             let ends = matches!(
                 stimulus,
-                Stimulus::Told(Told::Ended(_) | Told::Moved) | Stimulus::Found(Found::Ended(_))
+                Stimulus::Told(Told::Ended(_) | Told::Moved)
+                    | Stimulus::Found(Found::Ended(_) | Found::Moved)
             );
             if from.is_alive() && !to.is_alive() {
                 assert!(ends, "{life:?} {stimulus:?}: only its end ends it");
@@ -145,17 +150,43 @@ fn an_end_that_was_asked_for_is_not_the_beginning_of_another_run() {
 }
 
 #[test]
+fn what_has_moved_runs_here_again_only_if_somebody_insists() {
+    for goal in GOALS {
+        let adopting = Life { state: State::Adopting, goal };
+        let moved = Life { state: State::Moved, goal: Goal::Down };
+        let found = step(adopting, Stimulus::Found(Found::Moved)).unwrap();
+        assert_eq!((found.life, found.act), (moved, Act::Nothing));
+        for state in State::ALL.into_iter().filter(|s| s.is_alive()) {
+            let told = step(Life { state, goal }, Stimulus::Told(Told::Moved)).unwrap();
+            assert_eq!((told.life, told.act), (moved, Act::Nothing));
+        }
+    }
+    let moved = Life { state: State::Moved, goal: Goal::Down };
+    for stimulus in stimuli() {
+        match (step(moved, stimulus), stimulus) {
+            (Ok(next), Stimulus::Verb(Kind::Anyway)) => assert_eq!(next.life.goal, Goal::Up),
+            (Ok(next), _) => {
+                let nothing = matches!(next.act, Act::Nothing | Act::Forget);
+                assert!(next.life == moved && nothing, "{stimulus:?} {next:?}");
+            }
+            (Err(Refused), _) => {}
+        }
+    }
+}
+
+#[test]
 fn every_verb_has_the_places_that_it_has() {
     use State::*;
-    let places: [(Kind, &[State]); 12] = [
+    let places: [(Kind, &[State]); 13] = [
         (
             Kind::Commit,
             &[
-                New, Stopped, Waiting, Backoff, Starting, Running, Pausing, Paused, Resuming,
-                Stopping, Killing,
+                New, Stopped, Moved, Waiting, Backoff, Starting, Running, Pausing, Paused,
+                Resuming, Stopping, Killing,
             ],
         ),
         (Kind::Start, &[Stopped, Waiting, Backoff, Starting]),
+        (Kind::Anyway, &[Moved]),
         (
             Kind::Stop(5),
             &[Waiting, Backoff, Starting, Running, Pausing, Paused, Resuming, Stopping, Killing],
@@ -177,7 +208,7 @@ fn every_verb_has_the_places_that_it_has() {
         (Kind::Restore, &[Stopped, Waiting, Backoff, Running]),
         (Kind::Fork, &[Running]),
         (Kind::Relocate, &[Running]),
-        (Kind::Forget, &[New, Stopped]),
+        (Kind::Forget, &[New, Stopped, Moved]),
     ];
     for (kind, states) in places {
         for life in lives() {

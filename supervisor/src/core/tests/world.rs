@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use atoll_9p::fault::Fault;
 
 use super::shims::{Host, Phase, Shim};
+use super::story::check_log;
 use crate::core::event::Event;
 use crate::core::*;
 use crate::shim::{End, How, Report};
@@ -97,8 +98,11 @@ pub(super) struct World {
     told: BTreeMap<u64, Event>,
     /// Whether the next event must be a gap.
     gap: bool,
-    /// The latest epoch under which a guest of this name was started.
+    /// The latest epoch under which a guest of this name was started, here or elsewhere.
     epochs: BTreeMap<Name, u64>,
+    /// Who runs elsewhere, and who is to be started all the same.
+    moved: BTreeSet<Name>,
+    insisted: BTreeSet<Name>,
     pub(super) step: u64,
     /// What is stored was put back, so it may be older than what runs.
     patient: bool,
@@ -126,6 +130,8 @@ impl World {
             told: BTreeMap::new(),
             gap: false,
             epochs: BTreeMap::new(),
+            moved: BTreeSet::new(),
+            insisted: BTreeSet::new(),
             step: 0,
             patient: false,
             calm: false,
@@ -198,6 +204,9 @@ impl World {
         let host = guest.and_then(|n| self.hosts.get(n));
         let (alive, begun) = (host.and_then(Host::run), host.map_or(0, |h| h.begun));
         let id = guest.and_then(|n| self.store.peek().guests.get(n).map(|r| r.id));
+        if let Input::Ask { guest, verb: Verb::Anyway, .. } = &input {
+            self.insisted.insert(guest.clone());
+        }
         let asked = Asked { input: input.clone(), step: self.step, id, alive, begun };
         self.open.insert(ask, asked);
         self.todo.push_back(Todo::Input(input));
@@ -286,6 +295,7 @@ impl World {
             }
             Output::Remove { guest } => {
                 let host = self.hosts.remove(&guest).unwrap_or_default();
+                self.moved.remove(&guest);
                 assert!(host.shim.is_none(), "the folder of {guest} went while it ran");
                 let stored = self.store.peek();
                 assert!(stored.guests.get(&guest).is_none_or(|r| r.gone), "{guest}");
@@ -319,6 +329,9 @@ impl World {
             return;
         }
         assert!(host.begun < run, "run {run} of {guest} was begun before");
+        if self.moved.remove(&guest) && !self.patient {
+            assert!(self.insisted.remove(&guest), "{guest} may run elsewhere");
+        }
         let luck = self.rng.below(100);
         if luck < 5 && !self.calm {
             // It could not even begin; the folder knows nothing of it.
@@ -360,6 +373,10 @@ impl World {
             Some(how) => {
                 let end = End { how, asked, ended: self.now, ..end(&guest, run, epoch) };
                 host.end = Some(end.clone());
+                if how == How::Moved {
+                    self.epochs.insert(guest.clone(), epoch + 1);
+                    self.moved.insert(guest.clone());
+                }
                 Report::Ended(end)
             }
             None => Report::Gone("killed".into()),
@@ -425,7 +442,9 @@ impl World {
         let done = match verb {
             Verb::Start if asked.alive.is_some() => host.ran >= asked.begun,
             Verb::Restore(_) if since(host.restored) => true,
-            Verb::Start | Verb::Restart(_) | Verb::Restore(_) => host.ran > asked.begun,
+            Verb::Start | Verb::Anyway | Verb::Restart(_) | Verb::Restore(_) => {
+                host.ran > asked.begun
+            }
             Verb::Stop(_) | Verb::Kill => {
                 let over = asked.alive.is_none_or(|run| ended >= run);
                 over && (asked.alive.is_none() || host.run() != asked.alive)
@@ -507,11 +526,16 @@ impl World {
         for (name, guest) in core.guests() {
             assert_eq!(guest.record(), &stored.guests[name], "{name}");
             let shim = self.hosts.get(name).and_then(|h| h.shim.as_ref());
+            if !matches!(guest.state(), State::Waiting | State::New) {
+                assert_eq!(guest.state() == State::Moved, guest.has_moved(), "{name}");
+            }
             match (guest.state(), shim.map(|s| s.phase)) {
                 (State::Running, Some(Phase::Running)) | (State::Paused, Some(Phase::Paused)) => {
                     assert_eq!(shim.unwrap().run, guest.record().run);
                 }
-                (State::New | State::Stopped, None) => assert!(guest.goal() == Goal::Down),
+                (State::New | State::Stopped | State::Moved, None) => {
+                    assert!(guest.goal() == Goal::Down);
+                }
                 (State::Waiting, None) => assert!(!core.missing(name).is_empty(), "{name}"),
                 (state, phase) => panic!("{name} is {state}, and its shim {phase:?}"),
             }
@@ -521,8 +545,11 @@ impl World {
                 Input::Wait { .. } => true,
                 Input::Ask { guest, verb, .. } => {
                     let state = core.guest(guest).map(Guest::state);
-                    matches!(verb, Verb::Start | Verb::Restart(_) | Verb::Restore(_))
-                        && state == Some(State::Waiting)
+                    let start = |verb: &Verb| {
+                        use Verb::*;
+                        matches!(verb, Start | Anyway | Restart(_) | Restore(_))
+                    };
+                    start(verb) && state == Some(State::Waiting)
                 }
                 _ => false,
             };
@@ -534,34 +561,6 @@ impl World {
     pub(super) fn trouble(&self, full: bool) {
         self.store.fail(full.then(|| Error::Full("/state".into())));
     }
-}
-
-/// Numbers without holes, and every run's story once.
-fn check_log(stored: &Loaded) {
-    let mut alive: BTreeMap<&Name, (u64, u8)> = BTreeMap::new();
-    for (i, event) in stored.events.iter().enumerate() {
-        assert_eq!(event.seq, stored.events[0].seq + i as u64, "{event}");
-        let Some(guest) = &event.guest else { continue };
-        let (run, stage) = alive.entry(guest).or_insert((0, 2));
-        match event.what {
-            What::Starting(_) => {
-                assert!(event.run > *run && *stage == 2, "{event}");
-                (*run, *stage) = (event.run, 0);
-            }
-            What::Running(_) => {
-                assert!(event.run == *run && *stage == 0, "{event}");
-                *stage = 1;
-            }
-            What::Ended(_) => {
-                assert!(event.run == *run && *stage < 2, "{event}");
-                *stage = 2;
-            }
-            What::Forgotten => assert!(alive.remove(guest).is_some_and(|(_, s)| s == 2)),
-            _ => {}
-        }
-    }
-    let next = stored.events.last().map_or(1, |e| e.seq + 1);
-    assert_eq!(next, stored.next_seq);
 }
 
 fn about(input: &Input) -> Option<&Name> {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use atoll_supervisor::shim::{Births, End, Found, How, Order, Report, Shim, Spec};
+use atoll_supervisor::shim::{Births, End, FORMAT, Found, How, Mark, Order, Report, Shim, Spec};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{House, block_on, ended, next};
@@ -168,6 +168,66 @@ fn a_doctor_finds_what_is_left_and_clears_it_when_told_to() {
         house.assert_empty();
         assert!(matches!(house.adopt().await, Found::Gone { run: 1, .. }));
         assert_eq!(doctor(&[]).0, Some(0));
+    });
+}
+
+#[test]
+fn what_was_told_to_go_on_elsewhere_is_no_lost_run() {
+    block_on(async {
+        let house = House::new("hello");
+        let state = house.dir.path().to_str().unwrap();
+        let doctor = || {
+            let out = house.place.run(&["doctor", "--state", state]);
+            String::from_utf8(out.stdout).unwrap()
+        };
+        let mark = |epoch, answered| {
+            let (name, uuid, to) = ("hello".into(), "u".into(), "/run/b".into());
+            Mark { format: FORMAT, name, uuid, epoch, to, next: epoch + 1, answered }
+        };
+        for (run, all) in [(1, false), (2, true)] {
+            let shim = house.start(&house.spec("process", run)).await;
+            assert!(Mark::find(&house.folder()).unwrap().is_none(), "that of the run before");
+            let status = shim.status().await.unwrap();
+            mark(status.epoch, false).leave(&house.folder()).unwrap();
+            // Its machine, or all that knew of it.
+            match all {
+                true => {
+                    [guards(status.shim), vec![status.shim]].concat().into_iter().for_each(kill)
+                }
+                false => kill(status.pid.unwrap()),
+            }
+            let end = ended(&shim).await;
+            assert_eq!((end.run, end.how), (run, How::Moved));
+            let text = "it was told to go on at /run/b under epoch 2, and nobody answered: it runs \
+                        there, or is lost";
+            match all {
+                true => assert_eq!(end.why, text),
+                false => assert!(end.why.starts_with(&format!("{text}; here it ended: "))),
+            }
+            match house.adopt().await {
+                Found::Ended(found) => assert_eq!((found.how, found.why), (How::Moved, end.why)),
+                _ => panic!("it is not known"),
+            }
+            let said = doctor();
+            assert!(said.contains(&format!("run {run} moved: {text}")), "{said}");
+            assert!(said.contains("look there before it is started here"), "{said}");
+        }
+        // What was answered is written down as its end, and is no question.
+        let shim = house.start(&house.spec("process", 3)).await;
+        let status = shim.status().await.unwrap();
+        mark(status.epoch, true).leave(&house.folder()).unwrap();
+        kill(status.pid.unwrap());
+        assert_eq!(ended(&shim).await.why, "to /run/b under epoch 2");
+        assert!(Mark::find(&house.folder()).unwrap().is_none());
+        let said = doctor();
+        assert!(said.contains("run 3 moved: to /run/b under epoch 2\n"), "{said}");
+        // A mark that is of another run is not believed.
+        let shim = house.start(&house.spec("process", 4)).await;
+        mark(7, false).leave(&house.folder()).unwrap();
+        let pid = shim.status().await.unwrap().shim;
+        kill(pid);
+        assert!(matches!(next(&shim).await, Report::Gone(_)));
+        house.assert_empty();
     });
 }
 
