@@ -237,7 +237,9 @@ fn run(programs: &[Vec<Vec<Act>>], messages: u32, fake: Fake, cut: bool, policy:
         peer.start(&ctl, What::Write(b"poke".to_vec()));
     }
     w.fake.hang_up(peer.conn);
-    drive_until(&mut w.rt, &mut w.fake, 10_000, &mut [&mut host]);
+    // Its clock may have leapt far ahead by now.
+    let until = w.fake.now + 10_000;
+    drive_until(&mut w.rt, &mut w.fake, until, &mut [&mut host]);
     let core = w.rt.guest(ONE).expect("a guest");
     let (used, left) = ((core.sponsor.used.memory, core.sponsor.used.messages), core.queued());
     let exit = w.rt.exit();
@@ -484,4 +486,16 @@ fn any_number_of_calls_returns() {
     w.drive(&mut host);
     let done = TRACE.take().iter().filter(|s| s.event.starts_with("done")).count();
     assert_eq!((done, host.fids()), (300, 1));
+}
+
+#[test]
+fn what_is_waited_for_comes_after_a_leap_of_the_clock_too() {
+    use Act::{After, Read, Refuse, Send};
+    let programs = vec![
+        vec![vec![Send(2, 0), Read("/data/a")], vec![Read("/none")], vec![Read("/data/a")], vec![]],
+        vec![vec![], vec![], vec![Refuse], vec![Send(0, 0), After(0, 21)], vec![]],
+        vec![vec![], vec![Send(0, 0)], vec![], vec![]],
+    ];
+    let fake = Fake::new(8866894921584209698).with(Faults::HARMLESS);
+    check(&run(&programs, 3, fake, false, OnFault::Restart));
 }
