@@ -8,8 +8,10 @@ use core::ops::Deref;
 use core::ptr::NonNull;
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::string::String;
 use std::vec::Vec;
 
+use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 use super::evtchn::Port;
@@ -41,7 +43,9 @@ impl GntDev {
         Ok(GntDev { device: device.map_err(|e| named(DEVICE, &e))? })
     }
 
-    /// Maps pages that a domain granted, one after the other, to be read and written.
+    /// Maps pages that a domain granted, one after the other, to be read and written. A
+    /// reference that does not grant that is [`io::ErrorKind::InvalidData`], and none is mapped
+    /// then.
     pub fn map(&self, domid: u16, refs: &[u32]) -> io::Result<Mapping> {
         if refs.is_empty() || refs.len() > MAX_PAGES {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "1 to 256 grants are mapped"));
@@ -65,6 +69,8 @@ impl GntDev {
         };
         let mapped = match at {
             Ok(at) => NonNull::new(at.cast()).ok_or_else(|| io::Error::other("mapped at 0")),
+            // All that the kernel says of what Xen refused.
+            Err(Errno::INVAL) => Err(io::Error::new(io::ErrorKind::InvalidData, not_lent(refs))),
             Err(e) => Err(e.into()),
         };
         match mapped {
@@ -78,6 +84,16 @@ impl GntDev {
                 unmap(&device, index, len);
                 Err(e)
             }
+        }
+    }
+}
+
+/// Xen says of each reference what is wrong with it; its Linux does not.
+fn not_lent(refs: &[u32]) -> String {
+    match refs {
+        [one] => std::format!("grant reference {one} is not lent to this domain to be written"),
+        all => {
+            std::format!("its {} pages are not all lent to this domain to be written", all.len())
         }
     }
 }

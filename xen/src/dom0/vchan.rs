@@ -107,7 +107,11 @@ impl Vchan {
         let remote = number(store, path, EVENT_CHANNEL)?;
         let ring_ref = number(store, path, RING_REF)?;
         let refused = |what: &str, e: io::Error| {
-            io::Error::new(e.kind(), format!("domain {domid}'s {what}: {e}"))
+            let said = format!("domain {domid}'s {what}: {e}");
+            match e.kind() {
+                io::ErrorKind::InvalidData => Open::Lie(said),
+                kind => Open::Io(io::Error::new(kind, said)),
+            }
         };
         let gntdev = GntDev::open()?;
         let evtchn = EvtChn::open()?;
@@ -117,8 +121,17 @@ impl Vchan {
         let (left, right) = grants.split_at_checked(left).unwrap_or_default();
         let left = gntdev.map(domid, left).map_err(|e| refused("vchan ring", e))?;
         let right = gntdev.map(domid, right).map_err(|e| refused("vchan ring", e))?;
-        let port = evtchn.bind_interdomain(domid, remote);
-        let port = port.map_err(|e| refused("vchan port", e))?;
+        let port = evtchn.bind_interdomain(domid, remote).map_err(|e| match e.kind() {
+            // It has another end already, or was never left open for us: Xen says only that
+            // there is nothing to bind. The page may know.
+            io::ErrorKind::InvalidInput if page.has_client() => {
+                Open::NotYet(NotYet::Taken.to_string())
+            }
+            io::ErrorKind::InvalidInput => {
+                Open::NotYet(format!("domain {domid}'s vchan port: {remote} waits for nobody"))
+            }
+            _ => refused("vchan port", e),
+        })?;
         let client = Client::connect(page, left, right, takes).map_err(|why| match why {
             NotYet::Rings => Open::Lie(why.to_string()),
             _ => Open::NotYet(why.to_string()),

@@ -68,6 +68,11 @@ impl Page {
         (self.left_order.load(Ordering::Relaxed), self.right_order.load(Ordering::Relaxed))
     }
 
+    /// Whether it says that there is a client.
+    pub fn has_client(&self) -> bool {
+        self.cli_live.load(Ordering::Acquire) == 1
+    }
+
     /// The grant references that begin with number `from`: claims of the server. The
     /// left ring's pages come first, then the right one's.
     pub fn grants(&self, from: usize) -> impl Iterator<Item = u32> {

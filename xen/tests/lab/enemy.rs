@@ -1,15 +1,13 @@
-//! A guest and a client that is its enemy, on a real Xen: this program runs once more in
-//! dom0, as that client.
+//! A client that is an enemy: it writes into the page of a vchan what it likes, when it likes.
 
 use std::io::{Read, Write};
-use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use atoll_lab::xen::Lab;
-use atoll_xen::dom0::{EvtChn, GntDev, Mapping, Open, Port, Store, Stream, Vchan};
-use atoll_xen::store::{Answer, NO_TRANSACTION, Request};
+use atoll_xen::dom0::{EvtChn, GntDev, Mapping, Open, Port, Store, Vchan};
 use atoll_xen::vchan::{Bytes, Takes};
+
+use super::{PATIENCE, greet, honest, in_dom0, number, path};
 
 /// Where in the page of a vchan these stand (`libxenvchan.h`).
 const LEFT_PROD: usize = 4;
@@ -17,33 +15,26 @@ const RIGHT_CONS: usize = 8;
 const ORDERS: usize = 16;
 const CLI_LIVE: usize = 20;
 
-/// Says that this is the enemy, and of which domain.
-const ENEMY_OF: &str = "ATOLL_ENEMY_OF";
-const PATIENCE: Duration = Duration::from_secs(60);
-
 #[test]
 fn a_client_that_is_an_enemy_harms_nobody_else() {
-    if let Ok(domid) = std::env::var(ENEMY_OF) {
-        return the_enemy(&domid);
-    }
-    let Some(lab) = Lab::for_test() else { return };
-    let image = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/atoll/images/hello.img");
-    assert!(image.is_file(), "{} is not built: cargo xtask test lab does", image.display());
-    lab.bring("hello.img", &image).unwrap();
-    lab.bring("enemy", &std::env::current_exe().unwrap()).unwrap();
-    lab.put("cfg", b"name=\"hello\"\ntype=\"pvh\"\nkernel=\"/mnt/hello.img\"\nmemory=4\nvcpus=1\n")
-        .unwrap();
-    lab.ok("xl create -q /mnt/cfg 2>/dev/null").unwrap();
-    let name = "a_client_that_is_an_enemy_harms_nobody_else";
-    let script = format!("{ENEMY_OF}=$(xl domid hello) /mnt/enemy --exact {name} --nocapture 2>&1");
-    let out = lab.run(&script).unwrap();
-    assert!(out.status == 0 && out.text().contains("1 passed"), "{}\n{}", out.text(), lab.log());
-    // Nothing that it had mapped keeps what is left of the domain.
-    let until = Instant::now() + PATIENCE;
-    while lab.ok("xl list").unwrap().lines().count() != 2 {
-        assert!(Instant::now() < until, "{}", lab.ok("xl list").unwrap());
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    in_dom0("enemy::a_client_that_is_an_enemy_harms_nobody_else", the_enemy);
+}
+
+#[test]
+fn a_stream_that_has_a_client_is_not_free() {
+    in_dom0("enemy::a_stream_that_has_a_client_is_not_free", |domid| {
+        let mut store = Store::open().unwrap();
+        let control = path(domid, "control");
+        let mut first = honest(domid, &control);
+        match Vchan::open(&mut store, domid, &control, Takes::Fresh) {
+            Err(Open::NotYet(why)) => assert_eq!(why, "the vchan has another client"),
+            other => panic!("{other:?}"),
+        }
+        greet(&mut first);
+        drop(first);
+        drop(honest(domid, &control));
+        assert!(Command::new("xl").args(["destroy", "hello"]).status().unwrap().success());
+    });
 }
 
 /// The page of a vchan and its port, in the hands of somebody who keeps no rule.
@@ -82,35 +73,10 @@ impl Enemy {
     }
 }
 
-fn number(store: &mut Store, path: &str, key: &str) -> u32 {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        match store.ask(NO_TRANSACTION, &Request::Read(&format!("{path}/{key}"))) {
-            Ok(Answer::Value(value)) => return String::from_utf8(value).unwrap().parse().unwrap(),
-            other => assert!(Instant::now() < until, "{other:?}"),
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// One who keeps the rules: is answered in 9P.
-fn honest(domid: u16, path: &str) -> Stream {
-    let mut stream =
-        Stream::open(Store::open().unwrap(), domid, path, Takes::Fresh, PATIENCE).unwrap();
-    let version = b"\x15\0\0\0\x64\xff\xff\0\x20\0\0\x08\x009P2000.L";
-    stream.write_all(version).unwrap();
-    let mut head = [0; 7];
-    stream.read_exact(&mut head).unwrap();
-    assert_eq!(head[4], 101, "{head:?}");
-    stream.read_exact(&mut [0; 14]).unwrap();
-    stream
-}
-
 /// What runs in dom0.
-fn the_enemy(domid: &str) {
-    let domid: u16 = domid.trim().parse().unwrap();
+fn the_enemy(domid: u16) {
     let mut store = Store::open().unwrap();
-    let path = |name| format!("/local/domain/{domid}/data/vchan/{name}");
+    let path = |name| path(domid, name);
     let control = path("control");
     let mut seed = 7u32;
     let mut random = move || {
