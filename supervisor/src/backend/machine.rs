@@ -290,11 +290,11 @@ impl Machine {
         };
         let (status, ()) = tokio::join!(wait, listen);
         let (status, killed) = status?;
+        let said = String::from_utf8_lossy(&self.said.borrow()).trim().to_owned();
         // It may have ended by itself just before.
         if killed && status.signal() == Some(Signal::KILL.as_raw()) {
-            return Ok(Ended::Killed);
+            return Ok(Ended::Killed(said));
         }
-        let said = String::from_utf8_lossy(&self.said.borrow()).trim().to_owned();
         Ok(backend.ended(status, &said))
     }
 }

@@ -65,8 +65,9 @@ pub enum Ended {
     Status(u8),
     /// It failed, and has written a record.
     Recorded,
-    /// It was killed because that was wanted ([`Machine::wait`]).
-    Killed,
+    /// It was killed because that was wanted ([`Machine::wait`]); the text is what its program
+    /// had complained of before, which may be nothing.
+    Killed(String),
     /// It failed without a word; the text says all that is known.
     Lost(String),
     /// It runs elsewhere, or is to be taken for that: it must not be started again of itself.
@@ -74,6 +75,12 @@ pub enum Ended {
     Moved(String),
     /// The program never ran the guest; the text is its complaint.
     Unstarted(String),
+}
+
+/// Why a guest was killed that nobody asked to end, by what its program had complained of.
+pub fn of_no_use(said: &str) -> String {
+    let killed = "it was of no use any more, and was killed";
+    if said.is_empty() { killed.into() } else { format!("{killed}: {said}") }
 }
 
 /// Open files by the numbers that a program is told of.

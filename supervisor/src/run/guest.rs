@@ -253,8 +253,8 @@ impl Guest {
             let _ = timeout(LAST_WORDS, log).await;
         }
         let record = timeout(LAST_WORDS, record).await.ok().and_then(Result::ok).flatten();
-        refused =
-            refused.filter(|_| matches!(ended, Ended::Lost(_) | Ended::Killed) && record.is_none());
+        refused = refused
+            .filter(|_| matches!(ended, Ended::Lost(_) | Ended::Killed(_)) && record.is_none());
         Ok(Outcome { ended, record, asked: ending.is_asked(), refused })
     }
 }

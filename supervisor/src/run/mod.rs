@@ -22,8 +22,8 @@ use tokio::task::{LocalSet, spawn_local};
 use tokio::time::Instant;
 
 use crate::address;
-use crate::backend::Ended;
 use crate::backend::qemu::Accel;
+use crate::backend::{Ended, of_no_use};
 use crate::guard::Guard;
 use crate::namespace::Import;
 use crate::shim::{Order, Report};
@@ -245,8 +245,8 @@ fn tell(printer: &Printer, outcome: &Outcome) -> bool {
         }
         (Ended::Status(n), None) => printer.tell(&format!("failed: it ended with status {n}")),
         (Ended::Recorded, None) => printer.tell("failed, and its record did not arrive"),
-        (Ended::Killed, None) if outcome.asked => printer.tell("was killed"),
-        (Ended::Killed, None) => printer.tell("failed: it was of no use any more, and was killed"),
+        (Ended::Killed(_), None) if outcome.asked => printer.tell("was killed"),
+        (Ended::Killed(said), None) => printer.tell(&format!("failed: {}", of_no_use(said))),
         (Ended::Lost(why), None) if outcome.asked => printer.tell(&format!("was killed: {why}")),
         (Ended::Lost(why), None) => printer.tell(&format!("failed: {why}")),
     }

@@ -25,7 +25,7 @@ use super::folder::Folder;
 use super::serving::Serving;
 use super::voice::Voice;
 use super::{End, FORMAT, How, Mark, Report, Spec, held, history, mark, tree, usage, zygote};
-use crate::backend::Ended;
+use crate::backend::{Ended, of_no_use};
 use crate::guard::{self, Guard, Twin};
 use crate::guestlog::Writer;
 use crate::run::{self, Doors, Foreign, Guest, Options, Outcome, Plan};
@@ -292,8 +292,8 @@ fn judge(outcome: Result<Outcome, (How, anyhow::Error)>) -> (How, String, bool, 
         Ended::Status(0) => (How::Exited(0), String::new()),
         Ended::Status(n) => (How::Exited(n), format!("it ended with status {n}")),
         Ended::Recorded => (How::Crashed, "it failed, and its record did not arrive".into()),
-        Ended::Killed if asked => (How::Killed, "killed".into()),
-        Ended::Killed => (How::Lost, "it was of no use any more, and was killed".into()),
+        Ended::Killed(_) if asked => (How::Killed, "killed".into()),
+        Ended::Killed(said) => (How::Lost, of_no_use(&said)),
         Ended::Lost(why) if asked => (How::Killed, why),
         Ended::Lost(why) => (How::Lost, why),
         Ended::Moved(why) => (How::Moved, why),

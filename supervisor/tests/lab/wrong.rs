@@ -153,3 +153,30 @@ fn a_guest_that_never_connects() {
     );
     nothing_is_left(&lab);
 }
+
+#[test]
+fn a_guest_that_lies_about_its_streams() {
+    let Some(lab) = dom0() else { return };
+    // Before it runs its keys are there already, and say what cannot be: a page that was never
+    // lent, no number, a port that waits for nobody.
+    let paused = "case $1 in create) shift; exec $real create -p \"$@\";; esac; exec $real \"$@\"";
+    for (page, port, why) in [
+        ("400", "9", "grant reference 400 is not lent to this domain to be written"),
+        ("8 or 9", "9", "ring-ref is \"8 or 9\", no number"),
+        ("8", "9x", "event-channel is \"9x\", no number"),
+    ] {
+        let said = ok(
+            &lab,
+            &format!(
+                "{}\n(timeout 60 atoll run /mnt/hello.img --on xen >log 2>&1; echo ended $? >>log) &
+                until d=$(xl domid hello 2>/dev/null); do :; done
+                xenstore-write /local/domain/$d/data/vchan/control/ring-ref '{page}'
+                xenstore-write /local/domain/$d/data/vchan/control/event-channel '{port}'
+                wait; cat log",
+                other_xl(paused)
+            ),
+        );
+        assert!(said.contains(why) && said.ends_with("ended 1\n"), "{page}, {port}: {said}");
+        nothing_is_left(&lab);
+    }
+}
