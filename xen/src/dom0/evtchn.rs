@@ -62,6 +62,12 @@ impl EvtChn {
         }
     }
 
+    /// Takes one event, and lets the next come. Only one: the other end of a port can send
+    /// them faster than they are taken, and whoever took all would do nothing else.
+    pub fn acknowledge(&self) -> io::Result<()> {
+        self.pending()?.map_or(Ok(()), |port| self.unmask(port))
+    }
+
     /// Lets a port's next event come.
     pub fn unmask(&self, port: Port) -> io::Result<()> {
         (&self.device).write_all(&port.0.to_ne_bytes())
@@ -72,5 +78,39 @@ impl AsFd for EvtChn {
     /// Readable when a port has had an event.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.device.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+
+    /// A device, and the kernel's end of it.
+    fn device() -> (EvtChn, UnixStream) {
+        let (device, kernel) = UnixStream::pair().unwrap();
+        device.set_nonblocking(true).unwrap();
+        (EvtChn { device: File::from(OwnedFd::from(device)) }, kernel)
+    }
+
+    #[test]
+    fn a_storm_of_events_is_taken_one_at_a_time() {
+        let (evtchn, mut kernel) = device();
+        // Each time that the port is unmasked its next event is there already.
+        for _ in 0..3 {
+            kernel.write_all(&7u32.to_ne_bytes()).unwrap();
+        }
+        for left in [2, 1, 0] {
+            evtchn.acknowledge().unwrap();
+            let mut unmasked = [0; 4];
+            kernel.read_exact(&mut unmasked).unwrap();
+            assert_eq!(u32::from_ne_bytes(unmasked), 7);
+            kernel.set_nonblocking(true).unwrap();
+            assert!(kernel.read(&mut unmasked).is_err(), "more than one, and {left} are left");
+            kernel.set_nonblocking(false).unwrap();
+        }
+        evtchn.acknowledge().unwrap();
+        assert_eq!(evtchn.pending().unwrap(), None);
     }
 }

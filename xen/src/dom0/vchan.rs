@@ -152,13 +152,10 @@ impl Vchan {
         self.domid
     }
 
-    /// Takes the events that came. To be called when the descriptor is readable, before
-    /// anything else: what comes later makes it readable again.
+    /// Takes the event that came, if one did. To be called when the descriptor is readable,
+    /// before anything else: what comes later makes it readable again.
     pub fn acknowledge(&mut self) -> io::Result<()> {
-        while let Some(port) = self.evtchn.pending()? {
-            self.evtchn.unmask(port)?;
-        }
-        Ok(())
+        self.evtchn.acknowledge()
     }
 
     /// Receives what there is and fits: nothing yet, 0 at the end, or so many bytes. After
