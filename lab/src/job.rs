@@ -36,6 +36,7 @@ pub struct Job {
     /// None when the job has ended, or is out of hand.
     port: Option<Port>,
     nonce: String,
+    /// What it is called in errors.
     script: String,
     seen: Vec<u8>,
 }
@@ -49,7 +50,7 @@ impl Job {
             .and_then(|()| port.stream.write_all(script.as_bytes()))
             .context("the guest takes no command")?;
         let mut job =
-            Job { shell, port: Some(port), nonce, script: script.to_owned(), seen: Vec::new() };
+            Job { shell, port: Some(port), nonce, script: brief(script), seen: Vec::new() };
         let begun = format!("{}+\n", job.nonce);
         let at = job.until(PATIENCE, |seen| find(seen, begun.as_bytes()))?;
         job.seen.drain(..at + begun.len());
@@ -190,6 +191,15 @@ fn whole(seen: &[u8], mark: &[u8]) -> Option<usize> {
     seen[at + mark.len()..].contains(&b'\n').then_some(at)
 }
 
+/// A script as errors call it: its first line, and a mark where more is left out.
+pub(crate) fn brief(script: &str) -> String {
+    const MOST: usize = 100;
+    let script = script.trim();
+    let line = script.lines().next().unwrap_or_default();
+    let brief: String = line.chars().take(MOST).collect();
+    if brief.len() == script.len() { brief } else { format!("{} [...]", brief.trim_end()) }
+}
+
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|w| w == what)
 }
@@ -205,5 +215,13 @@ mod tests {
         assert_eq!(kept(b"some\na", b"\nab "), 2);
         assert_eq!(kept(b"\nab", b"\nab "), 3);
         assert_eq!(kept(b"\nac", b"\nab "), 0);
+    }
+    #[test]
+    fn errors_call_a_script_by_its_first_line() {
+        assert_eq!(brief("xl list\n"), "xl list");
+        assert_eq!(brief(""), "");
+        assert_eq!(brief("cd /run\nxl list"), "cd /run [...]");
+        let long = format!("echo {}", "ä".repeat(200));
+        assert_eq!(brief(&long), format!("echo {} [...]", "ä".repeat(95)));
     }
 }

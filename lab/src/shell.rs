@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::job::{Job, Output};
+use crate::job::{self, Job, Output};
 use crate::linux::PATIENCE;
 use crate::qemu::Qemu;
 
@@ -22,9 +22,21 @@ pub const JOBS: usize = 6;
 /// The port over which jobs get signals; theirs are behind it.
 pub(crate) const CONTROL: u32 = 1;
 
+/// What says why nobody answers.
+pub(crate) trait Console: Send + Sync {
+    /// All that it shows.
+    fn said(&self) -> String;
+}
+
+impl Console for Qemu {
+    fn said(&self) -> String {
+        Qemu::said(self)
+    }
+}
+
 /// Where scripts are sent to.
 pub struct Shell {
-    qemu: Arc<Qemu>,
+    console: Arc<dyn Console>,
     control: Mutex<UnixStream>,
     free: Mutex<Vec<Port>>,
     freed: Condvar,
@@ -78,11 +90,11 @@ pub(crate) fn identity() -> Vec<u8> {
 
 impl Shell {
     /// Of a guest whose ports these are, the one of signals first.
-    pub(crate) fn new(qemu: Arc<Qemu>, ports: Vec<UnixStream>) -> Result<Arc<Shell>> {
+    pub(crate) fn new(console: Arc<dyn Console>, ports: Vec<UnixStream>) -> Result<Arc<Shell>> {
         let mut ports = (CONTROL..).zip(ports).map(|(number, stream)| Port { number, stream });
         let control = ports.next().context("no port")?.stream;
         Ok(Arc::new(Shell {
-            qemu,
+            console,
             control: Mutex::new(control),
             free: Mutex::new(ports.collect()),
             freed: Condvar::new(),
@@ -107,7 +119,8 @@ impl Shell {
     /// What a script writes, which must end with status 0.
     pub fn ok(self: &Arc<Self>, script: &str) -> Result<String> {
         let out = self.run(script)?;
-        ensure!(out.status == 0, "`{script}` ended with status {}: {}", out.status, out.text());
+        let (script, status) = (job::brief(script), out.status);
+        ensure!(status == 0, "`{script}` ended with status {status}: {}", out.text());
         Ok(out.text())
     }
 
@@ -126,7 +139,7 @@ impl Shell {
 
     /// What the console shows.
     pub(crate) fn console(&self) -> String {
-        self.qemu.said()
+        self.console.said()
     }
 
     pub(crate) fn signal(&self, port: u32, signal: &str) -> Result<()> {

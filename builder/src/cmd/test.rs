@@ -27,10 +27,15 @@ const NONE: &str = "none of that name here";
 #[command(after_help = "Examples:
   cargo xtask test
   cargo xtask test flip          only tests with `flip` in their name
-  cargo xtask test lab           only those that need a Xen host, in the lab")]
+  cargo xtask test lab           only those that need a Xen host, in the lab
+  cargo xtask test lab --here    those on the Xen host that this is the dom0 of")]
 pub(crate) struct Test {
     /// Run only tests whose name holds this; `lab`: only those that need a Xen host.
     filter: Option<String>,
+    /// With `lab`: in place of the lab take this host, which is the dom0 of a Xen and has no
+    /// other domains. Builds as you and runs the tests by sudo, one after another.
+    #[arg(long, requires = "filter")]
+    here: bool,
     /// Print the summary as lines of JSON.
     #[arg(long)]
     json: bool,
@@ -39,7 +44,13 @@ pub(crate) struct Test {
 impl Test {
     pub(crate) fn run(self, cx: &Context) -> Result<ExitCode> {
         let mut steps = Steps::new(cx);
-        if self.filter.as_deref() == Some("lab") {
+        if self.here {
+            if self.filter.as_deref() != Some("lab") {
+                bail!("--here goes with `lab`: cargo xtask test lab --here");
+            }
+            steps.step("images", || images(cx));
+            on_this_host(cx, &mut steps);
+        } else if self.filter.as_deref() == Some("lab") {
             steps.step("set-up", || setup::ensure(cx, "test").map(|()| String::new()));
             steps.step("images", || images(cx));
             on_xen(cx, &mut steps);
@@ -61,6 +72,21 @@ fn on_xen(cx: &Context, steps: &mut Steps<'_>) {
     // Each lab takes a processor and a gigabyte.
     command.args(["--", "--test-threads", "2"]).env(LAB, "must");
     steps.program("tests on Xen", &mut command);
+}
+
+/// Adds the step of these tests on this host. What is left out there says so.
+fn on_this_host(cx: &Context, steps: &mut Steps<'_>) {
+    let root = rustix::process::geteuid().is_root();
+    let sudo: &[&str] = if root { &[] } else { &["sudo"] };
+    let mut words: Vec<_> = sudo.to_vec();
+    let word = format!("{LAB}=here");
+    words.extend(["env", &word]);
+    let runner = format!("target.'cfg(all())'.runner={words:?}");
+    let mut command = cargo::host(&cx.repo);
+    command.args(["test", "--config", &runner]);
+    command.args(["--workspace", "--test", "lab", "--no-fail-fast"]);
+    command.args(["--", "--test-threads", "1", "--show-output"]);
+    steps.program("tests on this Xen host", &mut command);
 }
 
 /// Adds the test steps. Where nothing may be left out, what cannot be run has failed.

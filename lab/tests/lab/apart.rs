@@ -41,7 +41,7 @@ fn a_lab_dies_with_its_test() {
         std::thread::sleep(PATIENCE * 2);
         return;
     }
-    if Lab::for_test().is_none() {
+    if Lab::for_test_apart("it is about the lab's own machine").is_none() {
         return;
     }
     let mut test =
@@ -71,7 +71,7 @@ fn a_lab_that_is_up_serves_anybody_until_it_is_told_to_go() {
     if let Some(name) = word() {
         return session::keep(&name, Store::C, &mut std::io::stdout()).unwrap();
     }
-    if Lab::for_test().is_none() {
+    if Lab::for_test_apart("it is about the lab's own machine").is_none() {
         return;
     }
     let name = format!("test-{}", std::process::id());

@@ -13,7 +13,8 @@ fn dom0_runs_what_it_is_told_and_leaves_nothing() {
     let Some(lab) = Lab::for_test() else { return };
     println!("{:?}", lab.took());
     let info = lab.ok("xl info").unwrap();
-    assert!(info.contains("xen_version            : 4.17"), "{info}");
+    let version = if lab.is_here() { ": 4." } else { ": 4.17" };
+    assert!(info.contains(&format!("xen_version            {version}")), "{info}");
     assert!(info.contains("hvm") && info.contains("free_memory"), "{info}");
     assert_eq!(lab.ok("xenstore-read /local/domain/0/name").unwrap(), "Domain-0\n");
 
@@ -73,7 +74,7 @@ fn streams_carry_bytes_both_ways_and_end() {
 
 #[test]
 fn labs_are_apart_and_run_side_by_side() {
-    let Some(one) = Lab::for_test() else { return };
+    let Some(one) = Lab::for_test_apart("it takes two hosts") else { return };
     let two = Lab::with(Store::OCaml, None, &mut |_| ()).unwrap();
     one.ok("xenstore-write /test one; echo one >/mnt/file").unwrap();
     assert_eq!(two.run("xenstore-exists /test").unwrap().status, 1);
@@ -91,7 +92,7 @@ fn labs_are_apart_and_run_side_by_side() {
 
 #[test]
 fn a_wire_joins_two_hosts() {
-    let Some(one) = Lab::for_test() else { return };
+    let Some(one) = Lab::for_test_apart("it takes two hosts") else { return };
     let two = Lab::start().unwrap();
     two.ok("echo two >/run/who").unwrap();
     let wire = Wire::new(&one, "/run/wire", &two, "EXEC:sh").unwrap();

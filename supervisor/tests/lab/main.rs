@@ -1,25 +1,48 @@
 //! Guests as domains of a real Xen, by a supervisor in its dom0.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use atoll_lab::xen::Lab;
 
+mod here;
 mod relocate;
 mod serve;
 mod shells;
 mod wrong;
 
-/// A dom0 with `atoll` in it and the images that `cargo xtask test` has built.
+/// Says where `atoll` and the images are, for who runs this program on another machine than
+/// it was built on.
+const FILES: &str = "ATOLL_LAB_FILES";
+
+const IMAGES: [&str; 2] = ["hello.img", "crash.img"];
+
+/// `atoll`, or an image that `cargo xtask test` has built.
+fn file(name: &str) -> PathBuf {
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/atoll/images");
+    let file = match std::env::var_os(FILES) {
+        Some(folder) => Path::new(&folder).join(name),
+        None if name == "atoll" => env!("CARGO_BIN_EXE_atoll").into(),
+        None => built.join(name),
+    };
+    assert!(file.is_file(), "{} is not built: cargo xtask test lab does", file.display());
+    file
+}
+
+/// A dom0 with `atoll` in it and the images.
 fn dom0() -> Option<Lab> {
-    let lab = Lab::for_test()?;
-    lab.bring("atoll", Path::new(env!("CARGO_BIN_EXE_atoll"))).unwrap();
-    let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/atoll/images");
-    for name in ["hello", "crash"] {
-        let image = images.join(format!("{name}.img"));
-        assert!(image.is_file(), "{} is not built: cargo xtask test lab does", image.display());
-        lab.bring(&format!("{name}.img"), &image).unwrap();
+    Some(with_files(Lab::for_test()?))
+}
+
+/// One that is nobody's, and why it must be.
+fn dom0_apart(why: &str) -> Option<Lab> {
+    Some(with_files(Lab::for_test_apart(why)?))
+}
+
+fn with_files(lab: Lab) -> Lab {
+    for name in IMAGES.into_iter().chain(["atoll"]) {
+        lab.bring(name, &file(name)).unwrap();
     }
-    Some(lab)
+    lab
 }
 
 /// What every script here begins with. `up NAME` waits until a guest's tree is there.
@@ -51,12 +74,12 @@ fn a_guest_lives_and_ends_as_a_domain() {
     let said = ok(
         &lab,
         "atoll run /mnt/hello.img --on xen >log 2>&1 & run=$!; up hello
-        xl domid hello; atoll cat hello /export/greeter/greeting
+        test $(xl domid hello) -gt 0; echo domain $?; atoll cat hello /export/greeter/greeting
         atoll write hello /export/greeter/ctl 'greet reef'; atoll cat hello /export/greeter/greeting
         xl list -l hello | grep -c '\"type\": \"pvh\"'
         atoll write hello /ctl stop; wait $run; echo ended $?; grep -c 'on xen' log",
     );
-    assert_eq!(said, "1\nHello, world!\nHello, reef!\n1\nended 0\n1\n");
+    assert_eq!(said, "domain 0\nHello, world!\nHello, reef!\n1\nended 0\n1\n");
     nothing_is_left(&lab);
 
     let said = ok(&lab, "atoll doctor --state /run/state | grep xen");

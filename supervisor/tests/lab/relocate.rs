@@ -4,7 +4,7 @@ use atoll_lab::job::Job;
 use atoll_lab::xen::{Lab, Wire};
 
 use super::serve::SERVE as SUPERVISE;
-use super::{dom0, nothing_is_left, ok};
+use super::{dom0, dom0_apart, nothing_is_left, ok};
 
 /// The guest hello, in the care of a supervisor in dom0.
 const SERVE: &str = "until [ -S /run/atoll/supervisor ]; do usleep 20000; done
@@ -37,12 +37,11 @@ fn start(lab: &Lab, line: &str) -> Job {
     lab.job(&format!("{before} {line}")).unwrap()
 }
 
-/// A host with a supervisor that has the guest hello.
-fn served() -> Option<(Lab, Job)> {
-    let lab = dom0()?;
+/// A supervisor on this host that has the guest hello.
+fn served(lab: Lab) -> (Lab, Job) {
     let serve = start(&lab, "atoll serve -q --state /run/state");
     ok(&lab, SERVE);
-    Some((lab, serve))
+    (lab, serve)
 }
 
 /// Whoever waits for a guest to arrive.
@@ -60,7 +59,7 @@ fn receive(lab: &Lab, more: &str) -> Job {
 
 #[test]
 fn a_guest_moves_to_another_host_or_stays() {
-    let Some((one, serve)) = served() else { return };
+    let Some((one, serve)) = dom0_apart("it takes two hosts").map(served) else { return };
     // A reader of its events, from before until after all that follows.
     let mut reader = start(&one, "atoll tail -F hello /export/greeter/events");
     reader.wait_for("reef").unwrap();
@@ -119,7 +118,7 @@ fn a_guest_moves_to_another_host_or_stays() {
 
 #[test]
 fn who_is_taken_by_somebody_else_is_not_lost() {
-    let Some((lab, serve)) = served() else { return };
+    let Some((lab, serve)) = dom0().map(served) else { return };
     // Written down and gone on: it is the same run.
     ok(&lab, "xl save -c hello /run/save >/dev/null 2>&1");
     assert_eq!(greeting(&lab), "Hello, reef!\n");

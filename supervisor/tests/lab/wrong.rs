@@ -2,7 +2,7 @@
 
 use atoll_lab::xen::Lab;
 
-use super::{dom0, nothing_is_left, ok};
+use super::{dom0, dom0_apart, nothing_is_left, ok};
 
 /// Runs hello with something wrong, which is set up before. It says why within a minute, and
 /// does not end well.
@@ -76,7 +76,9 @@ fn wrong_images_and_too_little_memory() {
     // Less than the image takes, and more than the host has.
     refused(&lab, "", "/mnt/hello.img --memory 64K", "64K: from 2MiB");
     refused(&lab, "", "/mnt/hello.img --memory 1M", "1M: from 2MiB");
-    refused(&lab, "", "/mnt/hello.img --memory 2G", "xl has made no domain: ");
+    let whole = ok(&lab, "xl info total_memory");
+    let more = format!("/mnt/hello.img --memory {}M", 2 * whole.trim().parse::<u64>().unwrap());
+    refused(&lab, "", &more, "xl has made no domain: ");
 }
 
 #[test]
@@ -119,7 +121,8 @@ fn a_name_that_is_taken() {
 
 #[test]
 fn no_privileges_and_no_xenstored() {
-    let Some(lab) = dom0() else { return };
+    let why = "it makes a user and takes devices away";
+    let Some(lab) = dom0_apart(why) else { return };
     let user = "echo 'u:x:1000:1000::/:/bin/sh' >>/etc/passwd; mkdir -p /run/u; chown 1000 /run/u
         user() { su u -s /bin/sh -c \"XDG_RUNTIME_DIR=/run/u PATH=$PATH $1\"; }";
     let said = ok(
