@@ -67,9 +67,7 @@ pub fn double(
         return Ok(pid);
     }
     let status = catch_unwind(AssertUnwindSafe(|| {
-        let with_parent = set_parent_process_death_signal(Some(Signal::KILL));
-        // It may have ended before that was said.
-        if with_parent.is_err() || getppid() != Some(parent) {
+        if end_with(parent).is_err() {
             return 1;
         }
         begin_anew();
@@ -108,20 +106,23 @@ fn close_all_but(files: &[OwnedFd]) {
     }
 }
 
+/// Has this process end when the thread of its parent does that has made it. Refused if that
+/// has ended already.
+pub fn end_with(parent: Pid) -> io::Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    // It may have ended before that was said.
+    match getppid() {
+        Some(now) if now == parent => Ok(()),
+        _ => Err(io::ErrorKind::BrokenPipe.into()),
+    }
+}
+
 /// Lets a program end when this thread does, however that ends.
 pub fn end_with_parent(command: &mut Command) {
     let parent = rustix::process::getpid();
-    let before = move || {
-        set_parent_process_death_signal(Some(Signal::KILL))?;
-        // It may have ended before that was said.
-        match getppid() {
-            Some(now) if now == parent => Ok(()),
-            _ => Err(io::ErrorKind::BrokenPipe.into()),
-        }
-    };
     // SAFETY: between `fork` and `exec` these are two system calls; nothing is allocated and
     // no lock taken, also when one fails.
-    unsafe { command.pre_exec(before) };
+    unsafe { command.pre_exec(move || end_with(parent)) };
 }
 
 /// Children that end, as a descriptor that becomes readable then. The signal is blocked in

@@ -112,11 +112,8 @@ pub struct Machine {
     said: Rc<RefCell<Vec<u8>>>,
 }
 
-/// A process that was just started, and what holds what it was given.
-struct Started {
-    child: Child,
-    files: Option<Box<dyn Any>>,
-}
+/// A process that was just started, and what holds the files that it was given.
+type Started = (Child, Box<dyn Any>);
 
 /// Starts the backend's program.
 fn program(
@@ -144,7 +141,7 @@ fn program(
     command.as_std_mut().fd_mappings(files.into_iter().map(map).collect())?;
     let child =
         command.spawn().map_err(|e| anyhow::anyhow!("cannot start {}: {e}", line[0].display()))?;
-    Ok(Started { child: Child::Program(child), files: Some(Box::new(command)) })
+    Ok((Child::Program(child), Box::new(command)))
 }
 
 /// Has a double of this process do the work.
@@ -173,7 +170,7 @@ fn double(
     };
     let kept = all.iter().map(OwnedFd::try_clone).collect::<io::Result<Vec<_>>>()?;
     let pid = atoll_fork::double(all, begin)?;
-    Ok(Started { child: Child::Double(Double::new(pid)?), files: Some(Box::new(kept)) })
+    Ok((Child::Double(Double::new(pid)?), Box::new(kept)))
 }
 
 /// Starts a machine. `held` is an open file that is not closed before the machine's end,
@@ -208,11 +205,10 @@ pub fn start(
     let (stderr, stderr_end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     // Only who has one thread can be doubled.
     let alone = atoll_fork::threads().is_ok_and(|n| n == 1);
-    let mut started = match backend.double(spec).filter(|_| alone) {
+    let (child, handed_over) = match backend.double(spec).filter(|_| alone) {
         Some(work) => double(work, files, stderr_end, held)?,
         None => program(backend, spec, files, stderr_end, held)?,
     };
-    let child = &started.child;
     let mut process = None;
     if let Some(pid) = child.id() {
         guard.child(pid)?;
@@ -238,7 +234,7 @@ pub fn start(
     };
     // What was handed over is closed here, and not before: a program that ends at once would be
     // seen as a refused connection, and what it said as to why not at all.
-    drop(started.files.take());
+    drop(handed_over);
     Ok(Machine {
         control,
         host,
@@ -246,7 +242,7 @@ pub fn start(
         still,
         again,
         stderr: Some(pipe::Receiver::from_owned_fd(stderr)?),
-        child: started.child,
+        child,
         said: Rc::default(),
     })
 }

@@ -153,15 +153,9 @@ pub async fn follow(debug: pipe::Receiver, mut log: impl FnMut(&str)) -> Option<
 /// Runs [`EXEC`]: becomes a program that ends when its parent does.
 pub fn exec(parent: u32, line: &[OsString]) -> io::Error {
     use std::os::unix::process::CommandExt;
-    if let Err(e) =
-        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
-    {
-        return e.into();
-    }
-    // It may have ended before that was said.
-    let now = rustix::process::getppid().map(|p| p.as_raw_nonzero().get().unsigned_abs());
-    if now != Some(parent) {
-        return io::Error::other("the parent is gone");
+    let parent = i32::try_from(parent).ok().and_then(rustix::process::Pid::from_raw);
+    if let Err(e) = parent.ok_or(io::ErrorKind::InvalidInput.into()).and_then(atoll_fork::end_with) {
+        return io::Error::new(e.kind(), format!("the parent is gone: {e}"));
     }
     match line {
         [program, args @ ..] => {

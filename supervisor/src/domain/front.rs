@@ -117,6 +117,10 @@ fn stand(args: &Args, mut files: Files) -> Result<i32> {
         bail!("there is a domain called {} already (number {domid})", args.name);
     }
     let (shell, held) = shell.unzip();
+    let uuid = match &held {
+        Some(held) => held.uuid().to_owned(),
+        None => new_uuid()?,
+    };
     // Before there are threads.
     let mut keeper = Keeper::double(&args.name, store, held)?;
     let (send, events) = mpsc::channel();
@@ -133,12 +137,6 @@ fn stand(args: &Args, mut files: Files) -> Result<i32> {
         false => None,
     };
     let from = arrival.as_ref().map(Arrival::file);
-    let uuid = match (&shell, &args.shell) {
-        (Some(_), Some(record)) => {
-            record.file_name().unwrap_or_default().to_string_lossy().into_owned()
-        }
-        _ => new_uuid()?,
-    };
     if shell.is_none() {
         keeper.order(&made(args, &uuid, from))?;
     }
