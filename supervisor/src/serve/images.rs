@@ -81,10 +81,8 @@ impl Images {
         found.sort_unstable();
         for hash in found {
             // One that has no manifest beside it, or a strange one, is read again.
-            let kept = std::fs::read(images.path(&hash, "json")).ok();
-            let manifest = kept.and_then(|text| Manifest::from_json(&text));
             let path = images.path(&hash, "img");
-            let manifest = match manifest {
+            let manifest = match Manifest::beside(&path) {
                 Some(manifest) => Some(manifest),
                 None => Manifest::read(&path, &hash).ok(),
             };

@@ -39,6 +39,12 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// What is kept beside an image in the daemon's folder, which was read whole when it came
+    /// there.
+    pub(crate) fn beside(image: &Path) -> Option<Manifest> {
+        Manifest::from_json(&std::fs::read(image.with_extension("json")).ok()?)
+    }
+
     /// What was kept of it.
     pub fn from_json(text: &[u8]) -> Option<Manifest> {
         let ours = serde_json::from_slice(text).map(|m| Manifest::Ours(Box::new(m)));

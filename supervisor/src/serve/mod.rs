@@ -56,6 +56,8 @@ use shells::Shells;
 use state::State;
 use xenstore::XenStore;
 
+/// The folder of images, in that of everything.
+pub(crate) const IMAGES: &str = "images";
 /// The folder of a guest's checkpoints, in the guest's.
 const CHECKPOINTS: &str = "checkpoints";
 
@@ -145,12 +147,12 @@ pub async fn run(options: &Options) -> anyhow::Result<bool> {
         None => default_state()?,
     };
     folder(&at)?;
-    for part in ["images", "guests", "shells"] {
+    for part in [IMAGES, "guests", "shells"] {
         own_folder(&at.join(part))?;
     }
     let mut store = when_free(|| Disk::open(&at)).await?;
     let loaded = store.load()?;
-    let images = Images::open(&at.join("images")).with_context(|| at.display().to_string())?;
+    let images = Images::open(&at.join(IMAGES)).with_context(|| at.display().to_string())?;
     let owner = Owner { uid: rustix::process::geteuid().as_raw(), gid: options.group };
     let (todo, inbox) = tokio::sync::mpsc::unbounded_channel();
     let mut state = State::new(&at, Box::new(store), loaded, images, Box::new(owner), todo);

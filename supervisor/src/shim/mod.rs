@@ -23,6 +23,7 @@ mod folder;
 mod follow;
 mod held;
 mod history;
+mod image;
 mod mark;
 mod order;
 mod process;

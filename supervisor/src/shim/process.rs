@@ -24,7 +24,9 @@ use tokio::time::{sleep, timeout};
 use super::folder::Folder;
 use super::serving::Serving;
 use super::voice::Voice;
-use super::{End, FORMAT, How, Mark, Report, Spec, held, history, mark, tree, usage, zygote};
+use super::{
+    End, FORMAT, How, Mark, Report, Spec, held, history, image, mark, tree, usage, zygote,
+};
 use crate::backend::{Ended, of_no_use};
 use crate::guard::{self, Guard, Twin};
 use crate::guestlog::Writer;
@@ -70,7 +72,9 @@ pub(super) fn run(
         }
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, live(folder, spec, daemon, lock, guard))?;
+    // On the heap: what is moved about otherwise is twenty kilobytes, a few times.
+    let life = Box::pin(live(folder, spec, daemon, lock, guard));
+    LocalSet::new().block_on(&runtime, life)?;
     Ok(true)
 }
 
@@ -190,7 +194,7 @@ async fn start(
     let plan = match spec.foreign {
         true => None,
         false => {
-            let manifest = run::manifest(&spec.image)?;
+            let manifest = image::manifest(folder.path(), &spec.image)?;
             Some(Plan::new(&options, manifest, &atoll, &*voice).await?)
         }
     };
