@@ -102,8 +102,12 @@ mod tests {
     fn the_command_line_is_data() {
         let of =
             |initrd| Foreign { program: "qemu".into(), accel: Accel::Tcg, kernel: null(), initrd };
-        let spec =
-            Spec { image: "/x".into(), memory: 64 << 20, launch: "console=ttyS0 a=\"b c\"".into() };
+        let spec = Spec {
+            image: "/x".into(),
+            memory: 64 << 20,
+            launch: "console=ttyS0 a=\"b c\"".into(),
+            calls: false,
+        };
         for (foreign, files) in [(of(None), 1), (of(Some(null())), 2)] {
             let line: Vec<String> =
                 foreign.line(&spec).iter().map(|w| w.to_str().unwrap().to_owned()).collect();

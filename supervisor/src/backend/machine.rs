@@ -100,7 +100,7 @@ pub struct Machine {
     child: Child,
     /// The connection of the `control` stream, where there is one.
     pub control: Option<Stream>,
-    /// The connection of the `host` stream, where there is one.
+    /// The connection of the `host` stream, where there is one and it is of use.
     pub host: Option<Stream>,
     /// Early log lines and the record.
     pub debug: Option<pipe::Receiver>,
@@ -224,10 +224,10 @@ pub fn start(
         }
         stream.try_into()
     };
-    let (control, host) = match &streams {
-        Some((control_at, host_at)) => (Some(connect(control_at)?), Some(connect(host_at)?)),
-        None => (None, None),
-    };
+    // Where nobody waits for it, a guest that calls nobody is not asked what it has to say.
+    let host = streams.as_ref().filter(|_| spec.calls || again.is_none());
+    let host = host.map(|(_, at)| connect(at)).transpose()?;
+    let control = streams.as_ref().map(|(at, _)| connect(at)).transpose()?;
     let still = match monitor {
         Some(path) => Some(Still(How::Monitor(Monitor::new(connect(&path)?)))),
         None => process.map(|p| Still(How::Process(p))),

@@ -56,6 +56,8 @@ pub struct Spec {
     pub memory: u64,
     /// The launch line.
     pub launch: String,
+    /// Whether it has anything to ask of its host, which takes a `host` stream.
+    pub calls: bool,
 }
 
 /// How a machine ended, as its program tells.
@@ -154,7 +156,8 @@ pub async fn follow(debug: pipe::Receiver, mut log: impl FnMut(&str)) -> Option<
 pub fn exec(parent: u32, line: &[OsString]) -> io::Error {
     use std::os::unix::process::CommandExt;
     let parent = i32::try_from(parent).ok().and_then(rustix::process::Pid::from_raw);
-    if let Err(e) = parent.ok_or(io::ErrorKind::InvalidInput.into()).and_then(atoll_fork::end_with) {
+    if let Err(e) = parent.ok_or(io::ErrorKind::InvalidInput.into()).and_then(atoll_fork::end_with)
+    {
         return io::Error::new(e.kind(), format!("the parent is gone: {e}"));
     }
     match line {

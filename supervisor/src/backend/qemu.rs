@@ -102,8 +102,12 @@ mod tests {
     #[test]
     fn the_command_line_is_data() {
         let qemu = Qemu { program: "qemu".into(), accel: Accel::Tcg };
-        let spec =
-            Spec { image: "/a b.img".into(), memory: (4 << 20) + 1, launch: "atoll.wall=5".into() };
+        let spec = Spec {
+            image: "/a b.img".into(),
+            memory: (4 << 20) + 1,
+            launch: "atoll.wall=5".into(),
+            calls: true,
+        };
         let line: Vec<String> =
             qemu.line(&spec).iter().map(|w| w.to_str().unwrap().to_owned()).collect();
         let text = line.join(" ");

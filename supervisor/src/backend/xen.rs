@@ -144,7 +144,12 @@ mod tests {
     #[test]
     fn the_command_line_is_data() {
         let mut xen = xen("/a b/atoll");
-        let spec = Spec { image: "/x".into(), memory: 1 << 20, launch: "atoll.wall=5 b".into() };
+        let spec = Spec {
+            image: "/x".into(),
+            memory: 1 << 20,
+            launch: "atoll.wall=5 b".into(),
+            calls: true,
+        };
         let line = xen.line(&spec);
         assert_eq!(line[..4], ["/a b/atoll", "__domain", "--name", "hello"]);
         assert!(line.windows(2).any(|two| two == ["--launch", "atoll.wall=5 b"]));

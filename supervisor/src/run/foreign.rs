@@ -62,6 +62,7 @@ impl Foreign {
             image: options.image.clone(),
             memory: options.memory.unwrap_or(image.about.memory),
             launch: image.about.append.clone(),
+            calls: false,
         };
         let (kernel, initrd) = image.unpack(folder).with_context(at)?;
         let backend = Qemu { program, accel, kernel, initrd };

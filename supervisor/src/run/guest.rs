@@ -114,13 +114,14 @@ impl Guest {
         mut orders: mpsc::UnboundedReceiver<Order>,
     ) -> anyhow::Result<Outcome> {
         let joint = self.joint;
-        let (control, host, debug) =
-            (self.machine.control.take(), self.machine.host.take(), self.machine.debug.take());
-        let (Some(control), Some(host), Some(debug)) = (control, host, debug) else {
+        let (control, debug) = (self.machine.control.take(), self.machine.debug.take());
+        let (Some(control), Some(debug)) = (control, debug) else {
             bail!("a machine has its streams once");
         };
         let (control_at, host_at) = self.machine.again().unzip();
-        spawn_local(std::mem::take(&mut self.namespace).serve(host, host_at));
+        if let Some(host) = self.machine.host.take() {
+            spawn_local(std::mem::take(&mut self.namespace).serve(host, host_at));
+        }
         let heard = Rc::new(Cell::new(None));
         let (on, at) = (self.backend.name(), doors.at.clone());
         // What is done anew for each of its connections.

@@ -67,6 +67,7 @@ impl Plan {
             image: std::path::absolute(&options.image)?,
             memory,
             launch: launch.to_string(),
+            calls: state.is_some() || !manifest.imports.is_empty() || !manifest.modules.is_empty(),
         };
         Ok(Plan { manifest, backend, spec, namespace, state, from })
     }
