@@ -183,7 +183,7 @@ fn wait(events: &mpsc::Receiver<Event>) -> Result<u16> {
         match events.recv()? {
             Event::Came(None) => came = true,
             Event::Came(Some(why)) => bail!("{why}"),
-            Event::There(_) | Event::Moved => {}
+            Event::There(_) | Event::Serves | Event::Moved => {}
             Event::KeeperGone => bail!("its keeper has gone"),
             Event::Said(word) => match word.split_once(' ') {
                 Some(("made", domid)) => made = Some(domid.parse::<u16>()?),

@@ -18,7 +18,7 @@ use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_op
 use super::arrive::Arrival;
 use super::console::Console;
 use super::gate::Gate;
-use super::keeper::{Keeper, Order};
+use super::keeper::{Begin, Keeper, Order};
 use super::pool::Kind;
 use super::shell::{Claim, Held};
 use super::travel::{FORMAT, Hello};
@@ -63,6 +63,8 @@ pub(super) enum Event {
     Said(String),
     KeeperGone,
     There(u16),
+    /// It serves its tree.
+    Serves,
     /// All that is to arrive has come, or why not.
     Came(Option<String>),
     /// It runs elsewhere.
@@ -121,8 +123,13 @@ fn stand(args: &Args, mut files: Files) -> Result<i32> {
         Some(held) => held.uuid().to_owned(),
         None => new_uuid()?,
     };
+    let begin = match held {
+        Some(held) => Begin::Taken(held),
+        None if args.receive => Begin::Wait,
+        None => Begin::Make(made(args, &uuid, None)),
+    };
     // Before there are threads.
-    let mut keeper = Keeper::double(&args.name, store, held)?;
+    let mut keeper = Keeper::double(&args.name, store, begin)?;
     let (send, events) = mpsc::channel();
     keeper.tells(send.clone());
     let mut hello = Hello {
@@ -136,11 +143,8 @@ fn stand(args: &Args, mut files: Files) -> Result<i32> {
         true => Some(Arrival::accept(&UnixListener::from(take(ARRIVAL_FD)?), &hello)?),
         false => None,
     };
-    let from = arrival.as_ref().map(Arrival::file);
-    if shell.is_none() {
-        keeper.order(&made(args, &uuid, from))?;
-    }
     if let Some(arrival) = arrival {
+        keeper.order(&made(args, &uuid, Some(arrival.file())))?;
         match arrival.take(send.clone(), &events) {
             Ok(epoch) => hello.epoch = epoch,
             Err(refused) => {
@@ -169,13 +173,17 @@ fn stand(args: &Args, mut files: Files) -> Result<i32> {
                 if let Some((control, host, asks, debug)) = streams.take() {
                     // The streams first: somebody waits for them.
                     let gate = Arc::new(Gate::new()?);
-                    start(domid, control, host, &gate, open.clone())?;
+                    start(domid, control, host, &gate, &open, &send)?;
                     let (hello, moved) = (hello.clone(), send.clone());
                     let (uuid, home) = (uuid.clone(), args.home.clone());
                     let domain = monitor::Domain { domid, uuid, home, hello, gate, moved };
                     std::thread::spawn(move || monitor::serve(&asks, &domain));
                     console = Some(Console::start(store::open()?, domid, debug, open.clone())?);
                 }
+                continue;
+            }
+            Event::Serves => {
+                keeper.serves();
                 continue;
             }
             Event::Moved => break MOVED,
@@ -272,14 +280,16 @@ fn start(
     control: UnixListener,
     host: UnixListener,
     gate: &Arc<Gate>,
-    open: Arc<AtomicBool>,
+    open: &Arc<AtomicBool>,
+    tell: &mpsc::Sender<Event>,
 ) -> Result<()> {
-    for (listener, name, open) in [(control, "control", Some(open)), (host, "host", None)] {
+    for (listener, name) in [(control, "control"), (host, "host")] {
         let (store, gate) = (store::open()?, gate.clone());
+        let (open, tell) = (open.clone(), tell.clone());
         std::thread::spawn(move || {
             let opened = || {
-                if let Some(open) = &open {
-                    open.store(true, Ordering::Release);
+                if name == "control" && !open.swap(true, Ordering::AcqRel) {
+                    let _ = tell.send(Event::Serves);
                 }
             };
             if let Err(e) = lane::serve(&listener, store, domid, name, &gate, &opened) {

@@ -1,9 +1,9 @@
 //! The process that makes a domain and sees to its end.
 //!
 //! It is a double of the one that stands for the domain: to start a program for it would take
-//! longer than all that it does for a prepared shell ([`super::shell`]). It is told what to make by a
-//! line of JSON on its standard input if there is none, and goes on as long as that is open. What
-//! happens it says on its standard output: `made N` when one is there that has arrived, `kept N`
+//! longer than all that it does for a prepared shell ([`super::shell`]). It goes on as long as its
+//! standard input is open, and is told there, by a line of JSON, what is to arrive, and by an empty
+//! line that the guest serves. What happens it says on its standard output: `made N` when one is there that has arrived, `kept N`
 //! when the domain has ended and is still there, `gone` when somebody else has destroyed it, `taken`
 //! when it was suspended before that, as `xl save` and `xl migrate` do, `failed WHY` when it was
 //! never made. When its input ends, the domain is destroyed, in whatever state it is.
@@ -20,7 +20,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal, setpgid, waitpid,
+    Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal, setpgid,
+    setpriority_process, waitpid,
 };
 use rustix::stdio::{dup2_stdin, dup2_stdout};
 use serde::{Deserialize, Serialize};
@@ -36,8 +37,21 @@ const SUSPENDED: &str = "reason code 2 ";
 const GOES_WITHIN: Duration = Duration::from_secs(60);
 /// How long before XenStore knows of it. What `xl` does until then takes it milliseconds.
 const KNOWN_WITHIN: Duration = Duration::from_secs(10);
+/// How nice `xl` is from the moment on in which the guest serves: what it still does then is to
+/// tidy up, and whoever has waited for the guest comes first.
+const NICE: i32 = 10;
 /// How long a process that was killed may take to be gone.
 const DIES_WITHIN: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
+
+/// What it does first.
+pub(super) enum Begin {
+    /// Looks after a shell, which runs.
+    Taken(Held),
+    /// Makes a domain.
+    Make(Order),
+    /// Waits until it is told what arrives.
+    Wait,
+}
 
 /// What is to be made.
 #[derive(Debug, Serialize, Deserialize)]
@@ -53,6 +67,8 @@ pub(super) struct Order {
 enum Event {
     /// `xl create -F` has ended: whether well, and what it said.
     Ended(bool, Vec<u8>),
+    /// The guest serves.
+    Serves,
     /// Nobody wants the domain any more.
     Unwanted,
 }
@@ -75,21 +91,23 @@ pub(super) struct Keeper {
 
 impl Keeper {
     /// Goes on as two, of which only the first one returns. The other has the connection to
-    /// xenstored and the lock of the shell, if there is one, which then runs.
-    pub(super) fn double(name: &str, store: Store, held: Option<Held>) -> Result<Keeper> {
+    /// xenstored and the lock of the shell, if there is one.
+    pub(super) fn double(name: &str, store: Store, begin: Begin) -> Result<Keeper> {
         let ((input, to), (from, output)) = (io::pipe()?, io::pipe()?);
         match atoll_fork::fork() {
             Ok(Fork::Parent(process)) => Ok(Keeper { process, to: Some(to), from: Some(from) }),
             Ok(Fork::Child) => {
                 drop((to, from));
-                let done = child(name, input, output, store, held);
+                let done = child(name, input, output, store, begin);
                 if let Err(why) = &done {
                     eprintln!("{why:#}");
                 }
                 std::process::exit(i32::from(done.is_err()))
             }
             Err(why) => {
-                held.map_or(Ok(()), Held::destroy)?;
+                if let Begin::Taken(held) = begin {
+                    held.destroy()?;
+                }
                 Err(why.into())
             }
         }
@@ -107,7 +125,13 @@ impl Keeper {
         });
     }
 
-    /// Says what is to be made.
+    /// Says that the guest serves.
+    pub(super) fn serves(&mut self) {
+        // If that is not heard the keeper has gone, of which is told elsewhere.
+        self.to.as_mut().map(|to| to.write_all(b"\n"));
+    }
+
+    /// Says what arrives.
     pub(super) fn order(&mut self, order: &Order) -> Result<()> {
         let to = self.to.as_mut().context("no keeper")?;
         Ok(to.write_all(format!("{}\n", serde_json::to_string(order)?).as_bytes())?)
@@ -126,7 +150,7 @@ fn child(
     input: PipeReader,
     output: PipeWriter,
     store: Store,
-    held: Option<Held>,
+    begin: Begin,
 ) -> Result<()> {
     // Out of reach of the terminal's signals, and of who kills the front's group.
     setpgid(None, None)?;
@@ -134,33 +158,41 @@ fn child(
     dup2_stdout(output)?;
     let title = [KEEPER.as_bytes(), name.as_bytes()];
     Title::find().into_iter().for_each(|t| t.set_behind_program(&title));
-    run(store, held)
+    run(store, begin)
 }
 
 /// Runs until the input ends.
-fn run(mut store: Store, held: Option<Held>) -> Result<()> {
+fn run(mut store: Store, begin: Begin) -> Result<()> {
     let (send, events) = mpsc::channel();
-    let (mut kept, arrives) = match held {
-        Some(held) => (Kept::new(held.uuid().to_owned(), None, Some(held)), false),
-        None => {
+    let (mut kept, arrives) = match begin {
+        Begin::Taken(held) => (Kept::new(held.uuid().to_owned(), None, Some(held)), false),
+        Begin::Make(order) => (made(order, &send)?, false),
+        Begin::Wait => {
             let mut line = String::new();
             if io::stdin().lock().read_line(&mut line)? == 0 {
                 return Ok(());
             }
-            let order: Order = serde_json::from_str(&line).context("no order")?;
-            let xl = make(&order, send.clone())?;
-            (Kept::new(order.uuid, Some(xl), None), order.from.is_some())
+            (made(serde_json::from_str(&line).context("no order")?, &send)?, true)
         }
     };
     let input = send.clone();
     std::thread::spawn(move || {
-        let _ = io::stdin().lock().read(&mut [0]);
+        let mut from = io::stdin().lock();
+        while matches!(from.read(&mut [0]), Ok(1..)) {
+            let _ = input.send(Event::Serves);
+        }
         let _ = input.send(Event::Unwanted);
     });
     // However that went, what is there does not stay.
     let wanted = kept.attend(&mut store, &send, &events, arrives);
     kept.end(matches!(wanted, Ok(true)), &events)?;
     wanted.map(drop)
+}
+
+/// Begins to make a domain.
+fn made(order: Order, send: &mpsc::Sender<Event>) -> Result<Kept> {
+    let xl = make(&order, send.clone())?;
+    Ok(Kept::new(order.uuid, Some(xl), None))
 }
 
 /// Says a word; whether somebody listens.
@@ -170,7 +202,7 @@ fn say(word: &str) -> bool {
 }
 
 /// Starts `xl`, which ends when the domain does.
-fn make(order: &Order, ended: mpsc::Sender<Event>) -> Result<OwnedFd> {
+fn make(order: &Order, ended: mpsc::Sender<Event>) -> Result<Xl> {
     let mut command = Command::new(XL);
     let file = give_config(&mut command, &order.config)?;
     match &order.from {
@@ -179,8 +211,9 @@ fn make(order: &Order, ended: mpsc::Sender<Event>) -> Result<OwnedFd> {
     };
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().context("cannot start xl")?;
-    let xl = match pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
-        Ok(xl) => xl,
+    let pid = Pid::from_child(&child);
+    let process = match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(process) => process,
         Err(e) => {
             child.kill()?;
             return Err(e.into());
@@ -191,21 +224,27 @@ fn make(order: &Order, ended: mpsc::Sender<Event>) -> Result<OwnedFd> {
         let (well, said) = out.map_or((false, Vec::new()), |o| (o.status.success(), o.stderr));
         let _ = ended.send(Event::Ended(well, said));
     });
-    Ok(xl)
+    Ok(Xl { pid, process })
+}
+
+/// `xl`, while it runs.
+struct Xl {
+    pid: Pid,
+    process: OwnedFd,
 }
 
 /// The domain.
 struct Kept {
     uuid: String,
     /// `xl`, for as long as it runs.
-    xl: Option<OwnedFd>,
+    xl: Option<Xl>,
     /// The shell that it was.
     held: Option<Held>,
     suspended: bool,
 }
 
 impl Kept {
-    fn new(uuid: String, xl: Option<OwnedFd>, held: Option<Held>) -> Kept {
+    fn new(uuid: String, xl: Option<Xl>, held: Option<Held>) -> Kept {
         Kept { uuid, xl, held, suspended: false }
     }
 
@@ -249,6 +288,10 @@ impl Kept {
             }
             match events.recv()? {
                 Event::Unwanted => return Ok(false),
+                Event::Serves => {
+                    // If it has just ended, this is refused.
+                    let _ = self.xl.as_ref().map(|xl| setpriority_process(Some(xl.pid), NICE));
+                }
                 Event::Ended(well, said) => {
                     self.xl = None;
                     self.suspended |= String::from_utf8_lossy(&said).contains(SUSPENDED);
@@ -288,7 +331,7 @@ impl Kept {
             };
             let patience = if there.is_some() { GOES_WITHIN } else { KNOWN_WITHIN };
             if let Some(xl) = self.xl.take_if(|_| begun.elapsed() >= patience) {
-                kill(&xl);
+                kill(&xl.process);
                 continue;
             }
             if let Some(domid) = there
