@@ -173,7 +173,7 @@ fn stand(args: &Args, mut files: Files) -> Result<i32> {
                 if let Some((control, host, asks, debug)) = streams.take() {
                     // The streams first: somebody waits for them.
                     let gate = Arc::new(Gate::new()?);
-                    start(domid, control, host, &gate, &open, &send)?;
+                    start(domid, control, host, &gate, &open, &send);
                     let (hello, moved) = (hello.clone(), send.clone());
                     let (uuid, home) = (uuid.clone(), args.home.clone());
                     let domain = monitor::Domain { domid, uuid, home, hello, gate, moved };
@@ -282,20 +282,18 @@ fn start(
     gate: &Arc<Gate>,
     open: &Arc<AtomicBool>,
     tell: &mpsc::Sender<Event>,
-) -> Result<()> {
+) {
     for (listener, name) in [(control, "control"), (host, "host")] {
-        let (store, gate) = (store::open()?, gate.clone());
-        let (open, tell) = (open.clone(), tell.clone());
+        let (gate, open, tell) = (gate.clone(), open.clone(), tell.clone());
         std::thread::spawn(move || {
             let opened = || {
                 if name == "control" && !open.swap(true, Ordering::AcqRel) {
                     let _ = tell.send(Event::Serves);
                 }
             };
-            if let Err(e) = lane::serve(&listener, store, domid, name, &gate, &opened) {
+            if let Err(e) = lane::serve(&listener, domid, name, &gate, &opened) {
                 eprintln!("{e:#}");
             }
         });
     }
-    Ok(())
 }

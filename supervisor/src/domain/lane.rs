@@ -30,17 +30,18 @@ const WAITING: usize = 64 << 10;
 /// Serves one stream for ever: this process ends with its domain.
 pub(super) fn serve(
     listener: &UnixListener,
-    mut store: Store,
     domid: u16,
     name: &str,
     gate: &Gate,
     opened: &dyn Fn(),
 ) -> Result<()> {
+    // Nobody may ever come: then XenStore is not asked.
+    let (mut socket, _) = listener.accept()?;
     let path = store::path(domid, &format!("data/vchan/{name}"));
+    let mut store = store::open()?;
     store::watch(&mut store, &format!("{path}/{EVENT_CHANNEL}"))?;
     let mut anew = false;
     loop {
-        let (socket, _) = listener.accept()?;
         let (vchan, pass) = connect(&mut store, domid, &path, gate, anew)?;
         opened();
         socket.set_nonblocking(true)?;
@@ -48,6 +49,7 @@ pub(super) fn serve(
         drop(pass);
         anew = carried? == End::Refused;
         let _ = socket.shutdown(Shutdown::Both);
+        (socket, _) = listener.accept()?;
     }
 }
 

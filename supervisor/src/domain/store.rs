@@ -74,6 +74,9 @@ pub(super) fn path(domid: u16, rest: &str) -> String {
 /// Waits until a name is free; that of a domain that is being destroyed soon is. Whose it
 /// is if it is not.
 pub(super) fn wait_free(store: &mut Store, name: &str, patience: Duration) -> Result<Option<u16>> {
+    if by_name(store, name)?.is_none() {
+        return Ok(None);
+    }
     watch(store, "@releaseDomain")?;
     let until = Instant::now() + patience;
     loop {
