@@ -272,9 +272,7 @@ pub fn records(folder: &Path) -> Result<Vec<PathBuf>> {
 
 /// Memory that no domain has, as `xl` says it, in bytes.
 pub fn free_memory() -> Option<u64> {
-    let out = super::run(&["info"]).ok()?;
-    let text = String::from_utf8_lossy(&out.stdout).into_owned();
-    let line = text.lines().find_map(|l| l.strip_prefix("free_memory"))?;
-    let mib: u64 = line.split(':').nth(1)?.trim().parse().ok()?;
+    let out = super::run(&["info", "free_memory"]).ok()?;
+    let mib: u64 = String::from_utf8_lossy(&out.stdout).trim().parse().ok()?;
     Some(mib << 20)
 }

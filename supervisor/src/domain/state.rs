@@ -1,11 +1,11 @@
-//! What a domain does, as `xl` lists it: a table whose columns are told apart by spaces.
-//! Its JSON says nothing of that.
+//! What a domain does, as Xen says it.
 
 use std::time::Duration;
 
 use anyhow::Result;
+use atoll_xen::dom0::{Life, life};
 
-use super::{run, store};
+use super::store;
 
 /// What a domain does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,32 +21,21 @@ pub(super) enum Is {
 }
 
 /// SHUTDOWN_suspend (xen/include/public/sched.h).
-const SUSPEND: u32 = 2;
+const SUSPEND: u8 = 2;
 
-/// Looks at a domain.
+/// Looks at a domain that XenStore knows. If Xen does not say what it does, it is not taken for
+/// one that has ended, since that one is destroyed.
 pub(super) fn look(domid: u16) -> Is {
-    match run(&["list", "-v", &domid.to_string()]) {
-        Ok(out) if out.status.success() => parse(&String::from_utf8_lossy(&out.stdout), domid),
-        _ => Is::Gone,
-    }
-}
-
-/// Name, number, memory, processors, state, time, uuid, and the reason of its end if it has
-/// ended (`list_domains` in xl_list.c).
-fn parse(table: &str, domid: u16) -> Is {
-    for line in table.lines() {
-        let columns: Vec<&str> = line.split_whitespace().collect();
-        let [_, number, _, _, _, _, _, reason, ..] = columns.as_slice() else { continue };
-        if number.parse() != Ok(domid) {
-            continue;
+    match life(domid) {
+        Ok(Life::Alive) => Is::Alive,
+        Ok(Life::Shutdown(SUSPEND)) => Is::Suspended,
+        Ok(Life::Shutdown(_)) => Is::Ended,
+        Ok(Life::Gone) => Is::Gone,
+        Err(why) => {
+            eprintln!("Xen does not say what domain {domid} does: {why}");
+            Is::Alive
         }
-        return match u32::from_str_radix(reason, 16) {
-            Ok(SUSPEND) => Is::Suspended,
-            Ok(_) => Is::Ended,
-            Err(_) => Is::Alive,
-        };
     }
-    Is::Gone
 }
 
 /// Waits until the domain has ended, or is gone. Whether it was seen suspended before.
@@ -65,27 +54,4 @@ pub(super) fn wait_end(uuid: &str) -> Result<bool> {
         event.map_err(|e| anyhow::anyhow!("{e}"))?;
     }
     Ok(suspended)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_table_is_read() {
-        let table = |reason: &str| {
-            format!(
-                "Name      ID   Mem VCPUs\tState\tTime(s)   UUID   Reason-Code\tSecurity Label\n\
-                 hello      2     4     1     --p---       0.1 \
-                 2a07ca1e-8c37-409e-b652-bcfdfad6a487        {reason}                -\n"
-            )
-        };
-        for (reason, is) in
-            [("-", Is::Alive), ("2", Is::Suspended), ("0", Is::Ended), ("3", Is::Ended)]
-        {
-            assert_eq!(parse(&table(reason), 2), is);
-        }
-        assert_eq!(parse(&table("-"), 3), Is::Gone);
-        assert_eq!(parse("", 3), Is::Gone);
-    }
 }

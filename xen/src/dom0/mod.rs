@@ -3,9 +3,9 @@
 //! Pages that a domain granted are mapped by `/dev/xen/gntdev` ([`GntDev`]), its event
 //! channels are bound by `/dev/xen/evtchn` ([`EvtChn`]), and xenstored is asked by its
 //! socket or, where that runs in another domain, by `/dev/xen/xenbus` ([`Store`]). A domain's
-//! byte streams are its vchans ([`Vchan`]). One that is paused is let run by `/dev/xen/privcmd`
-//! ([`unpause`]). Nothing here
-//! starts a thread or knows a runtime: what can be waited for has a descriptor.
+//! byte streams are its vchans ([`Vchan`]). By `/dev/xen/privcmd` one that is paused is let run
+//! ([`unpause`]), and Xen says what one does ([`life`]). Nothing here starts a thread or knows a
+//! runtime: what can be waited for has a descriptor.
 //!
 //! Sources: `xen/gntdev.h` and `xen/evtchn.h` of Linux's headers.
 
@@ -19,6 +19,6 @@ mod vchan;
 
 pub use evtchn::{EvtChn, Port};
 pub use gntdev::{GntDev, MappedPage, Mapping, PAGE};
-pub use privcmd::unpause;
+pub use privcmd::{Life, life, unpause};
 pub use store::{AskError, ConnectError, Store, is_there, socket_path};
 pub use vchan::{Open, Stream, Vchan};
