@@ -31,8 +31,8 @@ pub enum Fork {
 /// Refused where there is more than one thread: the others would be gone in the child, with
 /// whatever they hold.
 pub fn fork() -> io::Result<Fork> {
-    let threads = threads()?;
-    if threads != 1 {
+    if !is_alone() {
+        let threads = threads()?;
         return Err(io::Error::other(format!("a process of {threads} threads is not doubled")));
     }
     // SAFETY: this is the only thread, and it is in no allocator's or other lock's hold: so
@@ -46,8 +46,17 @@ pub fn fork() -> io::Result<Fork> {
     }
 }
 
+/// Whether this is the only thread of its process.
+pub fn is_alone() -> bool {
+    // SAFETY: this is refused where there is another thread, and does nothing where there is
+    // none (unshare(2)). No memory is handed over.
+    let alone = unsafe { libc::unshare(libc::CLONE_THREAD) } == 0;
+    // A sandbox may forbid to ask like that.
+    alone || threads().is_ok_and(|n| n == 1)
+}
+
 /// How many threads this process has.
-pub fn threads() -> io::Result<usize> {
+fn threads() -> io::Result<usize> {
     Ok(std::fs::read_dir("/proc/self/task")?.count())
 }
 
@@ -190,6 +199,7 @@ mod tests {
     fn who_has_other_threads_is_not_doubled() {
         let (tell, told) = std::sync::mpsc::channel::<()>();
         let other = std::thread::spawn(move || told.recv());
+        assert!(!is_alone());
         assert!(fork().unwrap_err().to_string().contains("threads is not doubled"));
         drop(tell);
         let _ = other.join().unwrap();

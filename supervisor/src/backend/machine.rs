@@ -204,8 +204,7 @@ pub fn start(
     });
     let (stderr, stderr_end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     // Only who has one thread can be doubled.
-    let alone = atoll_fork::threads().is_ok_and(|n| n == 1);
-    let (child, handed_over) = match backend.double(spec).filter(|_| alone) {
+    let (child, handed_over) = match backend.double(spec).filter(|_| atoll_fork::is_alone()) {
         Some(work) => double(work, files, stderr_end, held)?,
         None => program(backend, spec, files, stderr_end, held)?,
     };

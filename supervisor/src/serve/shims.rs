@@ -182,8 +182,13 @@ async fn attend(
                     }
                     _ => {}
                 }
-                if matches!(report, Report::Running(_)) {
-                    note(daemon, &guest, &shim, shim.status().await.ok());
+                if let Report::Running(on) = &report {
+                    let status = match shim.reached().filter(|s| s.pid.is_some()) {
+                        // The rest was known before it ran.
+                        Some(reached) => Some(Status { backend: on.clone(), ..reached.clone() }),
+                        None => shim.status().await.ok(),
+                    };
+                    note(daemon, &guest, &shim, status);
                 }
                 daemon.input(Input::Report { guest: guest.clone(), run, report });
             }

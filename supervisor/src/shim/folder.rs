@@ -185,7 +185,8 @@ pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     if !meta.is_file() || meta.len() > MAX_FILE {
         return Err(Error::Folder(path.into(), "it is no small file".into()));
     }
-    let mut text = Vec::new();
+    // With room for one byte more, to meet the end in the first read.
+    let mut text = Vec::with_capacity(meta.len() as usize + 1);
     file.take(MAX_FILE).read_to_end(&mut text).map_err(io_at(path))?;
     Ok(Some(text))
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use atoll_9p::client::tokio::{Connection, Stream};
 use atoll_9p::fault::{Errno, Fault};
 use atoll_9p::record::Record;
+use atoll_9p::types::OpenFlags;
 use rustix::fd::AsFd;
 use tokio::net::UnixStream;
 use tokio::sync::{Mutex, mpsc};
@@ -240,7 +241,12 @@ async fn attach(stream: UnixStream, spec: &Spec) -> Result<(Connection, Status),
 }
 
 async fn status(conn: &Connection) -> Result<Status, Error> {
-    let bytes = within(conn.read("rec/status", 64 << 10)).await?;
+    // It is a few hundred bytes, which is all that comes in the first message.
+    let read = async {
+        let file = conn.open("rec/status", OpenFlags::RDONLY).await?;
+        file.read(0, u32::MAX, Vec::new()).await
+    };
+    let bytes = within(read).await?;
     Status::from_wire(&bytes).map_err(Error::Refused)
 }
 

@@ -4,6 +4,12 @@
 //! which tells what is shared with nobody, has the kernel walk all pages of the process. That is
 //! more than a millisecond for one of QEMU.
 
+use std::fs::File;
+use std::io::Read;
+
+/// The file is shorter than this.
+const STAT: usize = 2 << 10;
+
 /// What a process uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -15,7 +21,7 @@ pub struct Usage {
 
 /// What a process uses now; nothing when it is gone.
 pub fn of(pid: u32) -> Option<Usage> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let stat = stat(&format!("/proc/{pid}/stat"))?;
     let page = rustix::param::page_size() as u64;
     Some(Usage { cpu: cpu(&stat, 14)?, memory: field(&stat, 24)?.checked_mul(page)? })
 }
@@ -23,8 +29,16 @@ pub fn of(pid: u32) -> Option<Usage> {
 /// Time for which those had a processor that this process started and waited for, in
 /// microseconds.
 pub(super) fn of_children() -> u64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    cpu(&stat, 16).unwrap_or(0)
+    stat("/proc/self/stat").and_then(|stat| cpu(&stat, 16)).unwrap_or(0)
+}
+
+/// The text of such a file, in one read: it says nothing of its length, and who does not know
+/// that begins with a few bytes.
+fn stat(path: &str) -> Option<String> {
+    let mut text = vec![0; STAT];
+    let n = File::open(path).and_then(|mut file| file.read(&mut text)).ok()?;
+    text.truncate(n);
+    String::from_utf8(text).ok()
 }
 
 /// The sum of two fields, which are of time.
