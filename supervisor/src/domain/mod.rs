@@ -90,6 +90,8 @@ pub fn look() -> Result<String, String> {
             .open(device)
             .map_err(|e| format!("{device}: {e}: needs root, and the module of that name"))?;
     }
+    // Which domains have ended is asked of it.
+    atoll_xen::dom0::life(0).map_err(|e| format!("Xen does not say what domains do: {e}"))?;
     let xl = xl().ok_or("xl is not on the PATH: install xen-utils")?;
     // It is asked for what it lists as it is for each guest.
     let listed = run(&["list", "-l"]).map_err(|e| format!("{}: {e}", xl.display()))?;

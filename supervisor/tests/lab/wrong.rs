@@ -132,6 +132,11 @@ fn no_privileges_and_no_xenstored() {
     let why = "making domains needs root: use sudo: xenstored lets only root in: ";
     assert!(said.contains(why) && said.ends_with("ended 1\n"), "{said}");
     nothing_is_left(&lab);
+    let doctor =
+        "mv /dev/xen/privcmd away; atoll doctor --state /run/state 2>&1; mv away /dev/xen/privcmd";
+    let said = ok(&lab, doctor);
+    let why = "Xen does not say what domains do: /dev/xen/privcmd: No such file";
+    assert!(said.contains(why), "{said}");
     let none = "export XENSTORED_PATH=/run/none; rm /dev/xen/xenbus";
     refused(&lab, none, "/mnt/hello.img", "this is no dom0: no xenstored answers");
 }
