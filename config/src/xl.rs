@@ -18,8 +18,33 @@ pub struct Domain<'a> {
     pub memory: u64,
     /// What the guest is told.
     pub cmdline: &'a str,
-    /// One that has ended stays, for whoever wants to know how.
-    pub keep: bool,
+    /// What becomes of it when it has ended.
+    pub then: Then,
+}
+
+/// What becomes of a domain that has ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Then {
+    /// What people who use `xl` expect: it goes when it was shut down, is made anew when it was
+    /// rebooted, and stays when it crashed, so that `xl list` and `xl console` show that. (A
+    /// triple fault counts as a reboot.)
+    #[default]
+    Usual,
+    /// It goes.
+    Gone,
+    /// It stays, for whoever wants to know how it has ended.
+    Kept,
+}
+
+impl Then {
+    /// What `xl` does about an end of its own, a reboot and a crash.
+    fn words(self) -> [&'static str; 3] {
+        match self {
+            Then::Usual => ["destroy", "restart", "preserve"],
+            Then::Gone => ["destroy"; 3],
+            Then::Kept => ["preserve"; 3],
+        }
+    }
 }
 
 impl Domain<'_> {
@@ -43,11 +68,9 @@ impl Domain<'_> {
         say("vcpus", "1");
         // The guest reads the processor's own counter, by what Xen says of it.
         say("tsc_mode", "\"native\"");
-        // A guest that ends has ended: whoever has started it says what then. (A triple
-        // fault counts as a reboot, and would be one for ever.)
-        let then = if self.keep { "\"preserve\"" } else { "\"destroy\"" };
-        for event in ["on_poweroff", "on_reboot", "on_crash"] {
-            say(event, then);
+        for (event, then) in ["on_poweroff", "on_reboot", "on_crash"].iter().zip(self.then.words())
+        {
+            say(event, &quoted(then));
         }
         text
     }
@@ -77,8 +100,15 @@ mod tests {
         {
             assert!(text.lines().any(|l| l == line), "{line} in {text}");
         }
-        assert!(!text.contains("cmdline") && !text.contains("uuid") && !text.contains("preserve"));
-        let told = Domain { cmdline: "say=\"x\"\n", keep: true, uuid: Some("u"), ..domain };
+        assert!(!text.contains("cmdline") && !text.contains("uuid"));
+        for line in
+            ["on_poweroff = \"destroy\"", "on_reboot = \"restart\"", "on_crash = \"preserve\""]
+        {
+            assert!(text.lines().any(|l| l == line), "{line} in {text}");
+        }
+        let gone = Domain { then: Then::Gone, ..domain }.config();
+        assert!(!gone.contains("restart") && !gone.contains("preserve"));
+        let told = Domain { cmdline: "say=\"x\"\n", then: Then::Kept, uuid: Some("u"), ..domain };
         let text = told.config();
         assert!(text.contains("cmdline = 'say=\"x\"'\n") && text.contains("uuid = \"u\"\n"));
         assert!(text.contains("on_poweroff = \"preserve\"\n") && !text.contains("destroy"));

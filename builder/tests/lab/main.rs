@@ -1,15 +1,19 @@
 //! An image on Xen: what `xl` and a client of another project's vchan see of it.
 
 use std::io::Read;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use atoll_9p::client::blocking::Connection;
 use atoll_builder::build::{Options, build};
 use atoll_builder::repo::Repo;
 use atoll_builder::ui::Ui;
+use atoll_config::xl::Domain;
 use atoll_lab::job::Job;
-use atoll_lab::xen::Lab;
+use atoll_lab::xen::wire::join;
+use atoll_lab::xen::{Lab, Wire};
 
 mod faults;
 
@@ -32,14 +36,12 @@ fn image_of(file: &Path) -> Vec<u8> {
     std::fs::read(out).unwrap()
 }
 
-/// Puts an image and its configuration into the lab, and starts it as a domain.
-fn create(lab: &Lab, name: &str, image: &[u8], memory: u32) {
+/// Puts an image and its configuration, as `build --xl` writes it, into the lab, and starts it
+/// as a domain.
+fn create(lab: &Lab, name: &str, image: &[u8], memory: u64) {
     let kernel = lab.put(&format!("{name}.img"), image).unwrap();
-    let text = format!(
-        "name = \"{name}\"\ntype = \"pvh\"\nvcpus = 1\nmemory = {memory}\nkernel = \"{kernel}\"\n\
-         tsc_mode = \"native\"\non_poweroff = \"preserve\"\non_crash = \"preserve\"\n"
-    );
-    let config = lab.put(&format!("{name}.cfg"), text.as_bytes()).unwrap();
+    let domain = Domain { name, kernel: &kernel, memory: memory << 20, ..Domain::default() };
+    let config = lab.put(&format!("{name}.cfg"), domain.config().as_bytes()).unwrap();
     lab.ok(&format!("xl create -q {config}")).unwrap();
 }
 
@@ -144,11 +146,16 @@ fn a_guest_ends_and_starts_again_when_xl_says_so() {
     let client = proxy(&lab, "hello");
     let guest = session(&lab);
     guest.write("export/greeter/ctl", b"greet Ada").unwrap();
-    // With the status that it leaves.
     lab.ok("xl shutdown -w hello").unwrap();
-    let status = "xenstore-read /local/domain/$(xl domid hello)/data/status";
-    assert_eq!(lab.ok(status).unwrap(), "0\n");
     drop((guest, client));
+    until(&lab, "test $(xl list | wc -l) = 2");
+    // With the status that it leaves where it is not destroyed.
+    let kept = "xl create -q /mnt/hello.cfg 'on_poweroff=\"preserve\"'";
+    lab.ok(kept).unwrap();
+    let status = "xenstore-read /local/domain/$(xl domid hello)/data";
+    until(&lab, &format!("{status}/vchan/host/event-channel"));
+    lab.ok("xl shutdown -w hello").unwrap();
+    assert_eq!(lab.ok(&format!("{status}/status")).unwrap(), "0\n");
     // As another domain.
     lab.ok("xl destroy hello && xl create -q /mnt/hello.cfg").unwrap();
     let old = lab.ok("xl domid hello").unwrap();
@@ -174,4 +181,54 @@ fn a_guest_that_dies_says_why_and_is_seen_to_have() {
     let record = record.replace('\r', "");
     assert!(record.contains("atoll-record 1\n") && record.contains("\nend\n"), "{record}");
     assert!(record.contains("kind panic\n"), "{record}");
+}
+
+#[test]
+fn a_guest_moves_to_another_host_by_xl() {
+    let Some(one) = Lab::for_test_apart("it takes two hosts") else { return };
+    let Some(two) = Lab::for_test() else { return };
+    create(&one, "hello", &image("hello"), 4);
+    let client = proxy(&one, "hello");
+    let guest = session(&one);
+    guest.write("export/greeter/ctl", b"greet reef").unwrap();
+    drop((guest, client));
+    let wire = Wire::new(&one, "/run/wire", &two, "EXEC:xl migrate-receive").unwrap();
+    one.ok("xl migrate -s '' hello 'socat - UNIX-CONNECT:/run/wire' 2>&1").unwrap();
+    let (there, _) = wire.wait().unwrap();
+    assert!(there > 4 << 20, "{there} bytes of a domain of 4 MiB");
+    let _client = proxy(&two, "hello");
+    assert_eq!(read(&session(&two), "export/greeter/greeting"), "Hello, reef!\n");
+    until(&one, "test $(xl list | wc -l) = 2");
+}
+
+/// What a tool of diod says that has the guest's stream, carried by Xen's own client.
+fn diod(lab: &Lab, tool: &str, path: &str) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("socket");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let stream = lab.open(&format!("UNIX-CONNECT:{SOCKET}")).unwrap();
+    let there = stream.socket().unwrap();
+    let carrying = std::thread::spawn(move || join(listener.accept()?.0, there));
+    let mut command = Command::new(tool);
+    let out = command.args(["-t", "60", "-a", "/", "-s"]).arg(&socket).arg(path).output();
+    let out = out.expect("diod is installed (scripts/setup.sh ci)");
+    carrying.join().unwrap().unwrap();
+    assert!(out.status.success(), "{tool} {path}: {}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stdout).unwrap()
+}
+
+#[test]
+fn tools_of_others_reach_a_guest_by_a_vchan_client_of_others() {
+    let Some(lab) = Lab::for_test() else { return };
+    create(&lab, "hello", &image("hello"), 4);
+    for (tool, path, said) in [
+        ("diodls", "/", "export"),
+        ("diodls", "export/greeter", "greeting"),
+        ("diodcat", "name", "hello"),
+    ] {
+        // It ends with its client.
+        let _client = proxy(&lab, "hello");
+        let shown = diod(&lab, tool, path);
+        assert!(shown.contains(said), "{tool} {path}: {shown}");
+    }
 }

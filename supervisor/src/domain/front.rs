@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use atoll_config::xl::Domain;
+use atoll_config::xl::{Domain, Then};
 use atoll_xen::dom0::Store;
 use clap::Parser;
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
@@ -238,7 +238,7 @@ fn made(args: &Args, uuid: &str, from: Option<String>) -> Order {
         kernel: &args.image.to_string_lossy(),
         memory: args.memory,
         cmdline: &args.launch,
-        keep: true,
+        then: Then::Kept,
     }
     .config();
     Order { config, uuid: uuid.to_owned(), from }

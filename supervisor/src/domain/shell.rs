@@ -20,7 +20,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use atoll_config::xl::Domain;
+use atoll_config::xl::{Domain, Then};
 use atoll_xen::dom0::{AskError, Store, unpause};
 use atoll_xen::store::{Answer, Error, NO_TRANSACTION, Request};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -145,7 +145,7 @@ impl Held {
             kernel: &kind.image.to_string_lossy(),
             memory: kind.memory,
             cmdline: &kind.launch,
-            keep: true,
+            then: Then::Kept,
         }
         .config();
         let mut said = File::from(memfd_create("said", MemfdFlags::CLOEXEC)?);

@@ -44,6 +44,7 @@ impl Run {
             kernel: &format!("/mnt/{name}.img"),
             memory: u64::from(self.memory) << 20,
             cmdline: &self.cmdline,
+            then: xl::Then::Gone,
             ..xl::Domain::default()
         };
         std::fs::write(share.join(format!("{name}.cfg")), domain.config())?;
