@@ -97,10 +97,7 @@ impl Keeper {
                 Ok(text) => self.voice.say(&text),
                 Err(e) => self.voice.tell(&format!("restore {n} failed: {e:#}")),
             },
-            Wanted::Back => match self.back().await {
-                Ok(text) => self.voice.say(&text),
-                Err(e) => self.voice.tell(&format!("going back failed: {e:#}")),
-            },
+            Wanted::Back => self.back().await,
         }
     }
 
@@ -174,16 +171,22 @@ impl Keeper {
 
     /// Gives the guest its last checkpoint. It does nothing before it has that; where there
     /// is none to give, it is to end.
-    async fn back(&self) -> anyhow::Result<String> {
-        let last = self.state.latest()?.context("there is no checkpoint");
-        let done = match last {
+    async fn back(&self) {
+        let last = self.state.latest().map_err(anyhow::Error::from);
+        let done = match last.and_then(|path| path.context("there is no checkpoint")) {
             Ok(path) => self.go_back(&path).await,
             Err(why) => Err(why),
         };
-        if done.is_err() {
-            self.conn().await?.write_file("ctl", b"stop 1").await?;
+        match done {
+            Ok(text) => self.voice.say(&text),
+            Err(e) => {
+                // Before it is told: with the guest, who would say this may end.
+                self.voice.tell(&format!("going back failed: {e:#}"));
+                if let Ok(mut conn) = self.conn().await {
+                    let _ = conn.write_file("ctl", b"stop 1").await;
+                }
+            }
         }
-        done
     }
 }
 
