@@ -27,12 +27,9 @@ use rustix::stdio::{dup2_stdin, dup2_stdout};
 use serde::{Deserialize, Serialize};
 
 use super::shell::Held;
-use super::state::{self, Is};
+use super::state::{self, Is, Watcher};
 use super::{AGAIN, KEEPER, XL, complaint, done, give_config, run as run_xl, store};
 
-/// What `xl` complains of when its domain was suspended (`handle_domain_death`, and before
-/// it, in xl_vmcontrol.c).
-const SUSPENDED: &str = "reason code 2 ";
 /// How long `xl` may take to make a domain that nobody wants any more.
 const GOES_WITHIN: Duration = Duration::from_secs(60);
 /// How long before XenStore knows of it. What `xl` does until then takes it milliseconds.
@@ -66,7 +63,9 @@ pub(super) struct Order {
 
 enum Event {
     /// `xl create -F` has ended: whether well, and what it said.
-    Ended(bool, Vec<u8>),
+    Xl(bool, Vec<u8>),
+    /// The domain has ended, or was there and is gone.
+    Over,
     /// The guest serves.
     Serves,
     /// Nobody wants the domain any more.
@@ -222,7 +221,7 @@ fn make(order: &Order, ended: mpsc::Sender<Event>) -> Result<Xl> {
     std::thread::spawn(move || {
         let out = child.wait_with_output();
         let (well, said) = out.map_or((false, Vec::new()), |o| (o.status.success(), o.stderr));
-        let _ = ended.send(Event::Ended(well, said));
+        let _ = ended.send(Event::Xl(well, said));
     });
     Ok(Xl { pid, process })
 }
@@ -240,22 +239,20 @@ struct Kept {
     xl: Option<Xl>,
     /// The shell that it was.
     held: Option<Held>,
-    suspended: bool,
+    watcher: Option<Watcher>,
 }
 
 impl Kept {
     fn new(uuid: String, xl: Option<Xl>, held: Option<Held>) -> Kept {
-        Kept { uuid, xl, held, suspended: false }
+        Kept { uuid, xl, held, watcher: None }
     }
 
-    /// Waits for its end without `xl`.
-    fn watch(&self, events: &mpsc::Sender<Event>) {
-        let (uuid, ended) = (self.uuid.clone(), events.clone());
-        std::thread::spawn(move || {
-            let suspended = state::wait_end(&uuid).unwrap_or(false);
-            let said = if suspended { SUSPENDED.into() } else { Vec::new() };
-            let _ = ended.send(Event::Ended(true, said));
-        });
+    /// Watches it, from now on.
+    fn watch(&mut self, events: &mpsc::Sender<Event>) -> Result<()> {
+        let ended = events.clone();
+        let watcher = Watcher::start(&self.uuid, move || drop(ended.send(Event::Over)))?;
+        self.watcher = Some(watcher);
+        Ok(())
     }
 
     /// Says what happens, until there is nothing more to say: whether nothing is there then.
@@ -266,9 +263,10 @@ impl Kept {
         events: &mpsc::Receiver<Event>,
         mut arrives: bool,
     ) -> Result<bool> {
-        if self.held.is_some() {
-            self.watch(send);
-        }
+        self.watch(send)?;
+        // What `xl` says of how the domain was made, as long as nobody has seen that it was.
+        let mut failed = None;
+        let (mut suspended, mut told) = (false, false);
         loop {
             if arrives {
                 match events.recv_timeout(AGAIN) {
@@ -291,28 +289,42 @@ impl Kept {
                 Event::Serves => {
                     // If it has just ended, this is refused.
                     let _ = self.xl.as_ref().map(|xl| setpriority_process(Some(xl.pid), NICE));
+                    continue;
                 }
-                Event::Ended(well, said) => {
+                Event::Xl(well, said) => {
                     self.xl = None;
-                    self.suspended |= String::from_utf8_lossy(&said).contains(SUSPENDED);
-                    let there = store::by_uuid(store, &self.uuid)?;
-                    let word = match there {
-                        // It may go on, and is looked after without `xl` from now on.
-                        Some(domid) if matches!(state::look(domid), Is::Alive | Is::Suspended) => {
-                            self.suspended = true;
-                            self.watch(send);
-                            continue;
-                        }
-                        Some(domid) => format!("kept {domid}"),
-                        None if self.suspended => "taken".to_owned(),
-                        None if well => "gone".to_owned(),
-                        None => format!("failed {}", complaint(&said)),
-                    };
-                    if !say(&word) || there.is_none() {
-                        return Ok(there.is_none());
-                    }
+                    failed = (!well).then(|| complaint(&said));
                 }
+                Event::Over => suspended = self.watcher.take().is_some_and(Watcher::finish),
             }
+            // When the domain ends `xl` does, too, and is not left to itself.
+            if self.xl.is_some() || told {
+                continue;
+            }
+            let there = store::by_uuid(store, &self.uuid)?;
+            let word = match there {
+                // It goes on, or may, and is looked after without `xl` from now on.
+                Some(domid) if matches!(state::look(domid), Is::Alive | Is::Suspended) => {
+                    failed = None;
+                    if self.watcher.is_none() {
+                        std::thread::sleep(AGAIN);
+                        self.watch(send)?;
+                    }
+                    continue;
+                }
+                Some(domid) => format!("kept {domid}"),
+                None if self.watcher.take().map_or(suspended, Watcher::finish) => {
+                    "taken".to_owned()
+                }
+                None => match failed.take() {
+                    Some(why) => format!("failed {why}"),
+                    None => "gone".to_owned(),
+                },
+            };
+            if !say(&word) || there.is_none() {
+                return Ok(there.is_none());
+            }
+            told = true;
         }
     }
 
@@ -342,7 +354,7 @@ impl Kept {
             }
             gone = there.is_none() && self.xl.is_none();
             if self.xl.is_some()
-                && let Ok(Event::Ended(..)) = events.recv_timeout(Duration::from_millis(50))
+                && let Ok(Event::Xl(..)) = events.recv_timeout(Duration::from_millis(50))
             {
                 self.xl = None;
             }

@@ -1,11 +1,14 @@
 //! What a domain does, as Xen says it.
 
-use std::time::Duration;
+use std::io::{self, PipeReader, PipeWriter};
+use std::thread::JoinHandle;
 
 use anyhow::Result;
 use atoll_xen::dom0::{Life, life};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
-use super::store;
+use super::{AGAIN, store};
 
 /// What a domain does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,20 +41,74 @@ pub(super) fn look(domid: u16) -> Is {
     }
 }
 
-/// Waits until the domain has ended, or is gone. Whether it was seen suspended before.
-pub(super) fn wait_end(uuid: &str) -> Result<bool> {
-    let mut suspended = false;
-    let mut store = store::open()?;
-    // Told when any domain has shut down, too.
-    store::watch(&mut store, "@releaseDomain")?;
-    while let Some(domid) = store::by_uuid(&mut store, uuid)? {
-        match look(domid) {
-            Is::Ended => break,
-            Is::Suspended => suspended = true,
-            Is::Alive | Is::Gone => {}
-        }
-        let event = store.wait_event(Duration::from_secs(3600));
-        event.map_err(|e| anyhow::anyhow!("{e}"))?;
+/// Who waits for a domain's end, on a thread of its own, and looks at it whenever something becomes
+/// of a domain.
+///
+/// A domain that was saved or moved is gone a moment after it was suspended, and nobody tells of a
+/// domain that is gone how it was before. It is found suspended since XenStore tells of that, and
+/// `xl` writes all of its memory first; `xl create -F`, which writes "reason code 2" then, has no
+/// other way to know. If this is not let run for all that time, the domain has been destroyed.
+pub(super) struct Watcher {
+    thread: JoinHandle<bool>,
+    over: PipeWriter,
+}
+
+impl Watcher {
+    /// Calls `ended` when the domain of this number for ever has ended, or was there and is gone.
+    pub(super) fn start(uuid: &str, ended: impl FnOnce() + Send + 'static) -> Result<Watcher> {
+        let (is_over, over) = io::pipe()?;
+        let uuid = uuid.to_owned();
+        let thread = std::thread::spawn(move || {
+            let mut suspended = false;
+            if let Err(why) = watch(&uuid, &is_over, &mut suspended) {
+                eprintln!("the domain is not watched: {why:#}");
+            }
+            ended();
+            suspended
+        });
+        Ok(Watcher { thread, over })
     }
-    Ok(suspended)
+
+    /// Whether it was suspended when it was last seen, once the domain has ended or is gone.
+    pub(super) fn finish(self) -> bool {
+        drop(self.over);
+        self.thread.join().unwrap_or(false)
+    }
+}
+
+fn watch(uuid: &str, is_over: &PipeReader, suspended: &mut bool) -> Result<()> {
+    let mut seen = false;
+    let mut store = store::open()?;
+    // Told when any domain has shut down, too. One that was never seen is not missed when it is gone.
+    store::watch(&mut store, "@releaseDomain")?;
+    store::watch(&mut store, "@introduceDomain")?;
+    loop {
+        let failed = |e| anyhow::anyhow!("{e}");
+        while store.event().map_err(failed)?.is_some() {}
+        match store::by_uuid(&mut store, uuid)? {
+            Some(domid) => {
+                seen = true;
+                match look(domid) {
+                    Is::Ended => return Ok(()),
+                    Is::Suspended => *suspended = true,
+                    Is::Alive => *suspended = false,
+                    Is::Gone => {}
+                }
+            }
+            None if seen => return Ok(()),
+            None => {}
+        }
+        if store.event().map_err(failed)?.is_some() {
+            continue;
+        }
+        // That one goes on again is told by nobody.
+        let patience = suspended.then_some(AGAIN).map(Timespec::try_from).transpose()?;
+        let mut fds = [PollFd::new(&store, PollFlags::IN), PollFd::new(is_over, PollFlags::IN)];
+        match poll(&mut fds, patience.as_ref()) {
+            Ok(_) if fds[1].revents().is_empty() => {}
+            Ok(_) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
 }
