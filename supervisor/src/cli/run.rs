@@ -9,7 +9,7 @@ use super::guests::launch::{Create, RestartArg};
 use super::guests::source::Kernel;
 use crate::address;
 use crate::backend::qemu::Accel;
-use crate::core::Bind;
+use crate::core::{Bind, Name};
 use crate::namespace::Import;
 use crate::run::{On, Options, Restore};
 
@@ -25,8 +25,8 @@ pub(super) struct Args {
     /// Give it to the supervisor (`atoll serve`), which goes on when this command has ended
     #[arg(short, long, conflicts_with_all = ["socket", "restore", "state", "print"])]
     detach: bool,
-    /// With -d: what to call the guest, if not what its image calls itself
-    #[arg(long, requires = "detach")]
+    /// With -d and --receive: what the guest is called, if not as its image calls itself
+    #[arg(long)]
     name: Option<String>,
     /// With -d: when to start it again after its end
     #[arg(long, value_enum, default_value = "never", requires = "detach")]
@@ -175,13 +175,19 @@ pub(super) async fn run(args: Args) -> anyhow::Result<bool> {
         let text = "--keep needs --state DIR, in which they are kept, or -d";
         return Err(super::Usage(text.into()).into());
     }
+    if let Some(name) = &args.name {
+        if args.receive.is_none() {
+            return Err(super::Usage("--name needs -d or --receive".into()).into());
+        }
+        Name::new(name).map_err(|why| super::Usage(format!("--name {name}: {why}")))?;
+    }
     args.kernel.file()?;
     let Some(image) = args.image else {
         let text = "--kernel needs -d: guests that are none of Atoll's run under atoll serve";
         return Err(super::Usage(text.into()).into());
     };
     let options = Options {
-        name: None,
+        name: args.name,
         image,
         on: match args.on {
             OnArg::Auto => On::Auto,

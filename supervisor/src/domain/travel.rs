@@ -69,10 +69,13 @@ pub(super) fn say(mut to: impl Write, line: &str) -> io::Result<()> {
     to.write_all(format!("{line}\n").as_bytes())
 }
 
-/// Hears a line.
+/// Hears a line. How long is waited for it is the stream's.
 pub(super) fn hear(from: &mut impl BufRead) -> Result<String> {
     let mut line = Vec::new();
-    from.take(MAX_LINE).read_until(b'\n', &mut line)?;
+    if let Err(e) = from.take(MAX_LINE).read_until(b'\n', &mut line) {
+        ensure!(e.kind() != io::ErrorKind::WouldBlock, "the other side says nothing");
+        return Err(e.into());
+    }
     ensure!(line.pop() == Some(b'\n'), "the stream ended");
     Ok(String::from_utf8(line)?)
 }
@@ -132,6 +135,10 @@ pub(super) fn piece(mut from: impl Read, buf: &mut Vec<u8>) -> Result<Option<&[u
 
 #[cfg(test)]
 mod tests {
+    use std::io::BufReader;
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
     use super::*;
 
     fn hello() -> Hello {
@@ -172,6 +179,14 @@ mod tests {
             assert!(take(&wire[..cut]).is_err(), "{cut}");
         }
         assert!(take(&u32::MAX.to_le_bytes()).unwrap_err().to_string().contains("too long"));
+    }
+
+    #[test]
+    fn who_says_nothing_is_not_waited_for_for_ever() {
+        let (one, _two) = UnixStream::pair().unwrap();
+        one.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+        let why = expect(&mut BufReader::new(&one), "welcome").unwrap_err();
+        assert_eq!(why.to_string(), "the other side says nothing");
     }
 
     #[test]

@@ -140,9 +140,9 @@ pub trait Voice {
 pub async fn run(options: &Options) -> anyhow::Result<bool> {
     let manifest = manifest(&options.image)?;
     let atoll = std::env::current_exe().context("which program is this?")?;
-    let printer = Rc::new(Printer::new(&manifest.name, options.quiet));
+    let name = options.name.clone().unwrap_or_else(|| manifest.name.clone());
+    let printer = Rc::new(Printer::new(&name, options.quiet));
     let voice: Rc<dyn Voice> = printer.clone();
-    let name = manifest.name.clone();
     let mut plan = Plan::new(options, manifest, &atoll, &*voice).await?;
     if options.print {
         let words: Vec<String> =

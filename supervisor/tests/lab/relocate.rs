@@ -4,6 +4,7 @@ use atoll_lab::job::Job;
 use atoll_lab::xen::{Lab, Wire};
 
 use super::serve::SERVE as SUPERVISE;
+use super::shells::SHELLS;
 use super::{dom0, dom0_apart, nothing_is_left, ok};
 
 /// The guest hello, in the care of a supervisor in dom0.
@@ -124,6 +125,31 @@ fn who_is_taken_by_somebody_else_is_not_lost() {
     assert_eq!(greeting(&lab), "Hello, reef!\n");
     ok(&lab, "xl save hello /run/save >/dev/null 2>&1");
     assert_eq!(ok(&lab, END), "1 moved somebody else has saved it or moved it, by xl\n");
+    // It may be restored at any time, so it is not started beside that.
+    let said = ok(&lab, "atoll start hello 2>&1; echo $?; atoll restart hello 2>&1; echo $?");
+    assert_eq!(said.matches("would run twice").count(), 2, "{said}");
+    assert_eq!(said.matches("\n4\n").count(), 2, "{said}");
+    ok(&lab, "xl restore /run/save >/dev/null 2>&1");
+    let said = ok(&lab, "atoll start --anyway hello 2>&1; atoll cat @ /guests/hello/wait; xl list");
+    assert!(said.contains("there is a domain called hello already"), "{said}");
+    ok(&lab, "xl destroy hello; rm /run/save");
+    end(serve);
+    nothing_is_left(&lab);
+}
+
+#[test]
+fn who_was_saved_once_and_is_destroyed_has_not_moved() {
+    let Some((lab, serve)) = dom0().map(served) else { return };
+    // What has made it goes when it is suspended, or is killed; it is looked after as before.
+    ok(&lab, "xl save -c hello /run/save >/dev/null 2>&1");
+    assert_eq!(greeting(&lab), "Hello, reef!\n");
+    let said = ok(&lab, &format!("xl destroy hello; {END}; gone"));
+    assert_eq!(said, "1 lost somebody else has destroyed the domain\n");
+    ok(&lab, "atoll start hello; n=0; up hello; kill -9 $(pidof xl); xl destroy hello");
+    assert_eq!(
+        ok(&lab, &format!("{END}; gone")),
+        "2 lost somebody else has destroyed the domain\n"
+    );
     end(serve);
     nothing_is_left(&lab);
 }
@@ -182,4 +208,48 @@ fn who_is_killed_between_the_last_words_leaves_no_second_guest() {
     assert!(said.contains(&format!("2 moved {}\nstate moved\n", doubt(4))), "{said}");
     assert!(said.contains("\n4\n0\na\nHello, world!\na\na\na\na\n"), "{said}");
     nothing_is_left(&lab);
+}
+
+#[test]
+fn a_guest_that_was_a_shell_moves_as_any_other() {
+    let Some(one) = dom0_apart("it takes two hosts") else { return };
+    let serve = start(&one, "atoll serve -q --shell-memory 64M --state /run/state");
+    let script = |text: &str| ok(&one, &format!("{SHELLS}{text}"));
+    let said = script(
+        "until [ -S /run/atoll/supervisor ]; do usleep 20000; done
+        atoll create /mnt/hello.img --on xen --name a >/dev/null; wants a; ready 'ready '
+        d=$(number); atoll start a >/dev/null; up a; test $d = $(xl domid a); echo taken $?
+        atoll write a /export/greeter/ctl 'greet reef'
+        xl save -c a /run/save >/dev/null 2>&1; rm save; n=0; up a
+        atoll cat a /export/greeter/greeting; atoll cat @ /guests/a/status | grep '^state'",
+    );
+    assert_eq!(said, "taken 0\nHello, reef!\nstate running\n");
+    let Some(two) = dom0() else { return };
+    let there = receive(&two, "--name a");
+    let wire = Wire::new(&one, WIRE, &two, "UNIX-CONNECT:/run/in").unwrap();
+    let said = script("atoll write --timeout 90 @ /guests/a/ctl 'relocate /run/wire' 2>&1; true");
+    assert_eq!(said, "");
+    wire.wait().unwrap();
+    assert_eq!(ok(&two, "up a; atoll cat a /export/greeter/greeting"), "Hello, reef!\n");
+    ok(&two, "atoll write a /ctl stop");
+    assert_eq!(there.wait().unwrap().status, 0);
+
+    // The next one goes by other hands.
+    let said = script(
+        "atoll cat @ /guests/a/wait; ready 'ready '; d=$(number); atoll start --anyway a >/dev/null
+        up a; test $d = $(xl domid a); echo taken $?",
+    );
+    assert_eq!(said, "1 moved to /run/wire under epoch 2\ntaken 0\n");
+    let wire = Wire::new(&one, WIRE, &two, "EXEC:xl migrate-receive").unwrap();
+    ok(&one, "xl migrate -s '' a 'socat - UNIX-CONNECT:/run/wire' >/dev/null 2>&1");
+    wire.wait().unwrap();
+    let said = script("atoll cat @ /guests/a/wait; atoll start a 2>&1; echo $?; ! xl domid a 2>&1");
+    assert!(said.starts_with("2 moved somebody else has saved it or moved it, by xl\n"), "{said}");
+    assert!(said.contains("would run twice") && said.contains("\n4\n"), "{said}");
+    assert!(said.contains("'a', maybe this domain does not exist"), "{said}");
+    ok(&two, "xl destroy a");
+    nothing_is_left(&two);
+    script("atoll rm --yes a >/dev/null; no_shells");
+    end(serve);
+    nothing_is_left(&one);
 }

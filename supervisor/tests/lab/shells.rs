@@ -6,7 +6,7 @@ use super::{dom0, nothing_is_left, ok};
 /// `ready N` waits until as many shells are ready and no others are there; `given N` until N are
 /// not the supervisor's any more; `wants NAME` makes a guest want one; `all` are the domains that
 /// are shells by their names.
-const SHELLS: &str = "more='--shell-memory 64M'
+pub(super) const SHELLS: &str = "more='--shell-memory 64M'
 shells() { atoll cat @ /xen/shells | grep -v '^most\\|^cost'; }
 ready() { r=0; until [ \"$(shells | cut -d' ' -f1 | tr '\\n' ' ')\" = \"$1\" ]; do
   [ $((r = r + 1)) -lt 400 ] || { atoll cat @ /xen/shells; cat log; xl list; exit 95; }; usleep 50000; done; }
