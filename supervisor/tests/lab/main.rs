@@ -8,6 +8,7 @@ mod here;
 mod relocate;
 mod serve;
 mod shells;
+mod store;
 mod wrong;
 
 /// Says where `atoll` and the images are, for who runs this program on another machine than

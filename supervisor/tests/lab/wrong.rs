@@ -2,7 +2,8 @@
 
 use atoll_lab::xen::Lab;
 
-use super::{dom0, dom0_apart, nothing_is_left, ok};
+use super::serve::SERVE;
+use super::{dom0, dom0_apart, file, nothing_is_left, ok};
 
 /// Runs hello with something wrong, which is set up before. It says why within a minute, and
 /// does not end well.
@@ -79,6 +80,35 @@ fn wrong_images_and_too_little_memory() {
     let whole = ok(&lab, "xl info total_memory");
     let more = format!("/mnt/hello.img --memory {}M", 2 * whole.trim().parse::<u64>().unwrap());
     refused(&lab, "", &more, "xl has made no domain: ");
+}
+
+#[test]
+fn a_guest_that_is_dead_at_once() {
+    let Some(lab) = dom0() else { return };
+    // Its first instruction is none, and there is nobody yet who could say so.
+    let mut image = std::fs::read(file("hello.img")).unwrap();
+    let word = |at: usize| u64::from_le_bytes(image[at..at + 8].try_into().unwrap()) as usize;
+    // The entry, and the first segment, which has it.
+    let (entry, segment) = (word(24), word(32));
+    let (offset, address) = (word(segment + 8), word(segment + 16));
+    image[offset + entry - address..][..2].copy_from_slice(b"\x0f\x0b");
+    lab.put("dead", &image).unwrap();
+    let dead = other_xl(
+        "case $1 in create) sed \"s:^kernel.*:kernel=\\\"/mnt/dead\\\":\" /proc/self/fd/9 >/run/dead.cfg
+        exec $real create -F -q /run/dead.cfg;; esac; exec $real \"$@\"",
+    );
+    let why = "the domain crashed, or reset itself (a triple fault)";
+    refused(&lab, &dead, "/mnt/hello.img", why);
+    let said = ok(
+        &lab,
+        &format!(
+            "{dead}\n{SERVE}serve; atoll create /mnt/hello.img --on xen --name a
+            atoll start a 2>&1; echo $?; atoll cat @ /guests/a/wait; atoll rm --yes a
+            atoll write @ /ctl stop; wait $s"
+        ),
+    );
+    assert!(said.contains(&format!("1 lost {why}")), "{said}");
+    nothing_is_left(&lab);
 }
 
 #[test]

@@ -13,6 +13,7 @@ use atoll_xen::vchan::Takes;
 mod born;
 mod enemy;
 mod lent;
+mod ring;
 mod table;
 
 /// Says that this is what runs in dom0, and of which domain it is the enemy.

@@ -1,13 +1,14 @@
 //! XenStore in the control tree, and alone, with Xen's own xenstored.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::DirBuilderExt;
 use std::process::{Child, Stdio};
 
 use atoll_lab::xenstored::Xenstored;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::Daemon;
-use crate::fixture::Place;
+use crate::fixture::{Guest, Place, backends};
 
 fn xenstored() -> Option<Xenstored> {
     Xenstored::start().inspect_err(|why| eprintln!("skipped: {why:#}")).ok()
@@ -126,4 +127,45 @@ fn it_is_served_alone_and_in_part() {
     let (status, why) = place.fails(&["xenstore-fs", "--xenstored", at, "--root", "local"]);
     assert!(status == 2 && why.contains("--root local"), "{why}");
     place.assert_empty();
+}
+
+#[test]
+fn a_guest_is_given_a_part_of_it_as_its_import() {
+    let Some(xenstored) = xenstored() else { return };
+    for (node, value) in [("5/export/note", "for five"), ("6/export/note", "for six")] {
+        let node = format!("/local/domain/{node}");
+        xenstored.run("xenstore-write", &[node.as_str(), value]).unwrap();
+    }
+    let at = xenstored.socket();
+    for on in backends() {
+        let place = Place::new();
+        let part = ["--xenstored", at.to_str().unwrap(), "--root", "/local/domain/5", "--socket"];
+        let socket = place.socket("five");
+        let folder = socket.parent().unwrap();
+        std::fs::DirBuilder::new().mode(0o700).create(folder).unwrap();
+        let part = serve(&place, &[&part[..], &[socket.to_str().unwrap()]].concat());
+        let guest = Guest::start(&place, "reader", on, &["--import", "data=five"]);
+        let read = |path: &str| {
+            let status = ["cat", "reader", "/export/reader/status"];
+            let before = place.ok(&status);
+            place.ok(&["write", "reader", "/export/reader/ctl", "read", path]);
+            for _ in 0..1000 {
+                let now = place.ok(&status);
+                if now != before && !now.contains("reading") {
+                    return (place.ok(&["cat", "reader", "/export/reader/content"]), now);
+                }
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            panic!("{on}: {path} is never read: {}", guest.said());
+        };
+        let (content, status) = read("/data/note/value");
+        assert_eq!(content, "for five", "{on}: {status}");
+        for outside in ["/data/../6/export/note/value", "/data/../../6/export/note/value"] {
+            let (content, status) = read(outside);
+            assert!(!content.contains("for six"), "{on}: {outside}: {status}");
+        }
+        guest.stop();
+        kill_process(Pid::from_child(&part.0), Signal::TERM).unwrap();
+        drop(part);
+    }
 }
