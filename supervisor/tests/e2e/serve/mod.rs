@@ -66,6 +66,13 @@ impl Daemon {
         Daemon { place, state, child: None, log, reaper }
     }
 
+    /// Until it has been asked something that takes longer, such as `atoll wait`.
+    pub(super) fn until_asked(&self) {
+        while !self.ok(&["cat", "@", "/metrics"]).contains("\natoll_waiting 1\n") {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Starts it, again.
     pub(super) fn begin(&mut self) {
         self.begin_with(&[]);

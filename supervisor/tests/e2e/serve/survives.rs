@@ -14,9 +14,7 @@ fn guests_outlive_their_supervisor_and_the_next_one_has_them() {
         let mut log = daemon.follow(&["events", "-f"]);
         log.wait_for("b#1 paused");
         let waiter = daemon.follow(&["wait", "a"]);
-        while !daemon.ok(&["cat", "@", "/metrics"]).contains("\natoll_waiting 1\n") {
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
+        daemon.until_asked();
 
         daemon.kill();
         let (code, why) = daemon.fails(&["ps"]);

@@ -33,10 +33,11 @@ fn a_console_goes_on_over_runs() {
     daemon.run("hello", "web", "process", &[]);
     let mut cons = daemon.follow(&["cons", "web"]);
     cons.wait_for("tree at unix:");
-    let waiter = daemon.follow(&["wait", "--json", "web"]);
+    let mut waiter = daemon.follow(&["wait", "--json", "web"]);
+    // Or it would wait for the end of the next run.
+    daemon.until_asked();
     daemon.ok(&["restart", "web"]);
     cons.wait_for("tree at unix:");
-    let mut waiter = waiter;
     let end: serde_json::Value = serde_json::from_str(&waiter.wait_for("web")).unwrap();
     assert_eq!((&end["name"], &end["run"]), (&"web".into(), &1.into()));
     assert_eq!((&end["how"], &end["status"]), (&"exited".into(), &0.into()));
