@@ -1,8 +1,10 @@
 //! The figures in the README and on their own page: made from the last runs, never by hand.
 //!
 //! The README has what a reader asks first: what there is a goal for, and what a guest's
-//! start costs beside others'. `docs/figures.md` has all.
+//! start costs beside others'. `docs/figures.md` has all. A bench that was not run here keeps
+//! the section that it has, with the machine and the day above it.
 
+use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -69,14 +71,17 @@ pub fn update(root: &Path) -> Result<()> {
     for name in NAMES {
         match Run::load(root, name)? {
             Some(run) => runs.push((name, run)),
-            None => eprintln!("no figures of `{name}`: run `cargo xtask bench {name}` first"),
+            None => eprintln!("no figures of `{name}` here: its section stays as it is"),
         }
     }
     if runs.is_empty() {
         bail!("there are no figures yet; README.md is unchanged");
     }
-    write(&readme, &replaced(&old, &section(&runs, "###", first))?)?;
-    write(&root.join(PAGE), &format!("{INTRO}\n{}\n", section(&runs, "##", <[Figure]>::to_vec)))
+    let page = std::fs::read_to_string(root.join(PAGE)).unwrap_or_default();
+    let all = sections(&page, &runs, "##", <[Figure]>::to_vec);
+    let first = sections(&old[marked(&old)?], &runs, "###", first);
+    write(&readme, &replaced(&old, &first)?)?;
+    write(&root.join(PAGE), &format!("{INTRO}\n{all}\n"))
 }
 
 /// Puts a whole text in a file's place, if it is another.
@@ -93,19 +98,37 @@ fn write(path: &Path, text: &str) -> Result<()> {
     Ok(())
 }
 
-/// A table for each run, of the figures that are picked.
-fn section(runs: &[(&str, Run)], head: &str, pick: fn(&[Figure]) -> Vec<Figure>) -> String {
+/// A table for each run, of the figures that are picked; for each bench that has no run here,
+/// the table that an old text has.
+fn sections(
+    old: &str,
+    runs: &[(&str, Run)],
+    head: &str,
+    pick: fn(&[Figure]) -> Vec<Figure>,
+) -> String {
     let (mut out, mut last) = (String::new(), String::new());
-    for (name, run) in runs {
-        let line = format!("{}:\n\n", run.host.line());
+    for name in NAMES {
+        let heading = format!("{head} {}", title(name));
+        let run = runs.iter().find(|(of, _)| *of == name).map(|(_, run)| {
+            (format!("{}:", run.host.line()), table::markdown(&pick(&run.figures)))
+        });
+        let Some((host, table)) = run.or_else(|| kept(old, &heading)) else { continue };
         // Said once for runs on the same machine and day that follow each other.
-        if line != last {
-            out += &line;
-            last = line;
+        if host != last {
+            out += &format!("{host}\n\n");
+            last = host;
         }
-        out += &format!("{head} {}\n\n{}\n", title(name), table::markdown(&pick(&run.figures)));
+        out += &format!("{heading}\n\n{table}\n");
     }
     out.trim_end().to_owned()
+}
+
+/// The table below a heading, and the line that says where and when it was measured.
+fn kept(old: &str, heading: &str) -> Option<(String, String)> {
+    let (before, after) = old.split_once(&format!("{heading}\n\n"))?;
+    let host = before.lines().rfind(|line| line.ends_with(':'))?;
+    let table = after.lines().take_while(|line| line.starts_with('|'));
+    Some((host.to_owned(), table.map(|line| format!("{line}\n")).collect()))
 }
 
 /// What a bench is about.
@@ -144,15 +167,21 @@ fn first(figures: &[Figure]) -> Vec<Figure> {
     figures.iter().filter(is_kept).cloned().collect()
 }
 
-/// The text with a new section between the markers.
-fn replaced(text: &str, section: &str) -> Result<String> {
+/// Where in a text the markers have something between them.
+fn marked(text: &str) -> Result<Range<usize>> {
     let (Some(begin), Some(end)) = (text.find(BEGIN), text.find(END)) else {
         bail!("README.md has no lines `{BEGIN}` and `{END}` to write the table between");
     };
     if begin > end {
         bail!("in README.md `{END}` stands before `{BEGIN}`");
     }
-    let (before, after) = (&text[..begin + BEGIN.len()], &text[end..]);
+    Ok(begin + BEGIN.len()..end)
+}
+
+/// The text with something else between the markers.
+fn replaced(text: &str, section: &str) -> Result<String> {
+    let old = marked(text)?;
+    let (before, after) = (&text[..old.start], &text[old.end..]);
     Ok(format!("{before}\n{section}\n{after}"))
 }
 
@@ -179,6 +208,23 @@ mod tests {
         let mut boots = one("boot", "cpu").beside("floor", 3.0).with(spread);
         boots.extend(one("boot", "wall").with(spread));
         assert_eq!(first(&boots), boots[..3]);
+    }
+
+    #[test]
+    fn a_bench_that_was_not_run_here_keeps_its_section() {
+        let run = |day: &str, value| Run {
+            host: Host { date: day.into(), ..Host::default() },
+            figures: vec![Figure::new("size", "hello", "file", "bytes", value).at_most(9.0)],
+        };
+        let both = [("size", run("monday", 1.0)), ("xen", run("monday", 2.0))];
+        let old = sections("", &both, "##", <[Figure]>::to_vec);
+        assert_eq!(old.matches("monday").count(), 1, "{old}");
+        assert_eq!(sections(&old, &[], "##", <[Figure]>::to_vec), old);
+        let new = sections(&old, &[("size", run("friday", 3.0))], "##", <[Figure]>::to_vec);
+        let (size, xen) = new.split_once("## Xen").unwrap();
+        assert!(size.contains("| 3 bytes |") && !size.contains("| 1 byte"), "{new}");
+        assert!(size.contains("friday") && size.trim_end().ends_with("monday:"), "{new}");
+        assert!(xen.contains("| 2 bytes |"), "{new}");
     }
 
     #[test]
