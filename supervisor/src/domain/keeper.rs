@@ -368,7 +368,7 @@ impl Kept {
 
 /// Kills a process, and waits until it is dead. (Who waits for its end hears of it later if
 /// others have its output.)
-fn kill(process: &OwnedFd) {
+pub(super) fn kill(process: &OwnedFd) {
     let _ = pidfd_send_signal(process, Signal::KILL);
     let _ = poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&DIES_WITHIN));
 }

@@ -194,6 +194,48 @@ impl Held {
     }
 }
 
+/// Ends the `xl` that has the lock of a shell and makes it for nobody: the supervisor that told it to
+/// has the file too, unless it was killed, and waits no longer for an `xl` than this does. Whether there
+/// was one.
+pub fn end_maker(record: &Path, kill: bool) -> Result<bool> {
+    let age = std::fs::metadata(record)?.modified()?.elapsed().unwrap_or_default();
+    let holders = holders(record)?;
+    if age.as_secs() <= MADE_WITHIN.tv_sec as u64 || holders.is_empty() {
+        return Ok(false);
+    }
+    let mut all = Vec::new();
+    for pid in holders {
+        // Whoever is gone meanwhile has no name, and is none.
+        let process = pidfd_open(pid, PidfdFlags::empty())?;
+        let path = format!("/proc/{}/comm", pid.as_raw_nonzero());
+        if std::fs::read_to_string(path)?.trim_end() != XL {
+            return Ok(false);
+        }
+        all.push(process);
+    }
+    if kill {
+        for process in &all {
+            super::keeper::kill(process);
+        }
+    }
+    Ok(true)
+}
+
+/// The processes that have a file open.
+fn holders(file: &Path) -> Result<Vec<Pid>> {
+    let file = std::fs::canonicalize(file)?;
+    let has = |pid: &Pid| {
+        let all = std::fs::read_dir(format!("/proc/{}/fd", pid.as_raw_nonzero()));
+        all.into_iter()
+            .flatten()
+            .flatten()
+            .any(|fd| std::fs::read_link(fd.path()).is_ok_and(|to| to == file))
+    };
+    let number = |name: std::ffi::OsString| Pid::from_raw(name.to_str()?.parse().ok()?);
+    let all = std::fs::read_dir("/proc")?.flatten().filter_map(|e| number(e.file_name()));
+    Ok(all.filter(has).collect())
+}
+
 /// What a guest takes.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Claim {

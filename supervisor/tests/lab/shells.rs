@@ -1,6 +1,7 @@
 //! Domains that are made ahead of need: taken, made anew, given up, and left to nobody.
 
 use super::serve::SERVE;
+use super::wrong::other_xl;
 use super::{dom0, nothing_is_left, ok};
 
 /// `ready N` waits until as many shells are ready and no others are there; `given N` until N are
@@ -67,6 +68,29 @@ fn what_a_supervisor_leaves_that_was_killed_is_found() {
         xl destroy atoll-shell-me; end",
     );
     assert_eq!(said, "0\n2\n1\n2\n1\n1\n2\n1\nended 0\n");
+    nothing_is_left(&lab);
+}
+
+#[test]
+fn an_xl_that_makes_one_for_nobody_is_ended() {
+    let Some(lab) = dom0() else { return };
+    // It takes for ever, and has the lock for as long.
+    let hangs = other_xl("case $1 in create) read x </run/never;; esac; exec $real \"$@\"");
+    let said = script(
+        &lab,
+        &format!(
+            "{hangs}; mkfifo never; serve; atoll create /mnt/hello.img --on xen --name a >/dev/null; wants a
+            makes() {{ cat /proc/[0-9]*/comm 2>/dev/null | grep -cx xl; }}
+            until [ \"$(ls state/shells)\" ] && [ $(makes) = 1 ]; do usleep 50000; done
+            doctor() {{ atoll doctor --state /run/state $1 2>/dev/null | grep ' shell ' | cut -d: -f2-; }}
+            touch -d '2020-01-01 00:00' state/shells/*; doctor; echo; makes
+            kill -9 $s; wait $s 2>/dev/null; touch state/shells/*; doctor; echo
+            touch -d '2020-01-01 00:00' state/shells/*; doctor; makes; doctor --fix; makes
+            ls state/shells; more=; serve; atoll rm --yes a; atoll write @ /ctl stop; wait $s"
+        )
+    );
+    let want = "\n1\n\n xl makes it still, and nobody waits for that\n1\n nobody had it\n0\na\n";
+    assert_eq!(said, want);
     nothing_is_left(&lab);
 }
 

@@ -16,7 +16,7 @@ fn refused(lab: &Lab, before: &str, what: &str, why: &str) {
 }
 
 /// A program that is found in place of `xl`; the real one is `$real`.
-fn other_xl(body: &str) -> String {
+pub(super) fn other_xl(body: &str) -> String {
     format!(
         "real=$(command -v xl); mkdir -p /run/other; export real PATH=/run/other:$PATH
         printf '#!/bin/sh\\n%s\\n' '{body}' >/run/other/xl; chmod +x /run/other/xl"

@@ -14,6 +14,9 @@ use crate::doctor::{Done, look};
 use crate::domain::{self, shell};
 use crate::serve::default_state;
 
+/// How long an `xl` that was killed may keep a lock.
+const ENDS_WITHIN: Duration = Duration::from_secs(1);
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Doctor {
     /// The folder of the supervisor's state, if not the default one
@@ -160,8 +163,17 @@ async fn left(report: &mut Report, state: &Path, fix: bool) -> anyhow::Result<()
 /// Domains that were made ahead of need, and that nobody has.
 fn shells(report: &mut Report, state: &Path, fix: bool) -> anyhow::Result<()> {
     for path in shell::records(&shell::folder(state))? {
+        let mut held = shell::Held::lock(&path, Duration::ZERO)?;
+        if held.is_err() && shell::end_maker(&path, fix).unwrap_or(false) {
+            if !fix {
+                let why = "xl makes it still, and nobody waits for that";
+                report.say(Is::Left, "shell", &format!("{}: {why}", path.display()))?;
+                continue;
+            }
+            held = shell::Held::lock(&path, ENDS_WITHIN)?;
+        }
         // The supervisor has it, or a guest.
-        let Ok(held) = shell::Held::lock(&path, Duration::ZERO)? else { continue };
+        let Ok(held) = held else { continue };
         let path = path.display();
         match fix.then(|| held.destroy()) {
             None => report.say(Is::Left, "shell", &format!("{path}: nobody has it"))?,
