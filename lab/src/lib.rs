@@ -16,6 +16,7 @@ pub mod files;
 pub mod job;
 mod joint;
 pub mod kernel;
+mod left_out;
 pub mod linux;
 pub mod module;
 pub mod nine;
@@ -23,3 +24,5 @@ mod qemu;
 pub mod shell;
 pub mod xen;
 pub mod xenstored;
+
+pub use left_out::{left_out, program};

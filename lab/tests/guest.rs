@@ -10,7 +10,7 @@ use atoll_lab::linux::{JOBS, Linux, PATIENCE, Setup};
 fn a_guest_runs_what_it_is_told_and_leaves_nothing() {
     let setup = match Setup::new() {
         Ok(setup) => setup,
-        Err(why) => return eprintln!("skipped: {why:#}"),
+        Err(why) => return atoll_lab::left_out(why),
     };
     // A program with libraries: this one. It lists its tests without running any.
     let own = std::env::current_exe().unwrap();
@@ -76,7 +76,7 @@ fn a_guest_dies_with_its_test() {
         return;
     }
     if let Err(why) = Setup::new() {
-        return eprintln!("skipped: {why:#}");
+        return atoll_lab::left_out(why);
     }
     let mut test = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "a_guest_dies_with_its_test", "--nocapture"])

@@ -250,10 +250,7 @@ fn connect(path: &Path) -> Option<UnixStream> {
 /// asks for what diod has under `ctl`.
 #[test]
 fn another_projects_load_is_borne() {
-    if Command::new("diodload").arg("--help").output().is_err() {
-        eprintln!("skipped: diodload is not installed (package diod)");
-        return;
-    }
+    let Some(diodload) = atoll_lab::program("diodload", "diod") else { return };
     let place = Place::new();
     std::fs::create_dir(place.at("in/ctl")).unwrap();
     for name in ["null", "zero"] {
@@ -261,7 +258,7 @@ fn another_projects_load_is_borne() {
     }
     let served = place.export(&["in"]);
     let socket = place.at("run/atoll/in.sock");
-    let out = Command::new("diodload")
+    let out = Command::new(diodload)
         .args(["-g", "-r", "1", "-n", "16", "-s"])
         .arg(&socket)
         .output()

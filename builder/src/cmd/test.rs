@@ -64,6 +64,9 @@ impl Test {
 /// What tells tests against Xen whether there must be a lab: see `Lab::for_test`.
 const LAB: &str = "ATOLL_LAB";
 
+/// What tells every test that it may not be left out: see `atoll_lab::left_out`.
+const CI: &str = "CI";
+
 /// Adds the step of all tests that need a Xen host, which is never left out: they are the
 /// test targets `lab` of any package.
 fn on_xen(cx: &Context, steps: &mut Steps<'_>) {
@@ -100,6 +103,7 @@ pub(super) fn tests(cx: &Context, steps: &mut Steps<'_>, filter: Option<&str>, a
     let mut found = false;
     // Tests that need a Xen host have a step of their own.
     let lab = if filter.is_none() { "elsewhere" } else { "" };
+    let ci = all.then_some((CI, "true"));
     let nextest = cargo::host(&cx.repo)
         .args(["nextest", "--version"])
         .output()
@@ -107,7 +111,7 @@ pub(super) fn tests(cx: &Context, steps: &mut Steps<'_>, filter: Option<&str>, a
     if nextest {
         let mut command = cargo::host(&cx.repo);
         command.args(["nextest", "run", "--workspace", "--no-fail-fast", "--no-tests=fail"]);
-        command.args(filter).env(LAB, lab);
+        command.args(filter).env(LAB, lab).envs(ci);
         steps.step("workspace tests", || {
             let status = steps::visibly(cx.ui, &mut command)?;
             found |= status.code() != Some(NO_TESTS);
@@ -120,7 +124,7 @@ pub(super) fn tests(cx: &Context, steps: &mut Steps<'_>, filter: Option<&str>, a
     } else {
         let command = || {
             let mut command = cargo::host(&cx.repo);
-            command.args(["test", "--workspace", "--no-fail-fast", "--"]).env(LAB, lab);
+            command.args(["test", "--workspace", "--no-fail-fast", "--"]).env(LAB, lab).envs(ci);
             command
         };
         steps.step("workspace tests", || libtest(cx, command, filter, &mut found));

@@ -104,7 +104,7 @@ impl Lab {
             Ok(lab) => Some(lab),
             Err(e) if word == "must" || here() => panic!("there is no Xen host: {e:#}"),
             Err(e) => {
-                eprintln!("skipped: {e:#}");
+                crate::left_out(e);
                 None
             }
         }

@@ -19,7 +19,7 @@ pub(crate) fn backends() -> &'static [&'static str] {
     FOUND.get_or_init(|| match Command::new("qemu-system-x86_64").arg("--version").output() {
         Ok(_) => &["process", "qemu"],
         Err(_) => {
-            eprintln!("skipped on QEMU: qemu-system-x86_64 is not installed");
+            atoll_lab::left_out("on QEMU: qemu-system-x86_64 is not installed");
             &["process"]
         }
     })

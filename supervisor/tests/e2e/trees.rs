@@ -1,6 +1,7 @@
 //! A guest's tree, read and written with everything that can.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -67,10 +68,8 @@ fn a_tree_is_listed_read_written_and_followed() {
 
 #[test]
 fn diod_tools_read_the_tree_over_tcp_and_the_socket() {
-    if Command::new("diodls").arg("--help").output().is_err() {
-        eprintln!("skipped: diodls is not installed (package diod)");
-        return;
-    }
+    let tools = ["diodls", "diodcat"].map(|tool| atoll_lab::program(tool, "diod"));
+    let [Some(diodls), Some(diodcat)] = tools else { return };
     for on in backends() {
         let place = Place::new();
         let guest = Guest::start(&place, "hello", on, &["--listen", "tcp:127.0.0.1:0"]);
@@ -78,17 +77,17 @@ fn diod_tools_read_the_tree_over_tcp_and_the_socket() {
         let port = said.split("tree at tcp:").nth(1).unwrap().lines().next().unwrap();
         let socket = place.socket("hello");
         for server in [port, socket.to_str().unwrap()] {
-            let diod = |tool: &str, path: &str| {
+            let diod = |tool: &Path, path: &str| {
                 let mut command = Command::new(tool);
                 command.args(["-t", "10", "-s", server, "-a", "/", path]);
                 let out = command.output().unwrap();
                 let error = String::from_utf8_lossy(&out.stderr).into_owned();
-                assert!(out.status.success(), "{tool} -s {server} {path}: {error}");
+                assert!(out.status.success(), "{tool:?} -s {server} {path}: {error}");
                 String::from_utf8(out.stdout).unwrap()
             };
-            let names = diod("diodls", "/");
+            let names = diod(&diodls, "/");
             assert!(names.contains("export") && names.contains("status"), "{names}");
-            assert_eq!(diod("diodcat", "name"), "hello\n");
+            assert_eq!(diod(&diodcat, "name"), "hello\n");
         }
         guest.stop();
         place.assert_empty();

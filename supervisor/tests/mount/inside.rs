@@ -5,6 +5,8 @@ use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use atoll_lab::left_out;
+
 /// How long a script may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(240);
 
@@ -36,7 +38,7 @@ pub(crate) fn root_possible() -> bool {
 
 fn probe(unshare: &[&str], what: &str) -> bool {
     if !Path::new("/dev/fuse").exists() {
-        eprintln!("skipped: there is no /dev/fuse");
+        left_out("there is no /dev/fuse");
         return false;
     }
     let mut probe = Command::new("unshare");
@@ -45,11 +47,11 @@ fn probe(unshare: &[&str], what: &str) -> bool {
         Ok(out) if out.status.success() => true,
         Ok(out) => {
             let why = String::from_utf8_lossy(&out.stderr).into_owned();
-            eprintln!("skipped: {what}: {}", why.trim());
+            left_out(format_args!("{what}: {}", why.trim()));
             false
         }
         Err(e) => {
-            eprintln!("skipped: unshare: {e}");
+            left_out(format_args!("unshare: {e}"));
             false
         }
     }

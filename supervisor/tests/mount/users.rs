@@ -1,6 +1,8 @@
 //! Mounts for others, and by others than root: real root's namespaces, in which there is
 //! more than one user: `nobody`, whom fusermount3 wants to be known. Nothing is mounted outside of them.
 
+use atoll_lab::program;
+
 use crate::inside::{ok, possible, root_ok, root_possible};
 
 /// A served folder, and `other`, who runs a command as somebody else.
@@ -58,10 +60,7 @@ fn who_is_not_root_mounts_by_fusermount3() {
     if !root_possible() {
         return;
     }
-    if !std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
-        .any(|dir| dir.join("fusermount3").is_file())
-    {
-        eprintln!("skipped: fusermount3 is not installed (Debian's package fuse3)");
+    if program("fusermount3", "fuse3").is_none() {
         return;
     }
     // Everything is that user's, the server too. `$CONF` is `/etc/fuse.conf` in here.
