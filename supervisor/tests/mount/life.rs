@@ -23,10 +23,10 @@ fn what_is_mounted_is_said_and_unmounted_without_a_trace() {
     let script = r#"
         "$ATOLL" mount s.sock mnt --via fuse
         cat mnt/hello
-        grep -c fuse.atoll /proc/self/mountinfo
+        grep -c " $TMP/mnt .*fuse.atoll" /proc/self/mountinfo
         HELPER=$(sed -n 's/^helper //p' mnt/.atoll/status)
         "$ATOLL" umount mnt
-        grep -c fuse.atoll /proc/self/mountinfo || true
+        grep -c " $TMP/mnt .*fuse.atoll" /proc/self/mountinfo || true
         [ "$(cut -d' ' -f3 /proc/$HELPER/stat 2>/dev/null || echo Z)" = Z ] && echo gone
     "#;
     // A name with a slash is a path; without one it is a guest's name.
@@ -132,7 +132,7 @@ fn a_helper_that_is_killed_leaves_no_mount() {
             HELPER=$(sed -n 's/^helper //p' mnt/.atoll/status)
             cat mnt/hello
             kill -9 $HELPER
-            while grep -q fuse.atoll /proc/self/mountinfo; do sleep 0.05; done
+            while grep -q " $TMP/mnt .*fuse.atoll" /proc/self/mountinfo; do sleep 0.05; done
             ls mnt
             i=$((i + 1))
         done
@@ -148,7 +148,7 @@ fn a_helper_that_is_asked_to_end_unmounts() {
         until grep -q mounted said 2>/dev/null; do sleep 0.05; done
         kill -TERM $HELPER
         wait $HELPER
-        grep -c fuse.atoll /proc/self/mountinfo || true
+        grep -c " $TMP/mnt .*fuse.atoll" /proc/self/mountinfo || true
     "#;
     let Some(said) = with_export(script) else { return };
     assert_eq!(said, "0\n");

@@ -1,6 +1,8 @@
 //! Mounts for others, and by others than root: real root's namespaces, in which there is
 //! more than one user: `nobody`, whom fusermount3 wants to be known. Nothing is mounted outside of them.
 
+use std::os::unix::fs::MetadataExt;
+
 use atoll_lab::program;
 
 use crate::inside::{ok, possible, root_ok, root_possible};
@@ -68,9 +70,9 @@ fn who_is_not_root_mounts_by_fusermount3() {
         say() { code=0; "$@" 2>&1 || code=$?; [ $code = 0 ] || echo "= $code"; }
         "$ATOLL" mount "$PWD/run/s.sock" mnt
         cat mnt/hello; echo new >mnt/new; stat -c %u src/new
-        grep -o 'nosuid,nodev.*fuse.atoll .*s.sock rw,user_id=65534' /proc/self/mountinfo | tail -c 14
+        grep " $TMP/mnt " /proc/self/mountinfo | grep -o 'nosuid,nodev.*fuse.atoll .*s.sock rw,user_id=65534' | tail -c 14
         say "$ATOLL" umount mnt
-        grep -c fuse.atoll /proc/self/mountinfo || true
+        grep -c " $TMP/mnt .*fuse.atoll" /proc/self/mountinfo || true
         "$ATOLL" mount -q "$PWD/run/s.sock" mnt --read-only
         cat mnt/hello
         say touch mnt/none
@@ -81,11 +83,11 @@ fn who_is_not_root_mounts_by_fusermount3() {
         say "$ATOLL" mount -q "$PWD/run/s.sock" mnt --allow-other
         echo user_allow_other >conf
         say "$ATOLL" mount -q "$PWD/run/s.sock" mnt --allow-other
-        grep -o 'default_permissions,allow_other' /proc/self/mountinfo
+        grep " $TMP/mnt " /proc/self/mountinfo | grep -o 'default_permissions,allow_other'
         "$ATOLL" umount mnt
         "$ATOLL" mount -q "$PWD/run/s.sock" mnt
         kill -9 $(sed -n 's/^helper //p' mnt/.atoll/status)
-        while grep -q fuse.atoll /proc/self/mountinfo; do sleep 0.05; done
+        while grep -q " $TMP/mnt .*fuse.atoll" /proc/self/mountinfo; do sleep 0.05; done
         ls mnt
         echo gone
     "#;
@@ -96,12 +98,16 @@ fn who_is_not_root_mounts_by_fusermount3() {
         # Not every machine gives the device to all, as udev does: here it is everybody's.
         mkdir dev; mount -t tmpfs none dev; mknod -m 666 dev/fuse c 10 229
         mount --bind dev/fuse /dev/fuse
-        chown -R 65534:65534 src mnt run conf .
+        chown 65534:65534 .
+        chown -R 65534:65534 src mnt run conf
         export ATOLL MINE XDG_RUNTIME_DIR=$PWD/run
         other sh -euc '{SERVE} eval "$MINE"; kill %1 || true'
         "#
     );
+    let owner = || std::fs::metadata(env!("CARGO_BIN_EXE_atoll")).map(|m| (m.uid(), m.gid()));
+    let before = owner().unwrap();
     let said = root_ok(&format!("MINE=$(cat <<'END'\n{mine}\nEND\n)\n{EXPORT}{script}"));
+    assert_eq!(owner().unwrap(), before, "the program, which others may run as root, is theirs");
     let words = words(&said);
     assert!(words[0].ends_with("/mnt via FUSE"), "{said}");
     let refused = words.iter().position(|w| w.contains("user_allow_other")).unwrap();
