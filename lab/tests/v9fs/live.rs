@@ -96,6 +96,8 @@ enum For {
     All,
     /// Those that show what there is now.
     Uncached,
+    /// The others.
+    Cached,
 }
 
 type Case = (&'static str, For, fn(&Bench<'_>));
@@ -109,6 +111,7 @@ const CASES: &[Case] = &[
     ("a stream is followed", For::Uncached, followed),
     ("readers that wait are interrupted", For::Uncached, interrupted),
     ("a stream reaches two mounts", For::Uncached, joined),
+    ("lengths are believed", For::Cached, believed),
 ];
 
 fn listed(b: &Bench<'_>) {
@@ -247,6 +250,15 @@ fn joined(b: &Bench<'_>) {
     b.umount("/tmp/two");
 }
 
+/// What is computed when it is read says that it has no bytes, and none are asked for.
+fn believed(b: &Bench<'_>) {
+    b.mount("/mnt");
+    for file in ["level", "ctl", "log"] {
+        assert_eq!(b.ok(&format!("cat /mnt/{file}")), "", "{file}");
+    }
+    b.umount("/mnt");
+}
+
 fn measured(b: &Bench<'_>) {
     b.mount("/mnt");
     // Type (V9FS_MAGIC), block size.
@@ -258,7 +270,7 @@ fn measured(b: &Bench<'_>) {
 pub(crate) fn run(linux: &Linux, report: &mut Report) {
     for mount in MOUNTS {
         for (name, which, case) in CASES {
-            if mount.cached && *which == For::Uncached {
+            if *which == if mount.cached { For::Uncached } else { For::Cached } {
                 continue;
             }
             report.case(linux, &format!("{}: {name}", mount.name), || {
