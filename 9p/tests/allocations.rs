@@ -357,3 +357,65 @@ fn a_blocking_file_allocates_nothing_for_what_it_reads_and_writes() {
     handle.stop();
     serving.join().unwrap();
 }
+
+/// What a file shows is computed into memory of its own; all else needs none.
+#[test]
+fn files_made_of_functions_allocate_only_for_what_they_show() {
+    use atoll_9p::stream::Stream;
+    use atoll_9p::synth::{Files, Synth, Verb};
+    const VERBS: &[Verb] = &[Verb::new("level", "N", 1), Verb::new("say", "WORD", 1)];
+    struct State {
+        level: u64,
+        log: Stream,
+    }
+    let mut synth: Synth<'_, State> = Synth::new();
+    let root = synth.root();
+    synth.bytes(root, "bytes", b"some text\n");
+    synth.text(root, "text", |s: &mut State, out| {
+        core::fmt::Write::write_fmt(out, format_args!("level {}\n", s.level)).unwrap();
+        Ok(())
+    });
+    synth.ctl(root, "ctl", VERBS, |s: &mut State, c| {
+        match c.verb {
+            "level" => s.level = c.number(0)?,
+            _ => s.log.push(c.arg(0)),
+        }
+        Ok(())
+    });
+    synth.stream(root, "log", |s: &mut State| &mut s.log);
+    let mut t = Files { synth, state: State { level: 0, log: Stream::new(4096) } };
+    let mut p = served(&mut t, Limits::default());
+    let walk = |fid, name: &[u8]| walk_frame(1, 0, fid, &[name]);
+    let rw = |fid, flags| frame(1, &Tmsg::Lopen { fid, flags });
+    let read = |fid| frame(1, &Tmsg::Read { fid, offset: 0, count: 4000 });
+    for (fid, name, flags) in [
+        (1, &b"bytes"[..], OpenFlags::RDONLY),
+        (2, b"text", OpenFlags::RDONLY),
+        (3, b"ctl", OpenFlags::RDWR),
+        (4, b"log", OpenFlags::RDONLY),
+        (5, b"..", OpenFlags::RDONLY),
+    ] {
+        p.exchange(&mut t, &walk(fid, name));
+        p.exchange(&mut t, &rw(fid, flags));
+    }
+    let write = |data| frame(1, &Tmsg::Write { fid: 3, offset: 0, data, op: None });
+    let clunk = frame(1, &Tmsg::Clunk { fid: 9 });
+    let list = frame(1, &Tmsg::Readdir { fid: 5, offset: 0, count: 4000 });
+    for (what, most, all) in [
+        ("getattr", 0, vec![frame(1, &Tmsg::Getattr { fid: 2, mask: 0x7ff })]),
+        ("statfs", 0, vec![frame(1, &Tmsg::Statfs { fid: 2 })]),
+        ("bytes", 0, vec![read(1)]),
+        ("open", 0, vec![walk(9, b"bytes"), rw(9, OpenFlags::RDONLY), clunk.clone()]),
+        ("text", 1, vec![read(2)]),
+        ("open text", 1, vec![walk(9, b"text"), rw(9, OpenFlags::RDONLY), read(9), clunk.clone()]),
+        ("ctl", 0, vec![write(b"level 7\n")]),
+        ("list", 0, vec![list]),
+        ("stream", 0, vec![write(b"say hello\n"), read(4)]),
+    ] {
+        let n = p.allocations(&mut t, |p, t| {
+            all.iter().for_each(|f| assert!(p.exchange(t, f) >= 7));
+        });
+        // A stream's memory grows until it is full.
+        assert!(n <= most * 1000 + 8, "{what}: {n} allocations in 1000 rounds");
+    }
+}
