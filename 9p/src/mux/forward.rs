@@ -61,6 +61,7 @@ impl Mux {
             Ok(_) => {
                 port.hold(tag, frame);
                 self.thirsty.insert(id);
+                self.unhold(id);
                 Ok(())
             }
             Err(bad) => Err(bad.into()),
@@ -73,29 +74,14 @@ impl Mux {
     /// Whether a client may have one more request at the server. Any of them may wait
     /// there for long, so a client has at most as many as are still left for all: there
     /// is always something left for one that has fewer.
-    fn may_send(&self, id: ClientId) -> bool {
-        let left = self.share.waiting.saturating_sub(self.waiting).max(1);
-        let most = self.share.requests.max(1).min(left);
-        self.ports.get(&id).is_some_and(|p| p.waiting < most && !p.is_busy())
+    pub(super) fn may_send(&self, id: ClientId) -> bool {
+        self.ports.get(&id).is_some_and(|p| p.waiting < self.most() && !p.is_busy())
     }
 
-    /// Sends what was held back of a client, as far as it may be now.
-    pub(super) fn unhold(&mut self, id: ClientId) {
-        while self.may_send(id)
-            && let Some(port) = self.ports.get_mut(&id).filter(|p| p.reads(&self.share))
-        {
-            let Some((tag, frame)) = port.unhold() else {
-                self.thirsty.remove(&id);
-                return;
-            };
-            let done = match Tmsg::decode_in(port.dialect, &frame) {
-                Ok(m) => self.forward(id, tag, m, &frame),
-                Err(bad) => Err(bad.into()),
-            };
-            if let (Err(fault), Some(port)) = (done, self.ports.get_mut(&id)) {
-                port.refuse(tag, &fault);
-            }
-        }
+    /// As many requests a client may have at the server.
+    pub(super) fn most(&self) -> usize {
+        let left = self.share.waiting.saturating_sub(self.waiting).max(1);
+        self.share.requests.max(1).min(left)
     }
 
     fn version(&mut self, id: ClientId, tag: u16, msize: u32, v: &str) -> Result<(), Fault> {
@@ -132,10 +118,15 @@ impl Mux {
             return Ok(());
         }
         let old = match port.tags.get(&oldtag) {
-            Some(At::Server(old)) => *old,
+            Some(At::Server(old)) => {
+                let old = *old;
+                port.held.forget(oldtag);
+                old
+            }
             here => {
                 if here.is_some() {
-                    port.drop_held(oldtag);
+                    port.held.forget(oldtag);
+                    port.tags.remove(&oldtag);
                 }
                 Writer::new(&mut port.tx.bytes, ty::TFLUSH + 1, tag).finish();
                 return Ok(());
@@ -152,7 +143,13 @@ impl Mux {
         Ok(())
     }
 
-    fn forward(&mut self, id: ClientId, tag: u16, m: Tmsg<'_>, frame: &[u8]) -> Result<(), Fault> {
+    pub(super) fn forward(
+        &mut self,
+        id: ClientId,
+        tag: u16,
+        m: Tmsg<'_>,
+        frame: &[u8],
+    ) -> Result<(), Fault> {
         let server = self.dialect;
         let Some(port) = self.ports.get_mut(&id) else { return Ok(()) };
         if port.plain.as_ref().is_some_and(|p| !p.passes(&m)) {

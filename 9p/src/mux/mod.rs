@@ -6,9 +6,9 @@
 //! goes on, and undoes at the guest what a client that is gone has left there. It
 //! never waits, and a client that does not read its answers stops itself alone.
 //!
-//! A request of a client's that would be one too many is held back, not refused. How
-//! many a client may have at the server shrinks as the server's places to wait fill up:
-//! nobody can take them all.
+//! A request of a client's that would have to wait and is one too many is held back, not
+//! refused (see `held`). How many a client may have at the server shrinks as the server's
+//! places to wait fill up: nobody can take them all.
 //!
 //! A server speaks 9P2000.L, and to a client of 9P2000 the joint is one of that: see
 //! `plain`.
@@ -34,6 +34,7 @@ use rest::Rest;
 
 mod fids;
 mod forward;
+mod held;
 mod plain;
 mod port;
 mod rest;
@@ -429,6 +430,7 @@ impl Mux {
         self.lend(id);
         let Some(port) = self.ports.get_mut(&id) else { return Ok(()) };
         port.answered(tag, asked.ty);
+        port.held.forget(tag);
         let start = port.tx.bytes.len();
         if port.plain.as_ref().is_some_and(|p| p.awaits(tag)) {
             let got = match answer {

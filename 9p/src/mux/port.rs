@@ -1,10 +1,10 @@
 //! One client of the joint, and what it may hold.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
-use alloc::vec::Vec;
+use alloc::collections::BTreeMap;
 
 use super::Share;
+use super::held::Held;
 use super::plain::Plain;
 use super::rest::End;
 use crate::dialect::Dialect;
@@ -20,7 +20,7 @@ use crate::wire::{MIN_MSIZE, Writer};
 pub(super) enum At {
     /// At the server, under this tag.
     Server(u16),
-    /// Held back, as one of [`Port::held`].
+    /// Held back, as one of [`Held`].
     Here,
 }
 
@@ -45,9 +45,8 @@ pub(super) struct Port {
     /// How many of them are at the server, and how many of those are no Tflush.
     pub(super) sent: usize,
     pub(super) waiting: usize,
-    /// Requests that may not go to the server yet, in order.
-    pub(super) held: VecDeque<(u16, Vec<u8>)>,
-    pub(super) held_bytes: usize,
+    /// Requests that may not go to the server yet.
+    pub(super) held: Held,
     pub(super) dead: bool,
 }
 
@@ -65,8 +64,7 @@ impl Port {
             tags: BTreeMap::new(),
             sent: 0,
             waiting: 0,
-            held: VecDeque::new(),
-            held_bytes: 0,
+            held: Held::default(),
             dead: false,
         }
     }
@@ -81,7 +79,7 @@ impl Port {
     pub(super) fn wants(&self, share: &Share) -> bool {
         self.reads(share)
             && self.sent < 2 * share.requests.max(1)
-            && (self.held.is_empty() || self.held_bytes < self.msize as usize)
+            && (self.held.is_empty() || self.held.bytes < self.msize as usize)
     }
 
     /// Whether one of its requests must end before the next begins.
@@ -92,7 +90,7 @@ impl Port {
     /// Bytes of memory behind its buffers.
     pub(super) fn held(&self) -> usize {
         let script = self.plain.as_ref().map_or(0, |p| p.held());
-        self.rx.capacity() + self.tx.bytes.capacity() + self.held_bytes + script
+        self.rx.capacity() + self.tx.bytes.capacity() + self.held.bytes + script
     }
 
     /// Puts an error into its answers.
@@ -112,24 +110,8 @@ impl Port {
 
     /// Holds a request back.
     pub(super) fn hold(&mut self, tag: u16, frame: &[u8]) {
-        self.held_bytes += frame.len();
-        self.held.push_back((tag, frame.to_vec()));
+        self.held.push(tag, frame);
         self.tags.insert(tag, At::Here);
-    }
-
-    /// Takes the first request that was held back.
-    pub(super) fn unhold(&mut self) -> Option<(u16, Vec<u8>)> {
-        let (tag, frame) = self.held.pop_front()?;
-        self.held_bytes -= frame.len();
-        self.tags.remove(&tag);
-        Some((tag, frame))
-    }
-
-    /// Forgets a request that was held back.
-    pub(super) fn drop_held(&mut self, tag: u16) {
-        self.held.retain(|(t, _)| *t != tag);
-        self.held_bytes = self.held.iter().map(|h| h.1.len()).sum();
-        self.tags.remove(&tag);
     }
 
     /// A request of its is not at the server any more.

@@ -1,6 +1,7 @@
 //! What is taken back at the server: the request that was flushed, the fid that was
 //! not made, and all that a client has left who is gone.
 
+use super::held::Held;
 use super::port::At;
 use super::rest::Rest;
 use super::{Asked, ClientId, Effect, Mux};
@@ -22,6 +23,9 @@ impl Mux {
             port.answered(tag, old.ty);
             if let Effect::Read { rest: Some(Rest { continues: true, .. }), .. } = old.effect {
                 port.has_read_nothing(tag);
+                port.held.forget(tag);
+            } else if port.held.must_wait(tag) {
+                port.tags.insert(tag, At::Here);
             }
         }
         old.fids().for_each(|at| self.fids.settle(at));
@@ -51,9 +55,9 @@ impl Mux {
         let mut fids = core::mem::take(&mut port.fids);
         let tags = core::mem::take(&mut port.tags);
         let plain = port.plain.take();
-        port.held.clear();
+        port.held = Held::default();
         port.ends.clear();
-        (port.held_bytes, port.sent, port.waiting) = (0, 0, 0);
+        (port.sent, port.waiting) = (0, 0);
         self.thirsty.remove(&id);
         for at in tags.into_values() {
             let At::Server(up) = at else { continue };
