@@ -29,7 +29,7 @@ impl Incoming {
     pub(crate) fn spare(&mut self, max: u32) -> &mut [u8] {
         let held = self.end - self.start;
         let (room, exact) = match self.front(max) {
-            Front::Frame(n) if n > held.saturating_add(CHUNK) => (n - held, true),
+            Front::Frame(n) if n > held.max(CHUNK) => (n - held, true),
             _ if held == 0 && self.large > 0 => (self.large, true),
             _ => (CHUNK, false),
         };

@@ -131,6 +131,9 @@ pub trait Record: Sized {
     /// What there is to know about it.
     const ABOUT: About;
 
+    /// Its fields' values, for as long as they are looked at.
+    fn show(&self, sink: &mut dyn FnMut(&[Value<'_>]));
+
     /// Its fields' values.
     fn values(&self) -> Values<'_>;
 
@@ -265,6 +268,10 @@ macro_rules! record {
                     doc: concat!($($doc),*),
                 } ),*],
             };
+
+            fn show(&self, sink: &mut dyn FnMut(&[$crate::record::Value<'_>])) {
+                sink(&[$( $crate::record::Kind::value(&self.$field) ),*]);
+            }
 
             fn values(&self) -> $crate::record::Values<'_> {
                 [$( $crate::record::Kind::value(&self.$field) ),*].into()

@@ -33,17 +33,16 @@ impl Verb {
     }
 }
 
-pub(super) fn usage(verbs: &[Verb]) -> String {
-    let mut out = String::new();
+/// What a ctl file shows: its verbs.
+pub(super) fn usage(verbs: &[Verb], out: &mut String) {
     for v in verbs {
-        out += v.name;
+        *out += v.name;
         if !v.usage.is_empty() {
-            out += " ";
-            out += v.usage;
+            *out += " ";
+            *out += v.usage;
         }
-        out += "\n";
+        *out += "\n";
     }
-    out
 }
 
 /// A line as an error shows it, cut so that the error does not grow with it.

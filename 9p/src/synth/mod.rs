@@ -74,6 +74,7 @@ mod many;
 mod mount;
 mod names;
 mod rec;
+mod sheets;
 mod tree;
 
 pub(crate) use ctl::echo;
@@ -85,6 +86,7 @@ pub use many::Clones;
 pub use names::{Growing, Names};
 pub use rec::Sink;
 use rec::{Face, Rec};
+use sheets::Sheets;
 pub use tree::{Files, Open};
 
 /// A file of a [`Synth`].
@@ -149,6 +151,7 @@ pub struct Synth<'a, S> {
     stirred: Vec<Node>,
     /// Bytes that open computed files hold.
     held: usize,
+    sheets: Sheets,
     once: Once,
     /// The time that files show as that of their last change: seconds since 1970 UTC.
     pub mtime: u64,
@@ -176,6 +179,7 @@ impl<'a, S> Synth<'a, S> {
             watched: Vec::new(),
             stirred: Vec::new(),
             held: 0,
+            sheets: Sheets::default(),
             once: Once::new(CLIENTS, RESULTS),
             mtime: 0,
             uid: 0,

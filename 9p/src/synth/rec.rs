@@ -45,7 +45,7 @@ pub(super) struct Rec<'a, S> {
 impl<'a, S> Rec<'a, S> {
     pub(super) fn new<R: Record>(get: impl Fn(&mut S, u64) -> Result<R, Fault> + 'a) -> Self {
         Rec::of(&R::ABOUT, move |s, id, sink| {
-            sink(&get(s, id)?.values());
+            get(s, id)?.show(sink);
             Ok(())
         })
     }
@@ -74,17 +74,21 @@ impl<'a, S> Rec<'a, S> {
         Rec { set: Some(set), ..self }
     }
 
-    /// What it shows now, and the hash of its bytes.
-    pub(super) fn render(&self, s: &mut S, id: u64, face: Face) -> Result<(Vec<u8>, u32), Fault> {
-        let (mut bytes, mut lines) = (Vec::new(), String::new());
+    /// What it shows now, as bytes and, where that is asked for, as text: the hash of the bytes.
+    pub(super) fn render(
+        &self,
+        s: &mut S,
+        id: u64,
+        bytes: &mut Vec<u8>,
+        mut lines: Option<&mut String>,
+    ) -> Result<u32, Fault> {
         (self.get)(s, id, &mut |values| {
-            wire::put(self.about, values, &mut bytes);
-            if face == Face::Plain {
-                text::put(self.about.fields, values, &mut lines);
+            wire::put(self.about, values, bytes);
+            if let Some(lines) = &mut lines {
+                text::put(self.about.fields, values, lines);
             }
         })?;
-        let hash = hash(&bytes);
-        Ok((if face == Face::Plain { lines.into_bytes() } else { bytes }, hash))
+        Ok(hash(bytes))
     }
 
     pub(super) fn write(&self, s: &mut S, id: u64, face: Face, data: &[u8]) -> Result<(), Fault> {

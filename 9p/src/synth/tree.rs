@@ -4,10 +4,12 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt::Write;
 
 use super::ctl::{Command, usage};
 use super::kinds::{Kind, Many};
 use super::rec::{Face, REC, SCHEMA, hash};
+use super::sheets::fit;
 use super::{Node, Synth};
 use crate::fault::{Errno, Fault};
 use crate::once::Once;
@@ -82,18 +84,36 @@ impl<'a, S> Files<'a, S> {
 
     /// Computes a file anew for a reader.
     fn show(&mut self, node: Node) -> Result<Vec<u8>, Fault> {
-        let (shown, version) = match (&self.synth.live(node)?.kind, node.face) {
+        let (sheet, mut bytes) = (self.synth.sheets.take(), self.synth.sheets.take());
+        let mut text = String::from_utf8(sheet).unwrap_or_default();
+        let is_clone = self.is_clone_ctl(node);
+        let version = match (&self.synth.live(node)?.kind, node.face) {
             (_, Face::Schema) => return Ok(self.synth.schema(node).into_bytes()),
             (Kind::Text(render), _) => {
-                let mut text = String::new();
                 render(&mut self.state, node.id, &mut text)?;
-                let hash = hash(text.as_bytes());
-                (text.into_bytes(), hash)
+                Some(hash(text.as_bytes()))
             }
-            (Kind::Record(rec), face) => rec.render(&mut self.state, node.id, face)?,
+            (Kind::Record(rec), face) => {
+                let lines = (face == Face::Plain).then_some(&mut text);
+                Some(rec.render(&mut self.state, node.id, &mut bytes, lines)?)
+            }
+            (Kind::Ctl(..), _) if is_clone => {
+                let _ = writeln!(text, "{}", node.id);
+                None
+            }
+            (Kind::Ctl(verbs, _), _) => {
+                usage(verbs, &mut text);
+                None
+            }
             _ => return Err(Errno::EBADF.into()),
         };
-        if let Some(entry) = self.synth.entries.get_mut(node.at as usize)
+        let (shown, other) = match node.face {
+            Face::Rec => (bytes, text.into_bytes()),
+            _ => (text.into_bytes(), bytes),
+        };
+        self.synth.sheets.put(other);
+        if let Some(version) = version
+            && let Some(entry) = self.synth.entries.get_mut(node.at as usize)
             && entry.many == 0
         {
             entry.version = version;
@@ -114,15 +134,16 @@ impl<'a, S> Files<'a, S> {
         if self.synth.held + shown.len() > self.synth.limits.held {
             return Err(Fault::new(Errno::ENOBUFS, "all open files together show too much"));
         }
-        shown.shrink_to_fit();
+        fit(&mut shown);
         self.synth.held += shown.len();
         open.0 = Held::Shown(shown);
         Ok(())
     }
 
     fn release(&mut self, open: &mut Open) {
-        if let Held::Shown(shown) = &open.0 {
+        if let Held::Shown(shown) = &mut open.0 {
             self.synth.held -= shown.len();
+            self.synth.sheets.put(core::mem::take(shown));
             open.0 = Held::Nothing;
         }
     }
@@ -324,13 +345,6 @@ impl<S> Tree for Files<'_, S> {
                 Err(Errno::EISDIR.into())
             }
             (Kind::Bytes(bytes), _) => done(slice_at(bytes, offset, buf)),
-            (Kind::Ctl(verbs, _), _) => {
-                let text = match self.is_clone_ctl(node) {
-                    true => format!("{}\n", node.id),
-                    false => usage(verbs),
-                };
-                done(slice_at(text.as_bytes(), offset, buf))
-            }
             (Kind::Stream(pick), Held::Lines(cursor)) => {
                 Ok(pick(&mut self.state, node.id).ok_or(Errno::ESTALE)?.read(cursor, buf))
             }
@@ -367,8 +381,8 @@ impl<S> Tree for Files<'_, S> {
             }
             Kind::Record(rec) => {
                 rec.write(&mut self.state, node.id, node.face, data)?;
-                let now = rec.render(&mut self.state, node.id, Face::Rec);
-                (now.ok().filter(|_| entry.many == 0).map(|now| now.1), false)
+                let now = rec.render(&mut self.state, node.id, &mut Vec::new(), None);
+                (now.ok().filter(|_| entry.many == 0), false)
             }
             Kind::Special(special) => {
                 let Held::Place(place) = &mut open.0 else { return Err(Errno::EBADF.into()) };
