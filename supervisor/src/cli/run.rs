@@ -177,7 +177,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<bool> {
     }
     if let Some(name) = &args.name {
         if args.receive.is_none() {
-            return Err(super::Usage("--name needs -d or --receive".into()).into());
+            return Err(super::Usage("--name needs --detach or --receive".into()).into());
         }
         Name::new(name).map_err(|why| super::Usage(format!("--name {name}: {why}")))?;
     }

@@ -24,7 +24,7 @@ fn every_refusal_says_what_would_be_right() {
         (&["create", "/nowhere.img"], 1, &["/nowhere.img"]),
         (&["create", hello, "--name", "../x"], 2, &["is no guest's name"]),
         (&["run", "-d", hello, "--socket", "/x"], 2, &["cannot be used with"]),
-        (&["run", hello, "--name", "b"], 2, &["--detach"]),
+        (&["run", hello, "--name", "b"], 2, &["--name needs --detach or --receive"]),
         (&["rm", "a"], 2, &["--yes"]),
         (&["rm", "--yes", "nobody"], 3, &["no guest"]),
         (&["cat", "@", "/guests/a/fs/name"], 1, &["a is stopped: it has no tree until it runs"]),
