@@ -11,6 +11,8 @@ use atoll_9p::tree::{Entries, Reply, Tree, Who, slice_at};
 use atoll_9p::types::{OpId, OpenFlags, Qid, Stat, mode, qid_type};
 use atoll_9p::wire::{NOFID, NOTAG};
 
+pub mod joint;
+
 /// Cuts bytes into frames. Panics when they are not whole.
 pub fn frames(mut bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut out = Vec::new();
