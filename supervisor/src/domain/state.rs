@@ -45,9 +45,9 @@ pub(super) fn look(domid: u16) -> Is {
 /// of a domain.
 ///
 /// A domain that was saved or moved is gone a moment after it was suspended, and nobody tells of a
-/// domain that is gone how it was before. It is found suspended since XenStore tells of that, and
-/// `xl` writes all of its memory first; `xl create -F`, which writes "reason code 2" then, has no
-/// other way to know. If this is not let run for all that time, the domain has been destroyed.
+/// domain that is gone how it was before. XenStore tells when it is suspended, and `xl` still has
+/// memory of it to write then. If this is not let run for all that time, the domain reads as
+/// destroyed.
 pub(super) struct Watcher {
     thread: JoinHandle<bool>,
     over: PipeWriter,
